@@ -1,0 +1,5 @@
+"""The autoencoder family."""
+
+from scratchae.autoencoders.base import Autoencoder
+
+__all__ = ["Autoencoder"]

@@ -1,0 +1,181 @@
+"""The autoencoder: an encoder, a decoder, and a loss between the input and what comes back.
+
+    code = encode(x)        reconstruction = decode(code)        loss = distance(reconstruction, x)
+
+Every other kind changes or adds a term; everything else is here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from scratchae import functional as F
+from scratchae import nn
+from scratchae.autograd import Tensor, no_grad
+from scratchae.backend import Array, to_device
+
+LOSSES: dict[str, Callable[..., Any]] = {
+    "mse": F.mse_loss,
+    "bce": F.binary_cross_entropy,
+    "bce_logits": F.binary_cross_entropy_with_logits,
+    "mae": F.l1_loss,
+}
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "softplus": nn.Softplus,
+}
+
+
+class Autoencoder(nn.Module):
+    """Any encoder and any decoder, trained to give the input back.
+
+    Args:
+        encoder: module from inputs (N, ...) to codes (N, code size).
+        decoder: module from codes back. Its output may be flat; `forward` gives it the input's shape.
+        loss: a function of (reconstruction, target), or "mse", "bce", "bce_logits" (the decoder then
+            gives logits) or "mae".
+    """
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, loss: str | Callable[..., Any] = F.mse_loss):
+        self.encoder, self.decoder = encoder, decoder
+        self._distance = _choice("loss", loss, LOSSES)
+
+    @classmethod
+    def dense(
+        cls,
+        sizes: Sequence[int],
+        activation: str | None = "relu",
+        output: str | None = "sigmoid",
+        loss: str | Callable[..., Any] = "bce",
+        code_activation: str | None = "default",
+        **options: Any,
+    ) -> Any:
+        """Fully connected: `sizes=(784, 128, 64)` encodes 784-128-64 and decodes 64-128-784.
+
+        Args:
+            sizes: input size, hidden sizes, code size.
+            activation: after every layer but the code's and the last; None for a linear model.
+            output: activation of the last layer.
+            loss: see the class.
+            code_activation: of the code; by default `activation` where that is "sigmoid" or "tanh", and
+                none for "relu" and the like, which would cut half of the code off.
+            options: for the class itself.
+
+        Images are flattened on the way in, and `forward` gives them back in their shape.
+        """
+        sizes = list(sizes)
+        if len(sizes) < 2 or any(not isinstance(n, (int, np.integer)) or n < 1 for n in sizes):
+            raise ValueError(f"sizes={tuple(sizes)}; expected input size, hidden sizes and code size, each at least 1")
+        if code_activation == "default":
+            code_activation = activation if activation in ("sigmoid", "tanh") else None
+        hidden, back = [activation] * (len(sizes) - 2), sizes[::-1]
+        encoder = _layers(sizes, [*hidden, code_activation])
+        decoder = _layers(back, [*hidden, output])
+        return cls(nn.Sequential(nn.Flatten(), *encoder), nn.Sequential(*decoder), loss=loss, **options)
+
+    # --- on Tensors ---
+
+    def encode(self, x: Any) -> Any:
+        """Codes (N, code size) of inputs (N, ...)."""
+        return self.encoder(x)
+
+    def decode(self, z: Any) -> Any:
+        """What the decoder makes of codes; flat if it ends in a linear layer."""
+        return self.decoder(z)
+
+    def forward(self, x: Any) -> Any:
+        """The reconstruction, in the shape of `x`."""
+        return self._like(self.decode(self.encode(x)), x)
+
+    def loss_terms(self, x: Any, target: Any = None) -> dict[str, Any]:
+        """The terms of the loss by name; their sum is the loss. `target` is `x` itself if None."""
+        return {"reconstruction": self._distance(self.forward(x), x if target is None else target)}
+
+    def loss(self, x: Any, target: Any = None) -> Any:
+        """The sum of `loss_terms`, to call backward() on."""
+        terms = list((self.loss_terms(x) if target is None else self.loss_terms(x, target)).values())
+        return sum(terms[1:], terms[0])
+
+    def _like(self, out: Any, x: Any) -> Any:
+        if out.shape == x.shape:
+            return out
+        if out.size != x.size:
+            raise ValueError(f"the decoder gives shape {out.shape} for inputs of shape {x.shape}; expected as many elements")
+        return F.reshape(out, x.shape)
+
+    # --- on arrays: eval mode, in batches, no graph ---
+
+    def reconstruct(self, x: Array, batch_size: int = 1024) -> np.ndarray:
+        """Reconstructions of `x` (n, ...), in its shape; probabilities, where the loss works on logits."""
+        return self._in_batches(lambda batch: self._visible(self.forward(batch)), x, batch_size)
+
+    def transform(self, x: Array, batch_size: int = 1024) -> np.ndarray:
+        """Codes (n, code size) of `x` (n, ...)."""
+        return self._in_batches(self.encode, x, batch_size)
+
+    def inverse_transform(self, z: Array, batch_size: int = 1024) -> np.ndarray:
+        """What the decoder makes of codes `z` (n, code size)."""
+        return self._in_batches(lambda batch: self._visible(self.decode(batch)), z, batch_size)
+
+    def reconstruction_error(self, x: Array, batch_size: int = 1024) -> np.ndarray:
+        """Mean squared error over the features, one number per sample: (n,)."""
+
+        def error(batch: Tensor) -> Tensor:
+            difference = (self._visible(self.forward(batch)) - batch).reshape(len(batch), -1)
+            return (difference * difference).mean(axis=1)
+
+        return self._in_batches(error, x, batch_size)
+
+    def _visible(self, out: Any) -> Any:
+        """Outputs as data: logits become probabilities."""
+        return F.sigmoid(out) if self._distance is F.binary_cross_entropy_with_logits else out
+
+    def _in_batches(self, function: Callable[[Tensor], Tensor], arrays: Array, batch_size: int) -> np.ndarray:
+        arrays = arrays.data if isinstance(arrays, Tensor) else arrays
+        if len(arrays) == 0:
+            raise ValueError(f"got an empty array of shape {arrays.shape}; expected at least one sample")
+        if batch_size < 1:
+            raise ValueError(f"batch_size={batch_size}; expected at least 1")
+        device = next(p.device for p in self.parameters())
+        with evaluating(self), no_grad():
+            batches = (arrays[i : i + batch_size] for i in range(0, len(arrays), batch_size))
+            return np.concatenate([function(Tensor(to_device(b, device))).numpy() for b in batches])
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode inside; afterwards every module is in the mode that it was in."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _layers(sizes: Sequence[int], activations: Sequence[str | None]) -> list[nn.Module]:
+    """Linear layers between the sizes, each with its activation."""
+    layers: list[nn.Module] = []
+    for n_in, n_out, name in zip(sizes[:-1], sizes[1:], activations, strict=True):
+        layers.append(nn.Linear(n_in, n_out))
+        if name is not None:
+            layers.append(_choice("activation", name, ACTIVATIONS)())
+    return layers
+
+
+def _choice(what: str, given: Any, table: dict[str, Any]) -> Any:
+    if callable(given):
+        return given
+    if given not in table:
+        raise ValueError(f"{what}={given!r}; expected a function or one of {sorted(table)}")
+    return table[given]

@@ -1,0 +1,377 @@
+"""Reverse-mode automatic differentiation: record what was computed, then walk it backwards.
+
+A *primitive* is a function on arrays plus, for each argument, a vector-Jacobian product (vjp): the
+function that turns the gradient `g` of the output into the gradient of that argument. Here is one:
+
+    @primitive(x=lambda g, out: g * out)
+    def exp(x):
+        return xp_of(x).exp(x)
+
+Called with arrays, it computes and records nothing. Called with a Tensor that requires a gradient,
+it also creates a Node: a link from the output to the inputs. `backward` follows those links.
+
+A vjp's first parameter is `g`. Its other parameters NAME what it reads, and a node keeps nothing
+else alive until the backward pass:
+
+    an argument of the forward function      multiply: x=lambda g, y: g * y
+    `out`, the forward function's result     exp, above
+    a residual, which the forward function   return out, {"argmax": argmax}
+        hands over in a dict beside its result
+    `into`, memory that the result may be    linear's weight: see ops.py
+        written to (it may be None)
+
+Since vjps are written with primitives and operators, the same vjp serves twice: on arrays it gives
+numbers at full speed, on Tensors (`create_graph=True`) it is recorded itself, which gives second
+derivatives with no second set of rules.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import ContextDecorator
+from heapq import heappop, heappush
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+from scratchae.autograd.tensor import Leaf, Tensor, box
+from scratchae.backend import Array, is_array, xp_of
+
+_creation = count()
+
+
+class Node:
+    """One recorded operation.
+
+    `parents` has one entry per argument: the Node or Leaf that it came from, None for a constant, a
+    list of these for a list argument. Nodes point to their inputs and never to a Tensor, so there
+    are no reference cycles: dropping the loss frees the whole graph at once.
+    """
+
+    __slots__ = ("order", "op", "plan", "parents", "saved", "shape", "dtype")
+
+    def __init__(self, op: _Op, plan: _Plan, parents: list, saved: list, out: Array):
+        self.order = next(_creation)
+        self.op, self.plan, self.parents, self.saved = op, plan, parents, saved
+        self.shape, self.dtype = out.shape, out.dtype
+
+
+class _Plan:
+    """For one choice of arguments that need a gradient: the values to keep, and who reads which."""
+
+    def __init__(self, op: _Op, needed: list[str]):
+        reads = {name: [p for p in op.reads[name] if p != "into"] for name in needed}
+        self.keep = sorted({op.position[p] for wanted in reads.values() for p in wanted})
+        slot = {position: i for i, position in enumerate(self.keep)}
+        self.steps = [
+            (op.position[name], op.vjps[name], [slot[op.position[p]] for p in reads[name]], "into" in op.reads[name])
+            for name in needed
+        ]
+
+
+class _Op:
+    """What the decorator learns from the signatures, once, when the primitive is defined."""
+
+    def __init__(self, forward: Callable, vjps: dict[str, Callable]):
+        self.forward, self.vjps, self.name = forward, vjps, forward.__name__
+        parameters = inspect.signature(forward).parameters
+        self.arguments = list(parameters)
+        self.defaults = {n: p.default for n, p in parameters.items() if p.default is not p.empty}
+        if unknown := set(vjps) - set(self.arguments):
+            raise TypeError(f"primitive {self.name}: vjps for {sorted(unknown)}, but its arguments are {self.arguments}")
+        self.reads = {name: list(inspect.signature(vjp).parameters)[1:] for name, vjp in vjps.items()}
+        known = [*self.arguments, "out"]
+        self.residuals = sorted({p for names in self.reads.values() for p in names} - {*known, "into"})
+        self.position = {name: i for i, name in enumerate([*known, *self.residuals])}
+        self.plans: dict[int, _Plan] = {}
+
+    def plan(self, mask: int) -> _Plan:
+        """The plan for the arguments whose bits are set in `mask`."""
+        if mask not in self.plans:
+            needed = [a for i, a in enumerate(self.arguments) if mask >> i & 1 and a in self.vjps]
+            self.plans[mask] = _Plan(self, needed)
+        return self.plans[mask]
+
+    def complete(self, args: tuple, kwargs: dict) -> list:
+        """Keyword arguments and defaults put in their places."""
+        if unknown := set(kwargs) - set(self.arguments[len(args) :]):
+            raise TypeError(f"{self.name}() got {sorted(unknown)} twice or unasked; its arguments are {self.arguments}")
+        filled = {**self.defaults, **kwargs}
+        if missing := [a for a in self.arguments[len(args) :] if a not in filled]:
+            raise TypeError(f"{self.name}() needs {missing}; its arguments are {self.arguments}")
+        return [*args, *(filled[a] for a in self.arguments[len(args) :])]
+
+
+def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
+    """Make a differentiable operation of a function on arrays (see the top of this file).
+
+    Each keyword names an argument of the function and gives its vjp; arguments without one are
+    constants to the derivative. An argument may be a list of Tensors; its vjp returns a list.
+    """
+
+    def decorate(forward: Callable) -> Callable[..., Any]:
+        op = _Op(forward, vjps)
+        arity, residuals = len(op.arguments), op.residuals
+
+        @functools.wraps(forward)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if kwargs or len(args) != arity:
+                args = op.complete(args, kwargs)
+            values, parents, mask, tensor, unusual = list(args), [None] * arity, 0, None, False
+            for i, a in enumerate(args):
+                if isinstance(a, Tensor):
+                    tensor, values[i] = a, a._data
+                    if a.node is not None:
+                        parents[i] = a.node
+                        mask |= 1 << i
+                elif type(a) not in _USUAL:
+                    unusual = True
+            if unusual:
+                tensor, mask = _unpack(args, values, parents, tensor, mask)
+            if tensor is None:
+                out = forward(*args)
+                return out[0] if residuals else out
+            try:
+                out = forward(*values)
+            except TypeError:
+                xp_of(*values)  # where CPU and GPU arrays met, this says so by name
+                raise
+            if residuals:
+                out, extra = out
+            if isinstance(out, np.generic):  # NumPy's reductions to one number give a scalar
+                out = np.asarray(out)
+            if not mask or _grad_mode.depth or not (plan := op.plans.get(mask) or op.plan(mask)).steps:
+                return box(out, None, _origin(op, values))
+            values.append(out)
+            if residuals:
+                values.extend(extra[name] for name in residuals)
+            return box(out, Node(op, plan, parents, [values[i] for i in plan.keep], out))
+
+        return call
+
+    return decorate
+
+
+_USUAL = {float, int, bool, type(None), tuple, str}  # arguments that pass through as they are
+
+
+def _unpack(args: Sequence, values: list, parents: list, tensor: Tensor | None, mask: int) -> tuple[Tensor | None, int]:
+    """The rest of `call`'s loop: lists of Tensors, and numbers that must take the Tensors' dtype."""
+    for i, a in enumerate(args):
+        if type(a) is list and (boxed := [e for e in a if isinstance(e, Tensor)]):
+            tensor = boxed[0]
+            values[i] = [e._data if isinstance(e, Tensor) else e for e in a]
+            parents[i] = [e.node if isinstance(e, Tensor) else None for e in a]
+            mask |= any(p is not None for p in parents[i]) << i
+    if tensor is not None:
+        for i, a in enumerate(args):
+            if isinstance(a, np.generic) or (type(a) is np.ndarray and a.ndim == 0):
+                values[i] = a.item()  # as a NumPy float64 it would drag float32 up
+            elif type(a) is list and parents[i] is None and not any(is_array(e) for e in a):
+                values[i] = np.asarray(a, tensor.dtype)
+    return tensor, mask
+
+
+def _origin(op: _Op, values: Sequence) -> str:
+    """For the error of a backward pass that starts where nothing was recorded."""
+    if _grad_mode.depth:
+        return "computed under no_grad()"
+    arrays = [f"{a.dtype}{list(a.shape)}" for v in values for a in (v if type(v) is list else [v]) if is_array(a)]
+    return f"the result of {op.name} on {' and '.join(arrays)}, none of which requires one"
+
+
+# --- the backward pass ----------------------------------------------------------------------------
+
+
+def backward(output: Tensor, gradient: Any = None, retain_graph: bool = False) -> None:
+    """Add d(output)/d(leaf), times `gradient` (one for a scalar), to the `.grad` of every leaf."""
+    arrived = _walk([output], [_seed(output, gradient, create_graph=False)], retain_graph, create_graph=False)
+    for leaf, g in arrived.items():
+        leaf.add(g)
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Any = None,
+    create_graph: bool = False,
+) -> Any:
+    """Gradients of `outputs` (summed) with respect to `inputs`, as Tensors; every `.grad` stays as it was.
+
+    Args:
+        outputs: a Tensor or a list of them. Those that are not scalars need `grad_outputs`.
+        inputs: a Tensor or a list of them; intermediate results are as good as leaves.
+        grad_outputs: what to multiply each output's Jacobian with from the left, in its shape.
+        create_graph: record the computation of the gradients, so that they can be differentiated.
+
+    Returns: a Tensor where `inputs` is one, else a list. The graph is kept.
+
+    Raises:
+        ValueError: an input does not require a gradient, or no output depends on it.
+    """
+    outs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    ins = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    found = gradients(outs, ins, grad_outputs if isinstance(grad_outputs, (list, tuple)) else [grad_outputs] * len(outs), create_graph)
+    if missing := [i for i, g in enumerate(found) if g is None]:
+        what = ", ".join(f"input {i} of shape {ins[i].shape} (requires_grad={ins[i].requires_grad})" for i in missing)
+        raise ValueError(f"the outputs do not depend on {what}; set requires_grad=True before computing them, or leave it out")
+    return found[0] if isinstance(inputs, Tensor) else found
+
+
+def gradients(outputs: list[Tensor], inputs: list[Tensor], seeds: Sequence, create_graph: bool) -> list[Tensor | None]:
+    """`grad` on lists, with None for an input that the outputs do not depend on."""
+    targets = {t.node for t in inputs if t.node is not None}
+    wanted = _leading_to(targets, [o.node for o in outputs])
+    gs = [_seed(o, g, create_graph) for o, g in zip(outputs, seeds, strict=True)]
+    arrived = _walk(outputs, gs, True, create_graph, wanted, targets)
+    found = [arrived.get(t.node) for t in inputs]
+    return [g if g is None or isinstance(g, Tensor) else box(xp_of(g).array(g), None) for g in found]
+
+
+def _walk(
+    outputs: list[Tensor], seeds: list, retain_graph: bool, create_graph: bool, wanted: set | None = None, targets: Any = ()
+) -> dict:
+    """Send gradients from `outputs` to the leaves, newest node first; return what arrived, by Leaf.
+
+    A node is created after its inputs, so in reverse order of creation every node has received all
+    of its gradient before its turn comes. The heap holds the nodes whose turn is still to come.
+    """
+    arrived: dict[Any, Any] = {}  # Leaf, Node -> gradient so far
+    waiting: dict[int, Node] = {}
+    heap: list[int] = []
+
+    def send(parent: Any, g: Any) -> None:
+        if g.shape != parent.shape:
+            g = _unbroadcast(g, parent.shape)
+        if g.dtype != parent.dtype:
+            g = g.astype(parent.dtype)
+        if parent in arrived:
+            arrived[parent] = arrived[parent] + g
+        else:
+            arrived[parent] = g
+            if type(parent) is Node:
+                waiting[parent.order] = parent
+                heappush(heap, -parent.order)
+
+    for output, g in zip(outputs, seeds, strict=True):
+        send(output.node, g)
+    while heap:
+        node = waiting.pop(-heappop(heap))
+        g = arrived[node] if node in targets else arrived.pop(node)
+        if node.parents is None:
+            raise RuntimeError(
+                f"backward() through {node.op.name!r}, whose graph an earlier backward() freed; "
+                "call the earlier one with retain_graph=True"
+            )
+        saved = _tensors(node) if create_graph else node.saved
+        for position, vjp, reads, takes_memory in node.plan.steps:
+            parent = node.parents[position]
+            if wanted is not None and type(parent) is not list and parent not in wanted:
+                continue
+            values = [saved[i] for i in reads]
+            if takes_memory:
+                fresh = type(parent) is Leaf and parent not in arrived and wanted is None
+                parent_g = vjp(g, *values, into=parent.memory(g) if fresh else None)
+            else:
+                parent_g = vjp(g, *values)
+            if type(parent) is list:
+                for p, p_g in zip(parent, parent_g, strict=True):
+                    if p is not None and (wanted is None or p in wanted):
+                        send(p, p_g)
+            else:
+                send(parent, parent_g)
+        if not retain_graph:
+            node.parents = node.saved = None
+    return arrived
+
+
+def _tensors(node: Node) -> list:
+    """A node's saved values as Tensors that know where they came from, for `create_graph`."""
+    values = list(node.saved)
+    for i, position in enumerate(node.plan.keep):
+        if position == node.op.position["out"]:
+            values[i] = box(values[i], node)
+        elif position < len(node.parents) and (parent := node.parents[position]) is not None:
+            is_list = type(parent) is list
+            values[i] = [box(*pair) for pair in zip(values[i], parent)] if is_list else box(values[i], parent)
+    return values
+
+
+def _leading_to(targets: set, roots: Sequence) -> set:
+    """The nodes among the ancestors of `roots` from which a target can be reached."""
+    ancestors: set = set()
+    stack = [root for root in roots if root is not None]
+    while stack:
+        node = stack.pop()
+        if node not in ancestors:
+            ancestors.add(node)
+            stack.extend(_inputs(node))
+    wanted = targets & ancestors
+    for node in sorted((n for n in ancestors if type(n) is Node), key=lambda n: n.order):
+        if any(parent in wanted for parent in _inputs(node)):
+            wanted.add(node)
+    return wanted
+
+
+def _inputs(node: Any) -> list:
+    """The Nodes and Leaves that a node's arguments came from."""
+    if type(node) is Leaf or node.parents is None:
+        return []
+    flat = [p for parent in node.parents for p in (parent if type(parent) is list else [parent])]
+    return [p for p in flat if p is not None]
+
+
+def _unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
+    """Undo broadcasting: sum over the axes that were added or stretched. The one place that does."""
+    added = g.ndim - len(shape)
+    if added < 0 or any(n != size and size != 1 for n, size in zip(g.shape[added:], shape, strict=True)):
+        raise ValueError(f"a vjp gave a gradient of shape {g.shape} for an argument of shape {shape}")
+    stretched = tuple(i + added for i, size in enumerate(shape) if size == 1 and g.shape[i + added] != 1)
+    return g.sum(axis=(*range(added), *stretched), keepdims=True).reshape(shape)
+
+
+def _seed(output: Tensor, gradient: Any, create_graph: bool) -> Any:
+    """The gradient to start from at `output`, checked."""
+    if output.node is None:
+        raise RuntimeError(f"nothing requires a gradient: {output.provenance()}")
+    if gradient is None:
+        if output.shape != ():
+            raise RuntimeError(
+                f"backward from a Tensor of shape {output.shape}; either reduce it to a scalar first, with "
+                ".sum() or .mean(), or pass a gradient of that shape"
+            )
+        gradient = xp_of(output._data).ones((), output.dtype)
+    if isinstance(gradient, Tensor):
+        gradient = gradient if create_graph else gradient._data
+    else:
+        gradient = gradient if is_array(gradient) else np.asarray(gradient, output.dtype)
+    if gradient.shape != output.shape:
+        raise ValueError(f"the gradient has shape {gradient.shape}; expected the output's, {output.shape}")
+    if create_graph and not isinstance(gradient, Tensor):
+        gradient = box(gradient, None)
+    return gradient
+
+
+# --- switching the recording off ------------------------------------------------------------------
+
+
+class _GradMode(threading.local):
+    depth = 0  # of nested no_grad blocks, in this thread
+
+
+_grad_mode = _GradMode()
+
+
+class no_grad(ContextDecorator):
+    """Record nothing inside: `with no_grad():` or `@no_grad()`. Each thread has a setting of its own."""
+
+    def __enter__(self) -> no_grad:
+        _grad_mode.depth += 1
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        _grad_mode.depth -= 1

@@ -1,0 +1,58 @@
+"""Matrix products. `linear` and its two gradients are three primitives, each the other's derivative."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scratchae.autograd.engine import primitive
+from scratchae.autograd.shaping import broadcast_to, expand_dims, squeeze, swapaxes
+from scratchae.backend import Array, xp_of
+
+
+@primitive(x=lambda g, y: g @ swapaxes(y, -1, -2), y=lambda g, x: swapaxes(x, -1, -2) @ g)
+def _matmul(x: Array, y: Array) -> Array:
+    return xp_of(x, y).matmul(x, y)
+
+
+def matmul(x: Any, y: Any) -> Any:
+    """`x @ y` as NumPy has it: matrices, stacks of matrices that broadcast, and vectors on either side."""
+    if x.ndim == 0 or y.ndim == 0:
+        raise ValueError(f"matmul needs at least one axis on each side, got shapes {x.shape} and {y.shape}; use * for scalars")
+    out = _matmul(expand_dims(x, 0) if x.ndim == 1 else x, expand_dims(y, 1) if y.ndim == 1 else y)
+    lost = (*([-2] if x.ndim == 1 else []), *([-1] if y.ndim == 1 else []))
+    return squeeze(out, lost) if lost else out
+
+
+@primitive(
+    x=lambda g, weight: linear(g, swapaxes(weight, 0, 1)),
+    weight=lambda g, x, into: linear_weight_grad(g, x, into),
+    bias=lambda g, into: sum_rows(g, into),
+)
+def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
+    """x weight^T + bias over the last axis of `x`; `weight` is (out, in) as in PyTorch."""
+    xp = xp_of(x, weight, bias)
+    out = xp.matmul(_rows(x), weight.T)
+    if bias is not None:
+        out += bias
+    return out.reshape(*x.shape[:-1], len(weight))
+
+
+@primitive(g=lambda h, x: linear(x, h), x=lambda h, g: linear(g, swapaxes(h, 0, 1)))
+def linear_weight_grad(g: Array, x: Array, into: Array | None = None) -> Array:
+    """g^T x, summed over all rows."""
+    return xp_of(g, x).matmul(_rows(g).T, _rows(x), out=into)
+
+
+@primitive(g=lambda h, shape: broadcast_to(h, shape))
+def sum_rows(g: Array, into: Array | None = None) -> Any:
+    """The sum over all axes but the last, as a product with ones, which is faster than `sum`."""
+    rows = _rows(g)
+    xp = xp_of(g)
+    return xp.matmul(xp.ones(len(rows), g.dtype), rows, out=into), {"shape": g.shape}
+
+
+def _rows(x: Array) -> Array:
+    return x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
+
+
+__all__ = ["matmul", "linear"]

@@ -1,0 +1,150 @@
+"""Operators that reduce over axes. `axis` is None (all), an integer or a tuple; `keepdims` as in NumPy.
+
+Their gradients travel the other way: `_spread` puts the reduced axes back and repeats along them.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from scratchae.autograd.elementwise import exp
+from scratchae.autograd.engine import primitive
+from scratchae.autograd.shaping import broadcast_to, reshape
+from scratchae.backend import Array, xp_of
+
+Axis = Any  # None, int or tuple of ints
+
+
+def _axes(axis: Axis, ndim: int) -> tuple[int, ...]:
+    """The axes as a tuple of numbers from 0."""
+    if axis is None:
+        return tuple(range(ndim))
+    return tuple(a % ndim for a in (axis if isinstance(axis, tuple) else (axis,)))
+
+
+def _spread(g: Any, shape: tuple[int, ...], axis: Axis) -> Any:
+    """Repeat the reduced `g` along the reduced axes, up to `shape`."""
+    reduced = _axes(axis, len(shape))
+    return broadcast_to(reshape(g, tuple(1 if i in reduced else n for i, n in enumerate(shape))), shape)
+
+
+def _kept(out: Any, shape: tuple[int, ...], axis: Axis) -> Any:
+    """`out` with the reduced axes back as axes of length 1."""
+    reduced = _axes(axis, len(shape))
+    return reshape(out, tuple(1 if i in reduced else n for i, n in enumerate(shape)))
+
+
+def _count(shape: tuple[int, ...], axis: Axis) -> int:
+    return math.prod(shape[a] for a in _axes(axis, len(shape)))
+
+
+@primitive(x=lambda g, shape, axis: _spread(g, shape, axis))
+def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Any:
+    return x.sum(axis=axis, keepdims=keepdims), {"shape": x.shape}
+
+
+@primitive(x=lambda g, shape, axis: _spread(g / _count(shape, axis), shape, axis))
+def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Any:
+    return x.mean(axis=axis, keepdims=keepdims), {"shape": x.shape}
+
+
+@primitive(
+    x=lambda g, x, axis: _spread(g * (2 / _count(x.shape, axis)), x.shape, axis) * (x - mean(x, axis, keepdims=True))
+)
+def var(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """The mean squared distance from the mean (divided by n, as NumPy does)."""
+    return x.var(axis=axis, keepdims=keepdims)
+
+
+def _share_of_winners(g: Any, x: Any, out: Any, axis: Axis) -> Any:
+    """The gradient of max and min: ties share it equally."""
+    won = (x == _kept(out, x.shape, axis)).astype(g.dtype)
+    winners = reshape(sum(won, axis), g.shape)
+    return _spread(g / (winners + (winners == 0)), x.shape, axis) * won  # no winner: the maximum is NaN
+
+
+@primitive(x=_share_of_winners)
+def max(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    return x.max(axis=axis, keepdims=keepdims)
+
+
+@primitive(x=_share_of_winners)
+def min(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    return x.min(axis=axis, keepdims=keepdims)
+
+
+@primitive()
+def argmax(x: Array, axis: int | None = None) -> Array:
+    return x.argmax(axis=axis)
+
+
+@primitive()
+def argmin(x: Array, axis: int | None = None) -> Array:
+    return x.argmin(axis=axis)
+
+
+def _shifted_exp(x: Array, axis: Axis) -> tuple[Array, Array]:
+    """exp(x - m) and m, the finite maximum along `axis`: nothing overflows, and -inf gives 0, not NaN."""
+    xp = xp_of(x)
+    m = x.max(axis=axis, keepdims=True)
+    m = xp.where(xp.isfinite(m), m, 0)
+    return xp.exp(x - m), m
+
+
+@primitive(x=lambda g, x, out, axis: _spread(g, x.shape, axis) * _weights(x, out, axis))
+def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """log(sum(exp(x))) without overflow; the gradient is the softmax."""
+    e, m = _shifted_exp(x, axis)
+    with np.errstate(divide="ignore"):  # log(0) = -inf where every element is -inf
+        out = xp_of(x).log(e.sum(axis=axis, keepdims=True)) + m
+    return out if keepdims else out.squeeze(axis)
+
+
+def _weights(x: Any, out: Any, axis: Axis) -> Any:
+    return exp(x - _kept(out, x.shape, axis))
+
+
+@primitive(x=lambda g, out, axis: out * (g - sum(g * out, axis, keepdims=True)))
+def softmax(x: Array, axis: Axis = -1) -> Array:
+    """exp(x) / sum(exp(x)) along `axis`."""
+    e, _ = _shifted_exp(x, axis)
+    e /= e.sum(axis=axis, keepdims=True)
+    return e
+
+
+def _log_softmax_vjp(g: Any, out: Any, axis: Axis) -> Any:
+    return g - exp(out) * sum(g, axis, keepdims=True)
+
+
+@primitive(x=_log_softmax_vjp)
+def log_softmax(x: Array, axis: Axis = -1) -> Array:
+    """log(softmax(x)), without ever forming a probability that could round to 0."""
+    e, m = _shifted_exp(x, axis)
+    return x - m - xp_of(x).log(e.sum(axis=axis, keepdims=True))
+
+
+@primitive(x=lambda g, x: 2 * g * x)
+def sum_of_squares(x: Array) -> Array:
+    """The sum of all squared elements: one dot product, and no squares in memory."""
+    flat = x.ravel(order="K")
+    return flat @ flat
+
+
+def _norm_vjp(g: Any, x: Any, out: Any, axis: Axis) -> Any:
+    length = _kept(out, x.shape, axis)
+    return _spread(g, x.shape, axis) * (x / (length + (length == 0)))
+
+
+@primitive(x=_norm_vjp)
+def norm(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """The Euclidean length along `axis`; its gradient at 0 is 0."""
+    return xp_of(x).sqrt((x * x).sum(axis=axis, keepdims=keepdims))
+
+
+__all__ = [
+    "sum", "mean", "var", "max", "min", "argmax", "argmin", "logsumexp", "softmax", "log_softmax",
+    "sum_of_squares", "norm",
+]  # fmt: skip

@@ -1,0 +1,134 @@
+"""Operators that move elements without changing them: shapes, axes, pieces.
+
+Each comes with its reverse: a slice with a scatter, a pad with a crop, a concatenation with a split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from scratchae.autograd.engine import primitive
+from scratchae.autograd.tensor import Tensor
+from scratchae.backend import Array, is_array, xp_of
+
+Shape = tuple[int, ...]
+
+
+@primitive(x=lambda g, old: reshape(g, old))
+def _reshape(x: Array, shape: Shape) -> Any:
+    return x.reshape(shape), {"old": x.shape}
+
+
+def reshape(x: Any, shape: int | Sequence[int]) -> Any:
+    return _reshape(x, (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape))
+
+
+@primitive(x=lambda g, axes: transpose(g, None if axes is None else tuple(np.argsort(np.mod(axes, len(axes))))))
+def _transpose(x: Array, axes: Shape | None) -> Array:
+    return x.transpose(axes)
+
+
+def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
+    """The axes in another order; reversed if `axes` is None."""
+    return _transpose(x, None if axes is None else tuple(axes))
+
+
+@primitive(x=lambda g, axis1, axis2: swapaxes(g, axis1, axis2))
+def swapaxes(x: Array, axis1: int, axis2: int) -> Array:
+    return x.swapaxes(axis1, axis2)
+
+
+@primitive(x=lambda g, old: reshape(g, old))
+def squeeze(x: Array, axis: Any = None) -> Any:
+    """Without the axes of length 1 (all of them, or those in `axis`)."""
+    return x.squeeze(axis), {"old": x.shape}
+
+
+@primitive(x=lambda g, old: reshape(g, old))
+def expand_dims(x: Array, axis: Any) -> Any:
+    """With new axes of length 1 at `axis`."""
+    return xp_of(x).expand_dims(x, axis), {"old": x.shape}
+
+
+@primitive(x=lambda g: g)  # broadcasting is undone by the engine
+def _broadcast_to(x: Array, shape: Shape) -> Array:
+    return xp_of(x).broadcast_to(x, shape)
+
+
+def broadcast_to(x: Any, shape: Sequence[int]) -> Any:
+    return _broadcast_to(x, tuple(shape))
+
+
+@primitive(x=lambda g, index, shape: _scatter(g, index, shape))
+def _getitem(x: Array, index: Any) -> Any:
+    return x[index], {"shape": x.shape}
+
+
+@primitive(x=lambda h, index: _getitem(h, index))
+def _scatter(x: Array, index: Any, shape: Shape) -> Array:
+    """Zeros of `shape` with `x` added at `index`: what was read twice receives twice."""
+    xp = xp_of(x)
+    out = xp.zeros(shape, x.dtype)
+    parts = index if isinstance(index, tuple) else (index,)
+    if any(is_array(p) and p.dtype.kind != "b" for p in parts):
+        xp.add.at(out, index, x)
+    else:
+        out[index] = x
+    return out
+
+
+def getitem(x: Any, index: Any) -> Any:
+    """`x[index]` as NumPy indexes: slices, integers, integer arrays (repeats too), boolean masks."""
+    return _getitem(x, tuple(map(_plain, index)) if isinstance(index, tuple) else _plain(index))
+
+
+def _plain(index: Any) -> Any:
+    if isinstance(index, Tensor):
+        return index.data
+    return np.asarray(index, None if len(index) else int) if isinstance(index, list) else index
+
+
+@primitive(x=lambda g, widths: _crop(g, widths))
+def _pad(x: Array, widths: tuple[tuple[int, int], ...]) -> Array:
+    return xp_of(x).pad(x, widths)
+
+
+def _crop(g: Any, widths: tuple[tuple[int, int], ...]) -> Any:
+    return getitem(g, tuple(slice(before, n - after) for (before, after), n in zip(widths, g.shape, strict=True)))
+
+
+def pad(x: Any, widths: Sequence[Sequence[int]]) -> Any:
+    """Zeros around `x`: `widths` holds one pair (before, after) for each axis."""
+    if len(widths) != x.ndim:
+        raise ValueError(f"pad() needs one (before, after) pair for each of {x.ndim} axes, got {len(widths)}: {widths}")
+    return _pad(x, tuple((int(before), int(after)) for before, after in widths))
+
+
+@primitive(xs=lambda g, sizes, axis: _split(g, sizes, axis))
+def _concatenate(xs: list[Array], axis: int) -> Any:
+    return xp_of(*xs).concatenate(xs, axis=axis), {"sizes": [x.shape[axis] for x in xs]}
+
+
+def _split(g: Any, sizes: list[int], axis: int) -> list:
+    ends = np.cumsum(sizes)
+    before = (slice(None),) * (axis % g.ndim)
+    return [getitem(g, (*before, slice(int(end) - n, int(end)))) for n, end in zip(sizes, ends, strict=True)]
+
+
+def concatenate(xs: Sequence[Any], axis: int = 0) -> Any:
+    """The arrays of `xs` one after the other along an axis that they have."""
+    return _concatenate(list(xs), axis)
+
+
+def stack(xs: Sequence[Any], axis: int = 0) -> Any:
+    """The arrays of `xs`, all of one shape, side by side along a new axis."""
+    return _concatenate([expand_dims(x, axis) for x in xs], axis)
+
+
+__all__ = [
+    "reshape", "transpose", "swapaxes", "squeeze", "expand_dims", "broadcast_to", "getitem", "pad",
+    "concatenate", "stack",
+]  # fmt: skip

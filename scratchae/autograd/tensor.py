@@ -1,0 +1,375 @@
+"""Tensor: an array, and the node of the graph that it came from.
+
+Everything that a Tensor can do is an operator of `ops.py`; the methods below only give it NumPy's
+spelling. What makes it more than an array is one reference, `node`:
+
+    None    a constant
+    Leaf    made by the user with requires_grad=True; its gradient is kept there, as `.grad`
+    Node    the result of an operation on Tensors that require a gradient (see engine.py)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from scratchae.backend import Array, device_of, is_array, to_device, xp_of
+
+
+class Leaf:
+    """Where the backward pass ends: the gradient of one Tensor that the user made.
+
+    `home` is memory that an optimiser wants the next gradient in, or None. The gradient always lies
+    in memory of its own: what arrives is copied, unless a vjp wrote it into that memory itself.
+    """
+
+    __slots__ = ("shape", "dtype", "grad", "home", "_memory")
+
+    def __init__(self, data: Array):
+        self.shape, self.dtype = data.shape, data.dtype
+        self.grad: Array | None = None
+        self.home: Array | None = None
+        self._memory: Array | None = None
+
+    def memory(self, like: Array) -> Array | None:
+        """Memory that the coming gradient may be written to; None if it must be added to an old one."""
+        if self.grad is not None:
+            return None
+        self._memory = xp_of(like).empty(self.shape, self.dtype) if self.home is None else self.home
+        return self._memory
+
+    def add(self, g: Array) -> None:
+        """Take in a gradient: the first is stored, later ones are added."""
+        if self.grad is not None:
+            self.grad += g
+            return
+        if g is not self._memory:
+            self.memory(g)[...] = g  # type: ignore[index]
+        self.grad, self._memory = self._memory, None
+
+
+class Tensor:
+    """An array of numbers that remembers how it was computed.
+
+    Args:
+        data: a NumPy or CuPy array, used as it is and not copied (`sa.tensor` copies and converts).
+        requires_grad: keep the gradient of what is computed from it in `.grad`.
+
+    `data`, `shape`, `dtype`, `ndim`, `size`, `device` are the array's. Arithmetic, indexing and the
+    methods below follow NumPy and give Tensors. Tensors hash and compare by identity in dicts and
+    sets; `==` is elementwise.
+    """
+
+    __slots__ = ("_data", "node", "_origin", "__weakref__")
+    __array_ufunc__ = None  # makes `ndarray + tensor` call Tensor.__radd__
+
+    def __init__(self, data: Any, requires_grad: bool = False):
+        if isinstance(data, Tensor):
+            data = data._data
+        if not is_array(data):
+            data = np.asarray(data, None if isinstance(data, np.generic) else np.float32)
+        self._data: Array = data
+        self.node: Any = None
+        self._origin = "a Tensor made with requires_grad=False"
+        if requires_grad:
+            self.requires_grad = True
+
+    # --- the array ---
+
+    @property
+    def data(self) -> Array:
+        """The array itself; `t.data[...] = x` writes in place, unrecorded."""
+        return self._data
+
+    @data.setter
+    def data(self, array: Array) -> None:
+        if not is_array(array):
+            raise TypeError(f".data takes an array, got {type(array).__name__}; use sa.tensor(...) to convert")
+        if type(self.node) is Leaf and (array.shape, array.dtype) != (self.node.shape, self.node.dtype):
+            self.node = Leaf(array)
+        self._data = array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._data.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self._data.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self._data.ndim
+
+    @property
+    def size(self) -> int:
+        return self._data.size
+
+    @property
+    def device(self) -> str:
+        """'cpu', 'gpu:0', 'gpu:1', ..."""
+        return device_of(self._data)
+
+    def numpy(self) -> np.ndarray:
+        """The values as a NumPy array, without the graph; on the CPU it shares memory with the Tensor."""
+        return to_device(self._data, "cpu")
+
+    def item(self) -> float:
+        """The value of a Tensor of one element, as a Python number."""
+        if self.size != 1:
+            raise ValueError(f"item() needs one element, this Tensor has shape {self.shape}")
+        return self._data.item()
+
+    def to(self, device: str) -> Tensor:
+        """This Tensor on `device` ('cpu', 'gpu', 'gpu:1'); itself if it is there already."""
+        there = to_device(self._data, device)
+        return self if there is self._data else ops.move(self, device)
+
+    def tolist(self) -> list:
+        return self._data.tolist()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def __len__(self) -> int:
+        if self.ndim == 0:
+            raise TypeError("len() of a Tensor of shape ()")
+        return self.shape[0]
+
+    def __iter__(self) -> Any:
+        return (self[i] for i in range(len(self)))
+
+    def __bool__(self) -> bool:
+        return bool(self._data)
+
+    def __float__(self) -> float:
+        return float(self._data)
+
+    def __int__(self) -> int:
+        return int(self._data)
+
+    def __repr__(self) -> str:
+        values = np.array2string(self.numpy(), separator=", ", prefix="tensor(", threshold=200)
+        notes = "" if self.dtype == np.float32 else f", dtype={self.dtype}"
+        notes += "" if self.device == "cpu" else f", device={self.device!r}"
+        if self.node is not None:
+            notes += ", requires_grad=True" if type(self.node) is Leaf else f", from={self.node.op.name}"
+        return f"tensor({values}{notes})"
+
+    # --- the graph ---
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether operations on this Tensor are recorded. Setting it to False freezes a leaf."""
+        return self.node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, wanted: bool) -> None:
+        if self.node is not None and type(self.node) is not Leaf:
+            raise RuntimeError("requires_grad can be set on leaves only; this Tensor is the result of an operation: detach() it first")
+        if not wanted:
+            self.node = None
+        elif self.dtype.kind != "f":
+            raise TypeError(f"requires_grad needs floating point data, this is {self.dtype}; convert with .astype('float32') first")
+        elif self.node is None:
+            self.node = Leaf(self._data)
+
+    @property
+    def grad(self) -> Array | None:
+        """The leaf's gradient, an array of its shape, dtype and device, or None. Assigning copies."""
+        return self.node.grad if type(self.node) is Leaf else None
+
+    @grad.setter
+    def grad(self, gradient: Any) -> None:
+        if type(self.node) is not Leaf:
+            raise RuntimeError("only a leaf with requires_grad=True has a .grad to assign")
+        if gradient is None:
+            self.node.grad = self.node.home = None
+            return
+        array = gradient._data if isinstance(gradient, Tensor) else gradient
+        if getattr(array, "shape", None) != self.shape:
+            raise ValueError(f".grad needs an array of shape {self.shape}, got {getattr(array, 'shape', type(array).__name__)}")
+        xp = xp_of(self._data, array)
+        self.node.grad = xp.array(array, dtype=self.dtype)
+
+    def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
+        """Add the gradient of this Tensor to the `.grad` of every leaf that it was computed from.
+
+        Args:
+            gradient: what to start from, in this Tensor's shape; not needed for a scalar.
+            retain_graph: keep the graph for another backward pass. Otherwise it is freed.
+        """
+        engine.backward(self, gradient, retain_graph)
+
+    def detach(self) -> Tensor:
+        """The same array as a constant."""
+        return box(self._data, None)
+
+    def provenance(self) -> str:
+        """Where a Tensor without a gradient came from, for error messages."""
+        return f"this Tensor of shape {self.shape} is {self._origin}"
+
+    def __reduce__(self) -> tuple:
+        if self.node is not None and type(self.node) is not Leaf:
+            raise RuntimeError("only leaves can be copied or pickled; this Tensor is the result of an operation: detach() it first")
+        return _rebuild, (type(self), self._data, self.requires_grad, self.grad)
+
+    # --- arithmetic ---
+
+    def __add__(self, other: Any) -> Tensor:
+        return ops.add(self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return ops.add(other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return ops.subtract(self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return ops.subtract(other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return ops.multiply(self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return ops.multiply(other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return ops.divide(self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return ops.divide(other, self)
+
+    def __pow__(self, other: Any) -> Tensor:
+        return ops.power(self, other)
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return ops.power(other, self)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return ops.matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return ops.matmul(other, self)
+
+    def __neg__(self) -> Tensor:
+        return ops.negative(self)
+
+    def __pos__(self) -> Tensor:
+        return self
+
+    def __abs__(self) -> Tensor:
+        return ops.abs(self)
+
+    # --- comparisons give Tensors of bool, constants to the derivative ---
+
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]
+        return ops.equal(self, other)
+
+    def __ne__(self, other: Any) -> Tensor:  # type: ignore[override]
+        return ops.not_equal(self, other)
+
+    def __lt__(self, other: Any) -> Tensor:
+        return ops.less(self, other)
+
+    def __le__(self, other: Any) -> Tensor:
+        return ops.less_equal(self, other)
+
+    def __gt__(self, other: Any) -> Tensor:
+        return ops.greater(self, other)
+
+    def __ge__(self, other: Any) -> Tensor:
+        return ops.greater_equal(self, other)
+
+    def argmax(self, axis: int | None = None) -> Tensor:
+        return ops.argmax(self, axis)
+
+    def argmin(self, axis: int | None = None) -> Tensor:
+        return ops.argmin(self, axis)
+
+    # --- reductions ---
+
+    def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return ops.sum(self, axis, keepdims)
+
+    def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return ops.mean(self, axis, keepdims)
+
+    def var(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return ops.var(self, axis, keepdims)
+
+    def max(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return ops.max(self, axis, keepdims)
+
+    def min(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return ops.min(self, axis, keepdims)
+
+    # --- shape ---
+
+    @property
+    def T(self) -> Tensor:
+        return ops.transpose(self)
+
+    def reshape(self, *shape: Any) -> Tensor:
+        return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
+
+    def ravel(self) -> Tensor:
+        return ops.reshape(self, -1)
+
+    def transpose(self, *axes: Any) -> Tensor:
+        return ops.transpose(self, (axes[0] if len(axes) == 1 else axes) or None)
+
+    def swapaxes(self, axis1: int, axis2: int) -> Tensor:
+        return ops.swapaxes(self, axis1, axis2)
+
+    def squeeze(self, axis: Any = None) -> Tensor:
+        return ops.squeeze(self, axis)
+
+    def astype(self, dtype: Any) -> Tensor:
+        return ops.astype(self, np.dtype(dtype))
+
+    def clip(self, min: Any = None, max: Any = None) -> Tensor:
+        return ops.clip(self, min, max)
+
+    def __getitem__(self, index: Any) -> Tensor:
+        return ops.getitem(self, index)
+
+
+def box(data: Array, node: Any, origin: str = "detached from its graph") -> Tensor:
+    """A Tensor around `data` that came from `node`: the constructor without its checks."""
+    t = Tensor.__new__(Tensor)
+    t._data, t.node, t._origin = data, node, origin
+    return t
+
+
+def _rebuild(kind: type[Tensor], data: Array, requires_grad: bool, grad: Array | None) -> Tensor:
+    t = Tensor.__new__(kind)
+    t._data, t.node, t._origin = data, Leaf(data) if requires_grad else None, "a copy"
+    if grad is not None:
+        t.node.grad = grad
+    return t
+
+
+def tensor(data: Any, dtype: Any = None, requires_grad: bool = False, device: str | None = None) -> Tensor:
+    """A Tensor with a copy of `data`.
+
+    Args:
+        data: an array or a Tensor (keeps its dtype), or numbers and nested lists (become float32).
+        dtype: a dtype to convert to.
+        requires_grad: keep its gradient in `.grad`; needs a floating point dtype.
+        device: 'cpu', 'gpu', 'gpu:1'; where the data is if None.
+    """
+    if isinstance(data, Tensor):
+        data = data._data
+    if is_array(data):
+        array = xp_of(data).array(data, dtype=dtype)
+    else:
+        array = np.array(data, dtype=dtype or (None if isinstance(data, np.generic) else np.float32))
+    return Tensor(array if device is None else to_device(array, device), requires_grad)
+
+
+# A Tensor's methods are operators, and operators make Tensors: the one circle in the package.
+from scratchae.autograd import engine, ops  # noqa: E402

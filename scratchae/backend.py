@@ -1,0 +1,186 @@
+"""Where arrays live: NumPy on the CPU, CuPy on a GPU, and nothing else needs to know.
+
+An array is dispatched on by what it is: `xp_of(x)` answers with the module that owns it, and the
+operators call that module. CuPy is imported when somebody first asks for a GPU, never before.
+Randomness (one seeded generator per device) and the allocator setting live here too, because
+both belong to the machine and not to the mathematics.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+Array = Any  # numpy.ndarray or cupy.ndarray: CuPy has no types of its own to name here
+
+
+# --- which library owns this array ---------------------------------------------------------------
+
+
+def is_array(x: object) -> bool:
+    """Whether `x` is an array of a library that scratchae computes with."""
+    if isinstance(x, np.ndarray):
+        return True
+    cupy = sys.modules.get("cupy")
+    return cupy is not None and isinstance(x, cupy.ndarray)
+
+
+def xp_of(*arrays: object) -> ModuleType:
+    """The module (numpy or cupy) that owns `arrays`; scalars and None belong to either.
+
+    Raises ValueError where the arrays live on different devices: nothing is ever copied between
+    them behind the user's back.
+    """
+    owners = {device_of(a).partition(":")[0] for a in arrays if is_array(a)}
+    if len(owners) > 1:
+        where = ", ".join(f"operand {i} is on {device_of(a)}" for i, a in enumerate(arrays) if is_array(a))
+        raise ValueError(f"operands of one operation on different devices: {where}; move one with .to(...)")
+    return sys.modules["cupy"] if owners == {"gpu"} else np
+
+
+def device_of(x: Array) -> str:
+    """The device's name: 'cpu', 'gpu:0', 'gpu:1', ..."""
+    return "cpu" if isinstance(x, np.ndarray) else f"gpu:{x.device.id}"
+
+
+def to_device(x: Array, device: str) -> Array:
+    """`x` on `device` ('cpu', 'gpu', 'gpu:1'); itself if it is there already.
+
+    Raises ValueError for another name and RuntimeError without CuPy or without that GPU.
+    """
+    kind, _, number = device.partition(":")
+    if device == "cpu":
+        return x if isinstance(x, np.ndarray) else x.get()
+    if kind != "gpu" or (number and not number.isdigit()):
+        raise ValueError(f"unknown device {device!r}; expected 'cpu', 'gpu' or 'gpu:<number>'")
+    cupy = _load_cupy()
+    if int(number or 0) >= (count := cupy.cuda.runtime.getDeviceCount()):
+        raise RuntimeError(f"device {device!r} asked for, but this machine has {count} GPU(s), counted from gpu:0")
+    with cupy.cuda.Device(int(number or 0)):
+        return cupy.asarray(x)
+
+
+def gpu_available() -> bool:
+    """Whether CuPy can be imported and sees at least one GPU."""
+    try:
+        _load_cupy()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _load_cupy() -> ModuleType:
+    try:
+        import cupy
+    except ImportError as error:
+        version = _cuda_driver_version()
+        if version is None:
+            raise RuntimeError(
+                f"device 'gpu' needs CuPy ({error}) and an NVIDIA driver; looked for libcuda.so.1 and nvcuda.dll "
+                "and found neither. Stay on 'cpu', or install the driver first"
+            ) from None
+        extra = "cuda13" if version >= 13 else "cuda12"
+        raise RuntimeError(
+            f"device 'gpu' needs CuPy ({error}). The driver here speaks CUDA {version}; install it with:  "
+            f"pip install 'scratchae[{extra}]'"
+        ) from None
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except Exception as error:
+        # CUDA's own error class cannot be named without CuPy.
+        raise RuntimeError(f"CuPy is installed, but asking CUDA for its devices failed: {error}") from error
+    if count == 0:
+        raise RuntimeError("CuPy is installed, but CUDA reports no device; stay on 'cpu'")
+    return cupy
+
+
+def _cuda_driver_version() -> int | None:
+    """CUDA's major version as the driver tells it, None where no driver is found."""
+    import ctypes
+
+    for name in ("libcuda.so.1", "nvcuda.dll"):
+        try:
+            driver, version = ctypes.CDLL(name), ctypes.c_int()
+        except OSError:
+            continue
+        if driver.cuDriverGetVersion(ctypes.byref(version)) == 0:
+            return version.value // 1000
+    return None
+
+
+# --- random numbers: one generator per device, all derived from one seed -------------------------
+
+_seed: int | None = None
+_generators: dict[str, Any] = {}
+
+
+def manual_seed(seed: int) -> None:
+    """Seed everything random here: initialisation, dropout, noise, sampling, shuffling without a seed."""
+    global _seed
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"manual_seed({seed!r}): expected an integer of at least 0")
+    _seed = int(seed)
+    _generators.clear()
+
+
+def generator(device: str = "cpu") -> Any:
+    """The device's random generator (`numpy.random.Generator` or CuPy's, which has the same methods)."""
+    if device not in _generators:
+        if device == "cpu":
+            _generators[device] = np.random.default_rng(_seed)
+        else:
+            cupy = _load_cupy()
+            with cupy.cuda.Device(int(device.partition(":")[2] or 0)):
+                _generators[device] = cupy.random.default_rng(_seed)
+    return _generators[device]
+
+
+@contextmanager
+def fixed_seed(seed: int) -> Iterator[None]:
+    """Inside, all randomness comes from `seed`; afterwards the generators go on where they were."""
+    global _seed, _generators
+    before = _seed, _generators
+    _seed, _generators = seed, {}
+    try:
+        yield
+    finally:
+        _seed, _generators = before
+
+
+def random_seed() -> int:
+    """A fresh seed for something that keeps its own generator (a loader)."""
+    return int(generator().integers(2**31))
+
+
+# --- memory ---------------------------------------------------------------------------------------
+
+
+def keep_freed_memory() -> bool:
+    """Ask glibc to keep freed arrays for the next step instead of handing them back to the kernel.
+
+    A training step frees and allocates the same sizes over and over; by default glibc returns every
+    large block at once, and the kernel clears and maps it again page by page, which costs several
+    times the arithmetic itself. The price is that the process keeps its peak memory until it ends.
+    Returns whether the setting took effect; False where the C library is another one.
+    `SCRATCHAE_KEEP_MEMORY=0` in the environment leaves the allocator alone.
+    """
+    import ctypes
+
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):
+        return False
+    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of <malloc.h>
+    # Older glibc refuses thresholds over 32 MiB; that much still covers most layers.
+    took = mallopt(mmap_threshold, 1 << 30) or mallopt(mmap_threshold, 32 << 20)
+    return bool(took and mallopt(trim_threshold, 2**31 - 1))
+
+
+if os.environ.get("SCRATCHAE_KEEP_MEMORY", "1") != "0":
+    keep_freed_memory()

@@ -1,0 +1,93 @@
+"""Mini-batches: cutting arrays along their first dimension, in order or shuffled anew each epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from scratchae.backend import Array, is_array, random_seed, xp_of
+
+
+class DataLoader:
+    """Iterates over batches of one array, or of several of equal length side by side.
+
+    `arrays` is one array (a memory map or an array on a GPU too) or a tuple or list of them, of shapes
+    (n, ...). A batch is an array of shape (batch_size, ...), or a tuple of those where a tuple or list
+    was given; the last one has what is left, or is left out under `drop_last`. `len()` is the number
+    of batches.
+
+    Batches in order are views. Under `shuffle` they are copies, and only a batch's own rows are read.
+    The order of epoch e follows from (seed, e) alone; setting `epoch` thus repeats or resumes a run.
+    `seed=None` takes one from the package's generator, so that it follows `manual_seed`.
+
+    Attributes: `batch_size`, `n_samples`, `seed`, and `epoch`, the number of iterations started so far.
+    Raises ValueError for an empty set, unequal lengths or a batch size or seed out of range, TypeError
+    for anything that is no array, or a batch size or seed that is no integer.
+    """
+
+    def __init__(
+        self,
+        arrays: Array | Sequence[Array],
+        batch_size: int,
+        shuffle: bool = False,
+        seed: int | None = None,
+        drop_last: bool = False,
+    ) -> None:
+        self._several = isinstance(arrays, (tuple, list))
+        given = tuple(arrays) if self._several else (arrays,)
+        _check_arrays(given)
+        # A plain view of a memory map: its subclass would stick to every batch and slow it down.
+        self._arrays = tuple(np.asarray(a) if isinstance(a, np.ndarray) else a for a in given)
+        self.n_samples = len(given[0])
+        self.batch_size = _integer("batch_size", batch_size, smallest=1)
+        self.seed = random_seed() if seed is None else _integer("seed", seed, smallest=0)
+        self.shuffle = shuffle
+        self.drop_last = drop_last
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        full, rest = divmod(self.n_samples, self.batch_size)
+        return full + (rest > 0 and not self.drop_last)
+
+    def __iter__(self) -> Iterator[Array | tuple[Array, ...]]:
+        epoch, self.epoch = self.epoch, self.epoch + 1
+        if not self.shuffle:
+            return self._batches(None)
+        return self._batches(np.random.default_rng([self.seed, epoch]).permutation(self.n_samples))
+
+    def _batches(self, order: np.ndarray | None) -> Iterator[Array | tuple[Array, ...]]:
+        for start in range(0, len(self) * self.batch_size, self.batch_size):
+            rows = slice(start, start + self.batch_size)
+            if order is None:
+                batch = tuple(a[rows] for a in self._arrays)
+            else:
+                batch = tuple(a[xp_of(a).asarray(order[rows])] for a in self._arrays)
+            yield batch if self._several else batch[0]
+
+
+def _check_arrays(arrays: tuple[Array, ...]) -> None:
+    if not arrays:
+        raise ValueError("DataLoader got no arrays; expected one array or a tuple of at least one")
+    for a in arrays:
+        if not is_array(a):
+            raise TypeError(
+                f"DataLoader got a {type(a).__name__}; expected an array, or a tuple of arrays: "
+                f"convert with np.asarray, and pass a Tensor's .data"
+            )
+        if a.ndim == 0:
+            raise ValueError("DataLoader got a 0-dimensional array; expected shape (n, ...), n samples")
+    lengths = [len(a) for a in arrays]
+    if len(set(lengths)) > 1:
+        raise ValueError(f"DataLoader got arrays of lengths {lengths}; expected one row per sample in each")
+    if lengths[0] == 0:
+        shapes = ", ".join(str(tuple(a.shape)) for a in arrays)
+        raise ValueError(f"DataLoader got an empty data set of shape {shapes}; expected at least one sample")
+
+
+def _integer(name: str, value: int, smallest: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"DataLoader({name}={value!r}): expected an integer, such as 64")
+    if value < smallest:
+        raise ValueError(f"DataLoader({name}={value!r}): expected an integer of at least {smallest}")
+    return int(value)

@@ -1,0 +1,60 @@
+"""Ways to damage an input, for denoising autoencoders.
+
+Each takes an array `x` of float32 or float64, an `amount` and a generator of random numbers, and
+returns a new array of the same shape and dtype; `x` stays as it is. Only methods of `x` and `rng`
+are used, so arrays and generator may be NumPy's or, together, those of a library with the same methods.
+
+Source: P. Vincent, H. Larochelle, I. Lajoie, Y. Bengio, P.-A. Manzagol, "Stacked denoising
+autoencoders", Journal of Machine Learning Research 11, 2010, section 3.3.
+"""
+
+from __future__ import annotations
+
+import math
+from numbers import Real
+
+import numpy as np
+
+
+def gaussian(x: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
+    """clip(x + amount * e, 0, 1) with e standard normal: `amount` is the standard deviation.
+
+    Raises ValueError unless `amount` is finite and at least 0, TypeError for an x of another dtype.
+    """
+    _check("gaussian", x, amount, largest=None)
+    noisy = rng.standard_normal(x.shape, dtype=x.dtype)
+    noisy *= float(amount)
+    noisy += x
+    return noisy.clip(0, 1, out=noisy)
+
+
+def masking(x: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
+    """x * m with m = 0 with probability `amount`, else 1, for each element by itself.
+
+    Raises ValueError unless `amount` is in [0, 1], TypeError for an x of another dtype.
+    """
+    _check("masking", x, amount, largest=1)
+    return x * (rng.random(x.shape, dtype=x.dtype) >= float(amount))
+
+
+def salt_and_pepper(x: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
+    """0 with probability amount / 2, 1 with probability amount / 2, else x, for each element by itself.
+
+    Raises ValueError unless `amount` is in [0, 1], TypeError for an x of another dtype.
+    """
+    _check("salt_and_pepper", x, amount, largest=1)
+    draw = rng.random(x.shape, dtype=x.dtype)
+    noisy = x.copy()
+    noisy[draw < float(amount)] = 1
+    noisy[draw < float(amount) / 2] = 0
+    return noisy
+
+
+def _check(name: str, x: np.ndarray, amount: float, largest: int | None) -> None:
+    dtype = getattr(x, "dtype", type(x).__name__)
+    if dtype not in (np.float32, np.float64):
+        raise TypeError(f"{name} noise got {dtype}; expected an array of float32 or float64: use .astype")
+    below = math.inf if largest is None else largest
+    if not isinstance(amount, Real) or not (0 <= amount <= below and math.isfinite(amount)):
+        allowed = "a finite number of at least 0" if largest is None else f"a number in [0, {largest}]"
+        raise ValueError(f"{name} noise got amount={amount!r}; expected {allowed}")

@@ -1,0 +1,17 @@
+"""Layers, losses and initialisation, under PyTorch's names and with its defaults and weight layouts."""
+
+from scratchae.nn import init
+from scratchae.nn.activations import ELU, GELU, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
+from scratchae.nn.containers import Sequential
+from scratchae.nn.linear import Flatten, Identity, Linear, Unflatten
+from scratchae.nn.losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, KLDivLoss, L1Loss, MSELoss
+from scratchae.nn.module import Module, Parameter
+from scratchae.nn.normalisation import BatchNorm1d, LayerNorm
+from scratchae.nn.regularisation import Dropout, GaussianNoise
+
+__all__ = [
+    "init", "Module", "Parameter", "Sequential", "Linear", "Flatten", "Unflatten", "Identity",
+    "ReLU", "LeakyReLU", "ELU", "GELU", "Sigmoid", "Tanh", "Softplus", "Softmax",
+    "Dropout", "GaussianNoise", "LayerNorm", "BatchNorm1d",
+    "MSELoss", "L1Loss", "BCELoss", "BCEWithLogitsLoss", "KLDivLoss", "CrossEntropyLoss",
+]  # fmt: skip

@@ -1,0 +1,80 @@
+"""Activations as modules; the mathematics is in `scratchae.autograd.elementwise` and `.reductions`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scratchae import functional as F
+from scratchae.nn.module import Module
+
+
+class ReLU(Module):
+    """max(x, 0)."""
+
+    def forward(self, x: Any) -> Any:
+        return F.relu(x)
+
+
+class LeakyReLU(Module):
+    """x where positive, negative_slope * x elsewhere."""
+
+    def __init__(self, negative_slope: float = 0.01):
+        self.negative_slope = negative_slope
+
+    def forward(self, x: Any) -> Any:
+        return F.leaky_relu(x, self.negative_slope)
+
+    def describe(self) -> str:
+        return f"{self.negative_slope}"
+
+
+class ELU(Module):
+    """x where positive, alpha (exp(x) - 1) elsewhere (Clevert et al. 2016)."""
+
+    def __init__(self, alpha: float = 1.0):
+        self.alpha = alpha
+
+    def forward(self, x: Any) -> Any:
+        return F.elu(x, self.alpha)
+
+    def describe(self) -> str:
+        return f"{self.alpha}"
+
+
+class GELU(Module):
+    """x Phi(x), Phi the normal distribution function."""
+
+    def forward(self, x: Any) -> Any:
+        return F.gelu(x)
+
+
+class Sigmoid(Module):
+    """1 / (1 + exp(-x))."""
+
+    def forward(self, x: Any) -> Any:
+        return F.sigmoid(x)
+
+
+class Tanh(Module):
+    def forward(self, x: Any) -> Any:
+        return F.tanh(x)
+
+
+class Softplus(Module):
+    """log(1 + exp(x))."""
+
+    def forward(self, x: Any) -> Any:
+        return F.softplus(x)
+
+
+class Softmax(Module):
+    """exp(x) / sum(exp(x)) along `dim`."""
+
+    def __init__(self, dim: int = -1):
+        self.dim = dim
+
+    def forward(self, x: Any) -> Any:
+        return F.softmax(x, self.dim)
+
+    def describe(self) -> str:
+        return f"dim={self.dim}"

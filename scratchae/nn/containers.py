@@ -1,0 +1,39 @@
+"""Modules that hold modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from scratchae.nn.module import Module
+
+
+class Sequential(Module):
+    """Layers one after the other; indexed, sliced and iterated like a list.
+
+    An error in a layer is raised with the layer's place in the chain.
+    """
+
+    def __init__(self, *layers: Module):
+        for i, layer in enumerate(layers):
+            if not isinstance(layer, Module):
+                raise TypeError(f"Sequential: argument {i} is a {type(layer).__name__}; expected modules, e.g. nn.ReLU()")
+            setattr(self, str(i), layer)
+
+    def forward(self, x: Any) -> Any:
+        for i, layer in enumerate(self):
+            try:
+                x = layer(x)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"layer {i}: {error}") from error
+        return x
+
+    def __iter__(self) -> Iterator[Module]:
+        return self.children()
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __getitem__(self, index: int | slice) -> Any:
+        layers = list(self)[index]
+        return Sequential(*layers) if isinstance(index, slice) else layers

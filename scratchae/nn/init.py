@@ -1,0 +1,86 @@
+"""Initialisation, in place, from the package's seeded generator; names and formulas are PyTorch's."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from scratchae.autograd import Tensor
+from scratchae.backend import generator, to_device
+
+
+def fans(shape: tuple[int, ...]) -> tuple[int, int]:
+    """(fan_in, fan_out) of a weight of `shape` (out, in, ...): inputs that one output sees, and the reverse."""
+    if len(shape) < 2:
+        raise ValueError(f"fan_in and fan_out need a weight of at least two axes, got shape {shape}")
+    window = math.prod(shape[2:])
+    return shape[1] * window, shape[0] * window
+
+
+def uniform_(t: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
+    """Numbers from U(low, high)."""
+    return _fill(t, generator().random(t.shape, dtype=_drawn(t)) * (high - low) + low)
+
+
+def normal_(t: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
+    """Numbers from N(mean, std^2)."""
+    return _fill(t, generator().standard_normal(t.shape, dtype=_drawn(t)) * std + mean)
+
+
+def constant_(t: Tensor, value: float) -> Tensor:
+    t.data[...] = value
+    return t
+
+
+def zeros_(t: Tensor) -> Tensor:
+    return constant_(t, 0.0)
+
+
+def ones_(t: Tensor) -> Tensor:
+    return constant_(t, 1.0)
+
+
+def kaiming_uniform_(t: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Tensor:
+    """U(-b, b) with b = gain sqrt(3 / fan): keeps the variance through ReLU-like layers (He et al. 2015)."""
+    bound = math.sqrt(3) * gain(nonlinearity, a) / math.sqrt(_fan(t, mode))
+    return uniform_(t, -bound, bound)
+
+
+def kaiming_normal_(t: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Tensor:
+    """N(0, gain^2 / fan) (He et al. 2015)."""
+    return normal_(t, 0.0, gain(nonlinearity, a) / math.sqrt(_fan(t, mode)))
+
+
+def xavier_uniform_(t: Tensor, gain: float = 1.0) -> Tensor:
+    """U(-b, b) with b = gain sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio 2010)."""
+    bound = gain * math.sqrt(6 / sum(fans(t.shape)))
+    return uniform_(t, -bound, bound)
+
+
+def xavier_normal_(t: Tensor, gain: float = 1.0) -> Tensor:
+    """N(0, 2 gain^2 / (fan_in + fan_out)) (Glorot & Bengio 2010)."""
+    return normal_(t, 0.0, gain * math.sqrt(2 / sum(fans(t.shape))))
+
+
+def gain(nonlinearity: str, a: float = 0.01) -> float:
+    """How much a layer before `nonlinearity` must amplify to keep the variance; `a`: leaky ReLU's slope."""
+    gains = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2), "leaky_relu": math.sqrt(2 / (1 + a * a))}
+    if nonlinearity not in gains:
+        raise ValueError(f"nonlinearity {nonlinearity!r}; expected one of {sorted(gains)}")
+    return gains[nonlinearity]
+
+
+def _fan(t: Tensor, mode: str) -> int:
+    if mode not in ("fan_in", "fan_out"):
+        raise ValueError(f"mode {mode!r}; expected 'fan_in' or 'fan_out'")
+    return fans(t.shape)[mode == "fan_out"]
+
+
+def _drawn(t: Tensor) -> type:
+    return np.float64 if t.dtype == np.float64 else np.float32
+
+
+def _fill(t: Tensor, values: np.ndarray) -> Tensor:
+    t.data[...] = to_device(values.astype(t.dtype, copy=False), t.device)
+    return t

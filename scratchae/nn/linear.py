@@ -1,0 +1,92 @@
+"""Fully connected layer, and the layers that only change shapes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from scratchae import functional as F
+from scratchae.nn import init
+from scratchae.nn.module import Module, Parameter
+
+
+class Linear(Module):
+    """y = x W^T + b on the last axis: (..., in_features) to (..., out_features).
+
+    `weight` (out_features, in_features) and `bias` (out_features) start uniform in
+    [-1/sqrt(in_features), 1/sqrt(in_features)], as PyTorch's do.
+    """
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True):
+        for name, value in (("in_features", in_features), ("out_features", out_features)):
+            if not isinstance(value, (int, np.integer)) or value < 1:
+                raise ValueError(f"Linear: {name}={value!r}; expected an integer of at least 1")
+        self.in_features, self.out_features = in_features, out_features
+        bound = 1 / math.sqrt(in_features)
+        self.weight = Parameter(np.empty((out_features, in_features), np.float32))
+        init.uniform_(self.weight, -bound, bound)
+        self.bias = Parameter(np.empty(out_features, np.float32)) if bias else None
+        if self.bias is not None:
+            init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, x: Any) -> Any:
+        if x.ndim == 0 or x.shape[-1] != self.in_features:
+            raise ValueError(
+                f"Linear({self.describe()}): the input has shape {x.shape}, whose last dimension must be "
+                f"{self.in_features}; the weight has shape {self.weight.shape}"
+                + ("; flatten the images first, with nn.Flatten()" if math.prod(x.shape[1:]) == self.in_features else "")
+            )
+        check_dtype(self, x, self.weight)
+        return F.linear(x, self.weight, self.bias)
+
+    def describe(self) -> str:
+        return f"{self.in_features}, {self.out_features}" + ("" if self.bias is not None else ", bias=False")
+
+
+def check_dtype(layer: Module, x: Any, weight: Parameter) -> None:
+    """Refuse to mix dtypes: NumPy would compute everything after this layer in the wider one."""
+    if x.dtype != weight.dtype:
+        raise TypeError(
+            f"{type(layer).__name__}({layer.describe()}): the input is {x.dtype}, the weights are {weight.dtype}; convert "
+            f"the input with .astype('{weight.dtype}')" + (" / 255" if x.dtype == np.uint8 else "")
+            + f" or the model with .to(np.{x.dtype})" * (x.dtype.kind == "f")
+        )
+
+
+class Flatten(Module):
+    """(N, a, b, ...) to (N, a b ...)."""
+
+    def __init__(self, start_dim: int = 1):
+        self.start_dim = start_dim
+
+    def forward(self, x: Any) -> Any:
+        if x.ndim <= self.start_dim:
+            raise ValueError(f"Flatten: the input has shape {x.shape}; expected a batch with more than {self.start_dim} dimensions")
+        return F.reshape(x, (*x.shape[: self.start_dim], math.prod(x.shape[self.start_dim :])))
+
+
+class Unflatten(Module):
+    """One dimension split into several: Unflatten(1, (1, 28, 28)) makes images of (N, 784)."""
+
+    def __init__(self, dim: int, shape: tuple[int, ...]):
+        self.dim, self.shape = dim, tuple(shape)
+
+    def forward(self, x: Any) -> Any:
+        if not -x.ndim <= self.dim < x.ndim or x.shape[self.dim] != math.prod(self.shape):
+            raise ValueError(
+                f"Unflatten({self.describe()}): the input has shape {x.shape}; expected {math.prod(self.shape)} in dimension {self.dim}"
+            )
+        dim = self.dim % x.ndim
+        return F.reshape(x, (*x.shape[:dim], *self.shape, *x.shape[dim + 1 :]))
+
+    def describe(self) -> str:
+        return f"{self.dim}, {self.shape}"
+
+
+class Identity(Module):
+    """The input itself."""
+
+    def forward(self, x: Any) -> Any:
+        return x

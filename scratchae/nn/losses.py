@@ -1,0 +1,69 @@
+"""Losses as modules: `reduction` is set once, the call takes (input, target). See scratchae.functional."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from scratchae import functional as F
+from scratchae.nn.module import Module
+
+
+class _Loss(Module):
+    function: Callable[..., Any]
+    reductions: tuple[str, ...] = ("mean", "sum", "none")
+
+    def __init__(self, reduction: str = "mean"):
+        if reduction not in self.reductions:
+            raise ValueError(f"{type(self).__name__}: reduction={reduction!r}; expected one of {self.reductions}")
+        self.reduction = reduction
+
+    def forward(self, input: Any, target: Any) -> Any:
+        return type(self).function(input, target, reduction=self.reduction)
+
+    def describe(self) -> str:
+        return f"reduction={self.reduction!r}"
+
+
+class MSELoss(_Loss):
+    """(input - target)^2."""
+
+    function = F.mse_loss
+
+
+class L1Loss(_Loss):
+    """|input - target|."""
+
+    function = F.l1_loss
+
+
+class BCELoss(_Loss):
+    """Binary cross-entropy of probabilities."""
+
+    function = F.binary_cross_entropy
+
+
+class BCEWithLogitsLoss(_Loss):
+    """Binary cross-entropy of logits: sigmoid and logarithm in one, exact for any logit."""
+
+    function = F.binary_cross_entropy_with_logits
+
+
+class CrossEntropyLoss(_Loss):
+    """-log softmax(input)[label], with integer labels."""
+
+    function = F.cross_entropy
+
+
+class KLDivLoss(_Loss):
+    """target (log target - input) for a log-probability `input`."""
+
+    function = F.kl_div
+    reductions = ("mean", "sum", "none", "batchmean")
+
+    def __init__(self, reduction: str = "mean", log_target: bool = False):
+        super().__init__(reduction)
+        self.log_target = log_target
+
+    def forward(self, input: Any, target: Any) -> Any:
+        return F.kl_div(input, target, self.reduction, self.log_target)

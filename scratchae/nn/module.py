@@ -1,0 +1,210 @@
+"""Module: something with parameters that can be called; layers and whole models alike.
+
+What a module holds is found by looking at its attributes: a Parameter is trained, a Module (or a list
+of them) is a child, and an array registered as a buffer belongs to the state but is not trained. Names
+in `state_dict()` are the attributes' own, joined with dots, as in PyTorch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from scratchae.autograd import Tensor, no_grad
+from scratchae.backend import Array, is_array, to_device
+
+
+class Parameter(Tensor):
+    """A Tensor that a module trains: a leaf with requires_grad=True."""
+
+    def __init__(self, data: Any, requires_grad: bool = True):
+        super().__init__(data, requires_grad)
+
+
+class Module:
+    """Base class of layers and models: assign Parameters and Modules as attributes, define `forward`."""
+
+    training = True
+    _buffers: tuple[str, ...] = ()
+
+    def forward(self, *inputs: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} defines no forward()")
+
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        return self.forward(*inputs, **options)
+
+    # --- what is inside ---
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """Direct children with their names; items of a list attribute are called `name.0`, `name.1`, ..."""
+        for name, value in vars(self).items():
+            if isinstance(value, Module):
+                yield name, value
+            elif isinstance(value, (list, tuple)):
+                yield from ((f"{name}.{i}", m) for i, m in enumerate(value) if isinstance(m, Module))
+
+    def children(self) -> Iterator[Module]:
+        return (child for _, child in self.named_children())
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """This module and all inside it, depth first, a shared one once."""
+        seen: set[int] = set()
+        for name, module in self._walk(prefix):
+            if id(module) not in seen:
+                seen.add(id(module))
+                yield name, module
+
+    def modules(self) -> Iterator[Module]:
+        return (module for _, module in self.named_modules())
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Every Parameter with its dotted name, a shared one once, under its first name."""
+        seen: set[int] = set()
+        for name, value in self._named_state():
+            if isinstance(value, Parameter) and id(value) not in seen:
+                seen.add(id(value))
+                yield name, value
+
+    def parameters(self) -> Iterator[Parameter]:
+        return (p for _, p in self.named_parameters())
+
+    def count_parameters(self) -> int:
+        """How many numbers are trained; frozen parameters count too."""
+        return sum(p.size for p in self.parameters())
+
+    def register_buffer(self, name: str, array: Array) -> None:
+        """Set attribute `name` to an array that is saved with the model but not trained."""
+        setattr(self, name, array)
+        self._buffers = (*self._buffers, name)
+
+    def _walk(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        yield prefix, self
+        for name, child in self.named_children():
+            yield from child._walk(f"{prefix}.{name}" if prefix else name)
+
+    def _named_state(self) -> Iterator[tuple[str, Any]]:
+        """Parameters and buffers of this module and all inside it, under all of their names."""
+        for path, module in self._walk():
+            for name, value in vars(module).items():
+                if isinstance(value, Parameter) or name in module._buffers:
+                    yield (f"{path}.{name}" if path else name), value
+
+    # --- state ---
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Copies of all parameters and buffers by name, as arrays on the module's device."""
+        return {name: (v.data if isinstance(v, Parameter) else v).copy() for name, v in self._named_state()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Copy arrays into the parameters and buffers of the same names; they take the module's dtype and device.
+
+        Raises ValueError that lists every missing, unexpected and mis-shaped name. Nothing is loaded
+        then. PyTorch's `num_batches_tracked` is accepted and ignored.
+        """
+        own = dict(self._named_state())
+        given = {n: v.data if isinstance(v, Tensor) else v for n, v in state.items() if not n.endswith("num_batches_tracked")}
+        problems = [f"missing: {n}" for n in own if n not in given]
+        problems += [f"unexpected: {n}" for n in given if n not in own]
+        for name in own.keys() & given.keys():
+            if not is_array(given[name]):
+                problems.append(f"not an array: {name} is a {type(given[name]).__name__}")
+            elif given[name].shape != own[name].shape:
+                problems.append(f"shape: {name} is {given[name].shape} in the state, {own[name].shape} in the model")
+        if problems:
+            raise ValueError("the state does not fit the model; nothing was loaded:\n  " + "\n  ".join(sorted(problems)))
+        for name, value in own.items():
+            array = value.data if isinstance(value, Parameter) else value
+            array[...] = _onto(given[name], array)
+
+    def train(self, mode: bool = True) -> Module:
+        """Switch dropout, noise and batch statistics on (or off) in this module and all inside it."""
+        for module in self.modules():
+            module.training = bool(mode)
+        return self
+
+    def eval(self) -> Module:
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        """Set every parameter's `.grad` to None."""
+        for p in self.parameters():
+            if p.requires_grad:
+                p.grad = None
+
+    def to(self, where: Any) -> Module:
+        """Move to a device ('cpu', 'gpu', 'gpu:1') or convert to a dtype (np.float64), in place; gradients go."""
+        for module in self.modules():
+            for name, value in vars(module).items():
+                if isinstance(value, Parameter):
+                    value.data = _converted(value.data, where)
+                    if value.requires_grad:
+                        value.grad = None
+                elif name in module._buffers:
+                    setattr(module, name, _converted(value, where))
+        return self
+
+    # --- looking at it ---
+
+    def describe(self) -> str:
+        """What stands between the parentheses in `repr`."""
+        return ""
+
+    def __repr__(self) -> str:
+        count = self.count_parameters()
+        own = f"{type(self).__name__}({self.describe()})" + (f"  # {count:,} parameters" if count else "")
+        below = [f"({name}): {child!r}" for name, child in self.named_children()]
+        return "\n".join([own, *("  " + line for entry in below for line in entry.split("\n"))])
+
+    def summary(self, input_shape: tuple[int, ...]) -> None:
+        """Print each layer with its output shape and parameter count, for one sample of `input_shape`.
+
+        The model runs once, in eval mode, on a batch of one sample of zeros; `input_shape` does not
+        count the batch.
+        """
+        rows: list[tuple[str, str, str]] = []
+        leaves = [(name, m) for name, m in self.named_modules() if not any(True for _ in m.children())]
+        modes = {m: m.training for m in self.modules()}
+
+        def watch(name: str, layer: Module) -> None:
+            forward = layer.forward
+
+            def watched(*inputs: Any) -> Any:
+                out = forward(*inputs)
+                shape = out.shape[1:] if hasattr(out, "shape") else "-"
+                rows.append((f"{name} {type(layer).__name__}({layer.describe()})".strip(), f"{shape}", f"{layer.count_parameters():,}"))
+                return out
+
+            layer.forward = watched  # type: ignore[method-assign]
+
+        first = next(self.parameters(), None)
+        zeros = np.zeros((1, *input_shape), np.float32 if first is None else first.dtype)
+        try:
+            for name, layer in leaves:
+                watch(name, layer)
+            with no_grad():
+                self.eval()(Tensor(to_device(zeros, "cpu" if first is None else first.device)))
+        finally:
+            for _, layer in leaves:
+                vars(layer).pop("forward", None)
+            for module, mode in modes.items():
+                module.training = mode
+        table = [("layer", "output", "parameters"), *rows, ("total", "", f"{self.count_parameters():,}")]
+        widths = [max(len(row[i]) for row in table) for i in range(3)]
+        for a, b, c in table:
+            print(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}")
+
+
+def _onto(array: Array, like: Array) -> Array:
+    """`array` on the device of `like`."""
+    return to_device(array, "cpu") if isinstance(like, np.ndarray) else to_device(array, f"gpu:{like.device.id}")
+
+
+def _converted(array: Array, where: Any) -> Array:
+    if isinstance(where, str) and where.partition(":")[0] in ("cpu", "gpu"):
+        return to_device(array, where)
+    dtype = np.dtype(where)
+    if dtype.kind != "f":
+        raise ValueError(f"to({where!r}): expected 'cpu', 'gpu', 'gpu:<number>' or a floating point dtype")
+    return array.astype(dtype)

@@ -1,0 +1,81 @@
+"""Layers that normalise: (x - mean) / sqrt(variance + eps), then a learnt scale and shift."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from scratchae.autograd import Tensor
+from scratchae.nn.linear import check_dtype
+from scratchae.nn.module import Module, Parameter
+
+
+class LayerNorm(Module):
+    """Normalises each sample over its last dimensions, `normalized_shape` (Ba et al. 2016)."""
+
+    def __init__(self, normalized_shape: int | tuple[int, ...], eps: float = 1e-5):
+        self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        self.eps = eps
+        self.weight = Parameter(np.ones(self.normalized_shape, np.float32))
+        self.bias = Parameter(np.zeros(self.normalized_shape, np.float32))
+
+    def forward(self, x: Any) -> Any:
+        axes = tuple(range(-len(self.normalized_shape), 0))
+        if tuple(x.shape[len(x.shape) + axes[0] :]) != self.normalized_shape or x.ndim < len(axes):
+            raise ValueError(f"LayerNorm({self.describe()}): the input has shape {x.shape}; expected (..., {self.describe()})")
+        check_dtype(self, x, self.weight)
+        centred = x - x.mean(axes, keepdims=True)
+        variance = (centred * centred).mean(axes, keepdims=True)
+        return centred * (variance + self.eps) ** -0.5 * self.weight + self.bias
+
+    def describe(self) -> str:
+        return ", ".join(map(str, self.normalized_shape))
+
+
+class BatchNorm1d(Module):
+    """Normalises each feature over the batch, (N, C) or (N, C, L) (Ioffe & Szegedy 2015).
+
+    Train mode uses the batch's mean and variance and moves `running_mean` and `running_var` towards
+    them, by `momentum` of the way (the variance divided by n - 1, as PyTorch keeps it); eval mode uses
+    the running ones.
+    """
+
+    _shapes = {2: "(N, C)", 3: "(N, C, L)"}
+
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1):
+        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        self.weight = Parameter(np.ones(num_features, np.float32))
+        self.bias = Parameter(np.zeros(num_features, np.float32))
+        self.register_buffer("running_mean", np.zeros(num_features, np.float32))
+        self.register_buffer("running_var", np.ones(num_features, np.float32))
+
+    def forward(self, x: Any) -> Any:
+        name = f"{type(self).__name__}({self.num_features})"
+        if x.ndim not in self._shapes or x.shape[1] != self.num_features:
+            expected = " or ".join(self._shapes.values())
+            raise ValueError(f"{name}: the input has shape {x.shape}; expected {expected} with C = {self.num_features}")
+        check_dtype(self, x, self.weight)
+        axes = (0, *range(2, x.ndim))
+        along_channels = (1, -1, *[1] * (x.ndim - 2))
+        if self.training:
+            n = x.size // self.num_features
+            if n < 2:
+                raise ValueError(f"{name}: a batch of shape {x.shape} has one value per feature; train mode needs two")
+            mean = x.mean(axes, keepdims=True)
+            centred = x - mean
+            variance = (centred * centred).mean(axes, keepdims=True)
+            self._update(mean, variance, n)
+        else:
+            centred = x - self.running_mean.reshape(along_channels)
+            variance = self.running_var.reshape(along_channels)
+        scale = (variance + self.eps) ** -0.5 * self.weight.reshape(along_channels)
+        return centred * scale + self.bias.reshape(along_channels)
+
+    def _update(self, mean: Any, variance: Any, n: int) -> None:
+        for running, now in ((self.running_mean, mean), (self.running_var, variance * (n / (n - 1)))):
+            running *= 1 - self.momentum
+            running += self.momentum * (now.data if isinstance(now, Tensor) else now).reshape(-1)
+
+    def describe(self) -> str:
+        return f"{self.num_features}"

@@ -1,0 +1,44 @@
+"""Layers that add randomness in train mode and do nothing in eval mode."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from scratchae import functional as F
+from scratchae.backend import generator
+from scratchae.nn.module import Module
+
+
+class Dropout(Module):
+    """In train mode, each element becomes 0 with probability `p`, the others are divided by 1 - p."""
+
+    def __init__(self, p: float = 0.5):
+        if not 0 <= p <= 1:
+            raise ValueError(f"Dropout: p={p}; expected 0 <= p <= 1")
+        self.p = p
+
+    def forward(self, x: Any) -> Any:
+        return F.dropout(x, self.p, self.training)
+
+    def describe(self) -> str:
+        return f"{self.p}"
+
+
+class GaussianNoise(Module):
+    """In train mode, adds noise from N(0, std^2)."""
+
+    def __init__(self, std: float = 0.1):
+        if not 0 <= std < float("inf"):
+            raise ValueError(f"GaussianNoise: std={std}; expected a finite number of at least 0")
+        self.std = std
+
+    def forward(self, x: Any) -> Any:
+        if not self.training or self.std == 0:
+            return x
+        noise = generator(getattr(x, "device", "cpu")).standard_normal(x.shape, dtype=np.float32)
+        return x + noise.astype(x.dtype) * self.std
+
+    def describe(self) -> str:
+        return f"{self.std}"

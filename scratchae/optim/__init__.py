@@ -1,0 +1,7 @@
+"""Optimisers and learning-rate schedules; names, defaults and numbers are PyTorch's."""
+
+from scratchae.optim.algorithms import SGD, Adam, AdamW, RMSprop
+from scratchae.optim.base import Optimizer, clip_grad_norm
+from scratchae.optim.schedules import CosineLR, ReduceOnPlateau, StepLR
+
+__all__ = ["Optimizer", "SGD", "Adam", "AdamW", "RMSprop", "clip_grad_norm", "StepLR", "CosineLR", "ReduceOnPlateau"]

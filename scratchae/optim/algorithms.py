@@ -1,0 +1,178 @@
+"""The update rules. `update` gets pieces that fit in the cache and works in place: reading memory once
+more would cost more than the arithmetic. Numbers, defaults and the places of eps are PyTorch's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from scratchae.backend import Array, xp_of
+from scratchae.optim.base import Optimizer
+
+
+class SGD(Optimizer):
+    """p -= lr * v, with v = momentum * v + (1 - dampening) * g; v = g at first. Nesterov: g + momentum * v."""
+
+    defaults = {"lr": 1e-3, "momentum": 0.0, "dampening": 0.0, "weight_decay": 0.0, "nesterov": False}
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+    ):
+        if nesterov and (momentum <= 0 or dampening != 0):
+            raise ValueError(f"nesterov needs momentum > 0 and dampening = 0, got {momentum} and {dampening}")
+        super().__init__(
+            params, lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov
+        )
+
+    def state_names(self, group: dict) -> tuple[str, ...]:
+        return ("momentum_buffer",) if group["momentum"] else ()
+
+    def update(self, p: Array, g: Array, state: dict[str, Array], step: int, group: dict, scratch: Array) -> None:
+        xp, (t, decayed) = xp_of(p), scratch
+        g = _with_decay(xp, p, g, group["weight_decay"], decayed)
+        if group["momentum"]:
+            v = state["momentum_buffer"]
+            if step == 1:
+                v[...] = g
+            else:
+                v *= group["momentum"]
+                v += xp.multiply(g, 1 - group["dampening"], out=t)
+            if group["nesterov"]:
+                xp.multiply(v, group["momentum"], out=t)
+                t += g
+                g = t
+            else:
+                g = v
+        p -= xp.multiply(g, group["lr"], out=t)
+
+
+def _with_decay(xp: Any, p: Array, g: Array, weight_decay: float, out: Array) -> Array:
+    """The gradient of the loss plus weight_decay * |p|^2 / 2."""
+    if not weight_decay:
+        return g
+    xp.multiply(p, weight_decay, out=out)
+    out += g
+    return out
+
+
+class Adam(Optimizer):
+    """p -= lr * m^ / (sqrt(v^) + eps), m^ and v^ being running means of g and g^2 without their bias (Kingma & Ba 2015)."""
+
+    defaults = {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0, "amsgrad": False}
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        amsgrad: bool = False,
+    ):
+        super().__init__(params, lr=lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay, amsgrad=amsgrad)
+
+    def state_names(self, group: dict) -> tuple[str, ...]:
+        return ("exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if group["amsgrad"] else []))
+
+    def update(self, p: Array, g: Array, state: dict[str, Array], step: int, group: dict, scratch: Array) -> None:
+        xp, (t, decayed), (beta1, beta2) = xp_of(p), scratch, group["betas"]
+        m, v = state["exp_avg"], state["exp_avg_sq"]
+        g = self.decay(xp, p, g, group, decayed)
+        m *= beta1
+        m += xp.multiply(g, 1 - beta1, out=t)
+        v *= beta2
+        xp.multiply(g, g, out=t)
+        t *= 1 - beta2
+        v += t
+        if group["amsgrad"]:
+            v = xp.maximum(state["max_exp_avg_sq"], v, out=state["max_exp_avg_sq"])
+        # m^ / (sqrt(v^) + eps) with both bias corrections taken out of the arrays and into two numbers
+        root = math.sqrt(1 - beta2**step)
+        xp.sqrt(v, out=t)
+        t += group["eps"] * root
+        xp.divide(m, t, out=t)
+        t *= group["lr"] * root / (1 - beta1**step)
+        p -= t
+
+    def decay(self, xp: Any, p: Array, g: Array, group: dict, out: Array) -> Array:
+        return _with_decay(xp, p, g, group["weight_decay"], out)
+
+
+class AdamW(Adam):
+    """Adam whose weight decay shrinks the parameters directly: p *= 1 - lr * weight_decay (Loshchilov & Hutter 2019)."""
+
+    defaults = {**Adam.defaults, "weight_decay": 1e-2}
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+    ):
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad)
+
+    def decay(self, xp: Any, p: Array, g: Array, group: dict, out: Array) -> Array:
+        p *= 1 - group["lr"] * group["weight_decay"]
+        return g
+
+
+class RMSprop(Optimizer):
+    """p -= lr * g / (sqrt(v) + eps), v a running mean of g^2 (Tieleman & Hinton 2012); with momentum, that quotient gathers."""
+
+    defaults = {"lr": 1e-2, "alpha": 0.99, "eps": 1e-8, "weight_decay": 0.0, "momentum": 0.0, "centered": False}
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+        centered: bool = False,
+    ):
+        super().__init__(
+            params, lr=lr, alpha=alpha, eps=eps, weight_decay=weight_decay, momentum=momentum, centered=centered
+        )
+
+    def state_names(self, group: dict) -> tuple[str, ...]:
+        names = {"square_avg": True, "momentum_buffer": group["momentum"], "grad_avg": group["centered"]}
+        return tuple(name for name, used in names.items() if used)
+
+    def update(self, p: Array, g: Array, state: dict[str, Array], step: int, group: dict, scratch: Array) -> None:
+        xp, (t, decayed), alpha = xp_of(p), scratch, group["alpha"]
+        g, v = _with_decay(xp, p, g, group["weight_decay"], decayed), state["square_avg"]
+        v *= alpha
+        xp.multiply(g, g, out=t)
+        t *= 1 - alpha
+        v += t
+        if group["centered"]:
+            mean = state["grad_avg"]
+            mean *= alpha
+            mean += xp.multiply(g, 1 - alpha, out=t)
+            xp.multiply(mean, mean, out=t)
+            xp.subtract(v, t, out=t)
+            xp.sqrt(t, out=t)
+        else:
+            xp.sqrt(v, out=t)
+        t += group["eps"]
+        xp.divide(g, t, out=t)
+        if group["momentum"]:
+            buffer = state["momentum_buffer"]
+            buffer *= group["momentum"]
+            buffer += t
+            xp.multiply(buffer, group["lr"], out=t)
+        else:
+            t *= group["lr"]
+        p -= t

@@ -1,0 +1,179 @@
+"""What all optimisers share: groups of options, the step, saving and restoring, and clipping."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from scratchae.autograd import Tensor
+from scratchae.autograd.tensor import Leaf
+from scratchae.backend import Array, device_of, to_device
+from scratchae.optim.flat import Flat
+
+
+class Optimizer:
+    """What all optimisers share; a new one defines `defaults`, `state_names` and `update`.
+
+    Args:
+        params: Tensors that are leaves, or dicts `{"params": [...], "lr": ..., ...}` with options of
+            their own. Those with requires_grad=False or without a gradient are left alone.
+        options: for every group that does not set them itself.
+
+    Raises ValueError for no parameters, one given twice, or an option out of range; TypeError for
+    something that is not a Tensor.
+    """
+
+    defaults: dict[str, Any] = {}
+
+    def __init__(self, params: Iterable[Any], **options: Any):
+        if isinstance(params, Tensor):
+            raise TypeError("the optimiser takes a list of parameters, got one Tensor; pass [tensor] or model.parameters()")
+        listed = list(params)
+        if not listed:
+            raise ValueError("the optimiser got no parameters; pass model.parameters() of a model that has some")
+        groups = listed if isinstance(listed[0], dict) else [{"params": listed}]
+        self.param_groups: list[dict[str, Any]] = []
+        self._flats: list[list[Flat]] = []
+        for given in groups:
+            group = {**self.defaults, **options, **given, "params": list(given["params"])}
+            self._check_options(group)
+            self.param_groups.append(group)
+        self._check_params()
+        for group in self.param_groups:
+            kinds: dict[Any, list[Tensor]] = {}
+            for p in group["params"]:
+                kinds.setdefault((p.dtype, p.device), []).append(p)
+            self._flats.append([Flat(ps, self.state_names(group)) for ps in kinds.values()])
+
+    def state_names(self, group: dict) -> tuple[str, ...]:
+        """The arrays that the optimiser keeps for each parameter."""
+        return ()
+
+    def update(self, p: Array, g: Array, state: dict[str, Array], step: int, group: dict, scratch: Array) -> None:
+        """Move the flat piece `p` in place, given its gradient `g`, which must not be written to.
+
+        `state` holds this piece of each of `state_names`, `step` counts from 1, and `scratch` is two
+        rows of memory of the piece's length.
+        """
+        raise NotImplementedError
+
+    def step(self) -> None:
+        """Update every parameter that has a gradient."""
+        for group, flats in zip(self.param_groups, self._flats, strict=True):
+            for flat in flats:
+                flat.gather()
+                for span, g, step in flat.runs():
+                    for start in range(span.start, span.stop, chunk := flat.chunk()):
+                        piece = slice(start, min(start + chunk, span.stop))
+                        state = {name: array[piece] for name, array in flat.state.items()}
+                        grad = g[start - span.start : piece.stop - span.start]
+                        self.update(flat.values[piece], grad, state, step, group, flat.scratch[:, : grad.size])
+
+    def zero_grad(self) -> None:
+        """Set every `.grad` to None."""
+        for flats in self._flats:
+            for flat in flats:
+                flat.offer_memory()
+
+    @property
+    def lr(self) -> float:
+        """The learning rate (of the first group); setting it sets all groups'."""
+        return self.param_groups[0]["lr"]
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        check_number("lr", value)
+        for group in self.param_groups:
+            group["lr"] = value
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to go on: options, step counts and copies of the state arrays."""
+        groups = []
+        for group, flats in zip(self.param_groups, self._flats, strict=True):
+            entry = {k: list(v) if isinstance(v, tuple) else v for k, v in group.items() if k != "params"}
+            places = {id(p): (flat, i) for flat in flats for i, p in enumerate(flat.params)}
+            entry["params"] = [_state_of(*places[id(p)]) for p in group["params"]]
+            groups.append(entry)
+        return {"kind": type(self).__name__, "groups": groups}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` gave; ValueError, with nothing changed, where it does not fit."""
+        if state.get("kind") != type(self).__name__:
+            raise ValueError(f"the state is of {state.get('kind')!r}, this is {type(self).__name__}; nothing was loaded")
+        groups = state["groups"]
+        if [len(g["params"]) for g in groups] != (expected := [len(g["params"]) for g in self.param_groups]):
+            found = [len(g["params"]) for g in groups]
+            raise ValueError(f"the state has {found} parameters per group, this optimiser {expected}; nothing was loaded")
+        todo = []
+        for g, (given, group) in enumerate(zip(groups, self.param_groups, strict=True)):
+            options = {k: tuple(v) if isinstance(group.get(k), tuple) else v for k, v in given.items() if k != "params"}
+            self._check_options({**group, **options})
+            names = {"step", *self.state_names({**group, **options})}
+            for i, (entry, p) in enumerate(zip(given["params"], group["params"], strict=True)):
+                wrong = {n for n in names - {"step"} if getattr(entry.get(n), "shape", None) != p.shape}
+                if set(entry) != names or wrong:
+                    shapes = {n: getattr(v, "shape", v) for n, v in entry.items()}
+                    raise ValueError(
+                        f"group {g}, parameter {i}: the state holds {shapes}, expected {sorted(names)} of shape {p.shape}; "
+                        "nothing was loaded"
+                    )
+            todo.append((group, options, given["params"]))
+        for (group, options, entries), flats in zip(todo, self._flats, strict=True):
+            group.update(options)
+            by_id = {id(p): entry for p, entry in zip(group["params"], entries, strict=True)}
+            for flat in flats:
+                for name in self.state_names(group):
+                    flat.state.setdefault(name, flat.xp.zeros_like(flat.values))
+                for i, (p, span) in enumerate(zip(flat.params, flat.spans, strict=True)):
+                    flat.steps[i] = int(by_id[id(p)]["step"])
+                    for name, array in flat.state.items():
+                        array[span] = to_device(by_id[id(p)][name], device_of(array)).ravel()
+
+    def _check_options(self, group: dict[str, Any]) -> None:
+        if unknown := set(group) - {*self.defaults, "params"}:
+            raise TypeError(f"{type(self).__name__} has no options {sorted(unknown)}; it has {sorted(self.defaults)}")
+        for name, value in group.items():
+            for v in value if name == "betas" else [value]:
+                if name != "params" and not isinstance(v, bool):
+                    check_number(name, v, below=1.0 if name in ("betas", "alpha") else math.inf)
+
+    def _check_params(self) -> None:
+        seen: set[int] = set()
+        for p in (p for group in self.param_groups for p in group["params"]):
+            if not isinstance(p, Tensor):
+                raise TypeError(f"the optimiser takes Tensors, got a {type(p).__name__}")
+            if p.node is not None and type(p.node) is not Leaf:
+                raise ValueError(f"a Tensor of shape {p.shape} is the result of an operation; an optimiser can only move leaves")
+            if id(p) in seen:
+                raise ValueError(f"a parameter of shape {p.shape} is given twice")
+            seen.add(id(p))
+
+
+def _state_of(flat: Flat, i: int) -> dict[str, Any]:
+    arrays = {name: s[flat.spans[i]].reshape(flat.params[i].shape).copy() for name, s in flat.state.items()}
+    return {"step": flat.steps[i], **arrays}
+
+
+def check_number(name: str, value: Any, below: float = math.inf) -> None:
+    if not isinstance(value, (int, float, np.number)) or not 0 <= value < below:
+        upper = "finite" if below == math.inf else f"below {below:g}"
+        raise ValueError(f"{name}={value!r}; expected a number of at least 0, and {upper}")
+
+
+def clip_grad_norm(params: Iterable[Tensor] | Tensor, max_norm: float) -> float:
+    """Scale all gradients together so that their joint Euclidean norm is at most `max_norm`; return the norm before.
+
+    Raises ValueError, before anything changes, where the norm is not finite or `max_norm` is negative.
+    """
+    check_number("max_norm", max_norm)
+    grads = [p.grad for p in ([params] if isinstance(params, Tensor) else params) if p.grad is not None]
+    norm = math.sqrt(sum(float((flat := g.ravel()) @ flat) for g in grads))
+    if not math.isfinite(norm):
+        raise ValueError(f"clip_grad_norm: the gradients' norm is {norm}, not finite; nothing was changed")
+    if norm > max_norm:
+        for g in grads:
+            g *= max_norm / (norm + 1e-6)  # PyTorch's guard against division by zero
+    return norm

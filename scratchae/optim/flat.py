@@ -1,0 +1,88 @@
+"""Where an optimiser's speed comes from: everything side by side in flat buffers.
+
+All parameters of one dtype and device lie in one buffer, and so do their gradients and the optimiser's
+state. A step is then one pass over a few long arrays instead of one over each small one.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+import numpy as np
+
+from scratchae.autograd import Tensor
+from scratchae.autograd.tensor import Leaf
+from scratchae.backend import Array, device_of, to_device, xp_of
+
+_CHUNK = 1 << 14  # elements: five such float32 arrays (parameters, gradients, state, scratch) fit in L2
+
+
+class Flat:
+    """Parameters of one dtype and device, their gradients and optimiser state, each end to end.
+
+    A parameter stays the object that it is; its `.data` becomes a view of the buffer, and so does its
+    next gradient once `offer_memory` has told the engine where to write. Whatever breaks a view (a copy,
+    `.to`, `.data = ...`, another optimiser) is noticed by `gather`, which lays everything out anew.
+    """
+
+    def __init__(self, params: list[Tensor], state_names: Sequence[str]):
+        self.params = params
+        ends = np.cumsum([p.size for p in params]).tolist()
+        self.spans = [slice(end - p.size, end) for p, end in zip(params, ends, strict=True)]
+        self.steps = [0] * len(params)
+        self.views: list[Array] = []
+        self.state: dict[str, Array] = {}
+        self.gather()
+        self.state = {name: self.xp.zeros_like(self.values) for name in state_names}
+        self.offer_memory()
+
+    def gather(self) -> None:
+        """Lay the parameters out in one buffer, unless they still are."""
+        if self.views and all(p._data is view for p, view in zip(self.params, self.views, strict=True)):
+            return
+        if len({(p.dtype, p.device) for p in self.params}) > 1:
+            raise RuntimeError("parameters of one dtype and device went to different ones; make a new optimiser for them")
+        self.xp = xp_of(self.params[0].data)
+        self.values = self.xp.concatenate([p.data.ravel() for p in self.params])
+        self.views = [self.values[span].reshape(p.shape) for p, span in zip(self.params, self.spans, strict=True)]
+        for p, view in zip(self.params, self.views, strict=True):
+            p.data = view
+        device, dtype = device_of(self.values), self.values.dtype
+        self.state = {name: to_device(s, device).astype(dtype) for name, s in self.state.items()}
+        self.scratch = self.xp.empty((2, min(self.values.size, self.chunk())), dtype)
+        self.gradients = self.xp.empty_like(self.values)
+        self.references = self._references()
+
+    def chunk(self) -> int:
+        return _CHUNK if self.xp is np else self.values.size
+
+    def _references(self) -> int:
+        return sys.getrefcount(self.gradients)
+
+    def offer_memory(self) -> None:
+        """Drop all gradients, and ask for the next ones side by side in one buffer."""
+        leaves = [p.node if type(p.node) is Leaf else None for p in self.params]
+        for leaf in leaves:
+            if leaf is not None:
+                leaf.grad = leaf.home = None
+        if self._references() > self.references:  # a view lives on: somebody kept a gradient, and shall keep it
+            self.gradients = self.xp.empty_like(self.values)
+        for leaf, span in zip(leaves, self.spans, strict=True):
+            if leaf is not None:
+                leaf.home = self.gradients[span].reshape(leaf.shape)
+
+    def runs(self) -> Iterator[tuple[slice, Array, int]]:
+        """(span, flat gradient, step number) of what has a gradient; neighbours in the buffer come joined."""
+        ready = [i for i, p in enumerate(self.params) if p.grad is not None]
+        for i in ready:
+            self.steps[i] += 1
+        at_home = {i: self.params[i].grad is self.params[i].node.home for i in ready}
+        for (_, step, home), run in groupby(enumerate(ready), lambda e: (e[1] - e[0], self.steps[e[1]], at_home[e[1]])):
+            members = [i for _, i in run]
+            if home:
+                span = slice(self.spans[members[0]].start, self.spans[members[-1]].stop)
+                yield span, self.gradients[span], step
+            else:
+                yield from ((self.spans[i], self.params[i].grad.ravel(), step) for i in members)  # type: ignore[union-attr]

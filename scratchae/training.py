@@ -1,0 +1,230 @@
+"""Trainer: the loop over epochs and batches, with progress, validation and a history.
+
+What it does at each step is four lines that anybody can write:
+
+    loss = model.loss(batch)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from scratchae import backend, plotting
+from scratchae.autoencoders.base import evaluating
+from scratchae.autograd import Tensor, no_grad
+from scratchae.data import DataLoader
+from scratchae.nn import Module
+from scratchae.optim import Optimizer
+
+
+class History(dict[str, list[float]]):
+    """Numbers per epoch by name: "loss" and every term, "val_..." of each, "seconds", "images_per_second"."""
+
+    def append(self, row: Mapping[str, float]) -> None:
+        for name, value in row.items():
+            self.setdefault(name, []).append(value)
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+        """The loss curves as a matplotlib Figure, saved to `path` if that is given."""
+        return plotting.loss_curves(self, path)
+
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """One line per epoch, with a header."""
+        with open(path, "w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["epoch", *self])
+            writer.writerows([epoch, *row] for epoch, row in enumerate(zip(*self.values(), strict=True), 1))
+
+
+class Callback:
+    """Something that looks in after each epoch. It may set `trainer.stop = True`."""
+
+    def on_epoch_end(self, trainer: Trainer, row: Mapping[str, float]) -> None:
+        """`row` holds this epoch's numbers, as they go into the history."""
+
+
+class Schedule(Callback):
+    """Steps a learning-rate schedule after each epoch, one that follows a metric with `monitor`'s value."""
+
+    def __init__(self, schedule: Any, monitor: str | None = None):
+        self.schedule, self.monitor = schedule, monitor
+
+    def on_epoch_end(self, trainer: Trainer, row: Mapping[str, float]) -> None:
+        self.schedule.step(*([] if self.monitor is None else [row[self.monitor]]))
+
+
+class Trainer:
+    """Trains a model by mini-batches.
+
+    Args:
+        model: has `loss_terms(*batch)` giving a dict of scalars (every autoencoder here), or any Module
+            if `loss` is given.
+        optimizer: over the model's parameters.
+        callbacks: called in order after each epoch.
+        loss: a function of (model(inputs), targets); batches are then pairs (inputs, targets).
+
+    `history` is there during and after `fit`, also after an interruption.
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        optimizer: Optimizer,
+        callbacks: Iterable[Callback] = (),
+        loss: Callable[[Any, Any], Any] | None = None,
+    ):
+        if loss is None and not hasattr(model, "loss_terms"):
+            raise TypeError(f"{type(model).__name__} has no loss_terms(); pass Trainer(..., loss=F.cross_entropy) or the like")
+        self.model, self.optimizer, self.callbacks, self._loss = model, optimizer, list(callbacks), loss
+        self.history = History()
+        self.stop = False
+
+    def fit(
+        self,
+        images: Any,
+        validation: Any = None,
+        epochs: int = 1,
+        batch_size: int = 64,
+        shuffle: bool = True,
+        seed: int = 0,
+        progress: bool = True,
+    ) -> History:
+        """Train for `epochs` passes over `images`.
+
+        Args:
+            images: an array or memory map (n, ...), a tuple of them for (noisy, clean) or (inputs,
+                targets), or a DataLoader, which then decides batch size and order itself.
+            validation: the same kinds; its loss is taken after each epoch, in eval mode, under a fixed
+                seed, and does not touch the random generators.
+            epochs, batch_size, shuffle, seed: the order of epoch e follows from (seed, e).
+            progress: show a bar in a terminal, one line per epoch elsewhere.
+
+        Raises ValueError for an empty set or numbers out of range, and FloatingPointError, before the
+        weights change, when a loss or a gradient is not finite.
+        """
+        if not isinstance(epochs, int) or epochs < 1:
+            raise ValueError(f"epochs={epochs!r}; expected an integer of at least 1")
+        loader = _loader(images, batch_size, shuffle, seed)
+        held_out = None if validation is None else _loader(validation, batch_size, False, seed)
+        self.history, self.stop = History(), False
+        for epoch in range(1, epochs + 1):
+            start = time.perf_counter()
+            row = self._train_epoch(loader, f"epoch {epoch}/{epochs}", epoch, progress)
+            seconds = time.perf_counter() - start
+            if held_out is not None:
+                row |= {f"val_{name}": value for name, value in self.evaluate(held_out).items()}
+            row |= {"seconds": seconds, "images_per_second": _samples(loader) / seconds}
+            self.history.append(row)
+            if progress and not sys.stderr.isatty():
+                print(f"epoch {epoch}/{epochs}  {_text(row)}  {seconds:.1f} s", flush=True)
+            for callback in self.callbacks:
+                callback.on_epoch_end(self, row)
+            if self.stop:
+                break
+        return self.history
+
+    def evaluate(self, data: Any, batch_size: int = 256) -> dict[str, float]:
+        """The mean loss and its terms over `data`, in eval mode and without a graph."""
+        totals = _Means()
+        with evaluating(self.model), no_grad(), backend.fixed_seed(0):
+            for batch in _loader(data, batch_size, False, 0):
+                totals.add(self._terms(batch), len(_first(batch)))
+        return totals.means()
+
+    def _train_epoch(self, loader: Any, title: str, epoch: int, progress: bool) -> dict[str, float]:
+        from tqdm import tqdm
+
+        totals = _Means()
+        self.model.train()
+        with tqdm(loader, title, leave=True, disable=not (progress and sys.stderr.isatty()), unit="batch") as bar:
+            for i, batch in enumerate(bar):
+                terms = self._terms(batch)
+                loss = sum(terms.values())
+                self.optimizer.zero_grad()
+                _check_finite_loss(terms, step := (epoch - 1) * len(loader) + i + 1)
+                loss.backward()
+                self._check_finite_gradients(step)
+                self.optimizer.step()
+                totals.add(terms, len(_first(batch)))
+                if i % 64 == 0:
+                    bar.set_postfix_str(_text(totals.means()), refresh=False)
+            bar.set_postfix_str(_text(totals.means()))
+        return totals.means()
+
+    def _terms(self, batch: Any) -> dict[str, Any]:
+        device = next(p.device for p in self.model.parameters())
+        tensors = [Tensor(backend.to_device(a, device)) for a in (batch if isinstance(batch, tuple) else (batch,))]
+        if self._loss is None:
+            return self.model.loss_terms(*tensors)
+        inputs, targets = tensors
+        return {"loss": self._loss(self.model(inputs), targets)}
+
+    def _check_finite_gradients(self, step: int) -> None:
+        for name, p in self.model.named_parameters():
+            if p.grad is not None and not _is_finite(p.grad):
+                raise FloatingPointError(
+                    f"the gradient of {name} is not finite at step {step}; the weights are those of the step before. "
+                    "A smaller learning rate, or clip_grad_norm, often helps"
+                )
+
+
+class _Means:
+    """Running means of loss terms, weighted by the number of samples in each batch."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, float] = {}
+        self.samples = 0
+
+    def add(self, terms: Mapping[str, Any], n: int) -> None:
+        self.samples += n
+        for name, value in terms.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value.item() * n
+
+    def means(self) -> dict[str, float]:
+        means = {name: total / self.samples for name, total in self.sums.items()}
+        return means if "loss" in means else {"loss": sum(means.values()), **means}
+
+
+def _loader(data: Any, batch_size: int, shuffle: bool, seed: int) -> Any:
+    return data if isinstance(data, DataLoader) else DataLoader(data, batch_size, shuffle, seed)
+
+
+def _samples(loader: DataLoader) -> int:
+    return min(loader.n_samples, len(loader) * loader.batch_size)
+
+
+def _first(batch: Any) -> Any:
+    return batch[0] if isinstance(batch, tuple) else batch
+
+
+def _text(row: Mapping[str, float]) -> str:
+    """The losses of a row; a lone term that says the same as the loss is left out."""
+    shown = {n: v for n, v in row.items() if n not in ("seconds", "images_per_second")}
+    for prefix in ("", "val_"):
+        if shown.get(prefix + "loss") == shown.get(prefix + "reconstruction"):
+            shown.pop(prefix + "reconstruction", None)
+    return "  ".join(f"{name} {value:.5g}" for name, value in shown.items())
+
+
+def _check_finite_loss(terms: Mapping[str, Any], step: int) -> None:
+    for name, value in terms.items():
+        if not math.isfinite(number := value.item()):
+            raise FloatingPointError(
+                f"the loss term {name!r} is {number}, not finite, at step {step}; the weights are those of the step before. "
+                "Check the data for NaN, or lower the learning rate"
+            )
+
+
+def _is_finite(g: Any) -> bool:
+    flat = g.ravel()
+    # One dot product tells almost always; only a huge but finite gradient needs the second look.
+    return math.isfinite(float(flat @ flat)) or bool(backend.xp_of(g).isfinite(g).all())
