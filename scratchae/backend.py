@@ -37,6 +37,8 @@ def xp_of(*arrays: object) -> ModuleType:
     Raises ValueError where the arrays live on different devices: nothing is ever copied between
     them behind the user's back.
     """
+    if "cupy" not in sys.modules:
+        return np
     owners = {device_of(a).partition(":")[0] for a in arrays if is_array(a)}
     if len(owners) > 1:
         where = ", ".join(f"operand {i} is on {device_of(a)}" for i, a in enumerate(arrays) if is_array(a))

@@ -109,8 +109,7 @@ def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     difference = input - target
     if reduction == "none":
         return difference * difference
-    total = sum_of_squares(difference)
-    return total if reduction == "sum" else total / difference.size
+    return sum_of_squares(difference, 1.0 if reduction == "sum" else 1 / difference.size)
 
 
 def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Any:

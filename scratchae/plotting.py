@@ -63,7 +63,7 @@ def loss_curves(history: Mapping[str, Sequence[float]], path: FilePath = None, t
                 ax.plot(epochs + 1, drawn[-1], style, label=label, color=colour, lw=1.8, marker=marker, ms=4)
 
     last = len(next(iter(curves.values())))
-    pad = max(0.02 * (last - 1), 0.5 if last == 1 else 0.1)
+    pad = min(max(0.02 * last, 0.1), 0.9)  # below 1: there is no epoch 0
     ax.set_xlim(1 - pad, last + pad)
     ax.xaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
     values = np.concatenate(drawn)

@@ -128,7 +128,7 @@ def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
                     if a.node is not None:
                         parents[i] = a.node
                         mask |= 1 << i
-                elif type(a) not in _USUAL:
+                elif type(a) not in _USUAL and (type(a) is not np.ndarray or not a.ndim):
                     unusual = True
             if unusual:
                 tensor, mask = _unpack(args, values, parents, tensor, mask)
@@ -344,16 +344,13 @@ def _seed(output: Tensor, gradient: Any, create_graph: bool) -> Any:
                 f"backward from a Tensor of shape {output.shape}; either reduce it to a scalar first, with "
                 ".sum() or .mean(), or pass a gradient of that shape"
             )
-        gradient = xp_of(output._data).ones((), output.dtype)
-    if isinstance(gradient, Tensor):
-        gradient = gradient if create_graph else gradient._data
-    else:
-        gradient = gradient if is_array(gradient) else np.asarray(gradient, output.dtype)
+        one = xp_of(output._data).ones((), output.dtype)
+        return box(one, None) if create_graph else one
+    if not isinstance(gradient, Tensor):
+        gradient = box(gradient if is_array(gradient) else np.asarray(gradient, output.dtype), None)
     if gradient.shape != output.shape:
         raise ValueError(f"the gradient has shape {gradient.shape}; expected the output's, {output.shape}")
-    if create_graph and not isinstance(gradient, Tensor):
-        gradient = box(gradient, None)
-    return gradient
+    return gradient if create_graph else gradient._data
 
 
 # --- switching the recording off ------------------------------------------------------------------

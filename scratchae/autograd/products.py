@@ -24,7 +24,7 @@ def matmul(x: Any, y: Any) -> Any:
 
 
 @primitive(
-    x=lambda g, weight: linear(g, swapaxes(weight, 0, 1)),
+    x=lambda g, weight: linear(g, swapaxes(weight, 0, 1), None),
     weight=lambda g, x, into: linear_weight_grad(g, x, into),
     bias=lambda g, into: sum_rows(g, into),
 )
@@ -37,7 +37,7 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     return out.reshape(*x.shape[:-1], len(weight))
 
 
-@primitive(g=lambda h, x: linear(x, h), x=lambda h, g: linear(g, swapaxes(h, 0, 1)))
+@primitive(g=lambda h, x: linear(x, h, None), x=lambda h, g: linear(g, swapaxes(h, 0, 1), None))
 def linear_weight_grad(g: Array, x: Array, into: Array | None = None) -> Array:
     """g^T x, summed over all rows."""
     return xp_of(g, x).matmul(_rows(g).T, _rows(x), out=into)

@@ -126,11 +126,11 @@ def log_softmax(x: Array, axis: Axis = -1) -> Array:
     return x - m - xp_of(x).log(e.sum(axis=axis, keepdims=True))
 
 
-@primitive(x=lambda g, x: 2 * g * x)
-def sum_of_squares(x: Array) -> Array:
-    """The sum of all squared elements: one dot product, and no squares in memory."""
+@primitive(x=lambda g, x, weight: 2 * weight * g * x)
+def sum_of_squares(x: Array, weight: float = 1.0) -> Array:
+    """The sum of all squared elements, times `weight`: one dot product, and no squares in memory."""
     flat = x.ravel(order="K")
-    return flat @ flat
+    return (flat @ flat) * weight
 
 
 def _norm_vjp(g: Any, x: Any, out: Any, axis: Axis) -> Any:

@@ -64,7 +64,8 @@ class Flatten(Module):
     def forward(self, x: Any) -> Any:
         if x.ndim <= self.start_dim:
             raise ValueError(f"Flatten: the input has shape {x.shape}; expected a batch with more than {self.start_dim} dimensions")
-        return F.reshape(x, (*x.shape[: self.start_dim], math.prod(x.shape[self.start_dim :])))
+        flat = (*x.shape[: self.start_dim], math.prod(x.shape[self.start_dim :]))
+        return x if x.shape == flat else F.reshape(x, flat)
 
 
 class Unflatten(Module):

@@ -1,0 +1,39 @@
+"""Every test starts from seed 0; `device` runs a test on each device that can be had here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import strict_cupy
+
+from scratchae import backend
+
+# Decided here and not by skipping: a machine without a GPU has nothing to report about one.
+DEVICES = ["cpu", "stand-in", *(["gpu"] if backend.gpu_available() else [])]
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    backend.manual_seed(0)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def stand_in() -> Iterator[object]:
+    """The strict stand-in for CuPy, installed for one test."""
+    yield strict_cupy.install()
+    strict_cupy.uninstall()
+
+
+@pytest.fixture(params=DEVICES)
+def device(request: pytest.FixtureRequest) -> str:
+    """The name to give to `.to(...)` and `device=`."""
+    if request.param == "stand-in":
+        request.getfixturevalue("stand_in")
+    return "cpu" if request.param == "cpu" else "gpu"

@@ -1,0 +1,354 @@
+"""A strict stand-in for CuPy on top of NumPy, to test the GPU's code paths on machines without one.
+
+It is no emulator: it refuses. An array of its own class hides a NumPy array, and whatever CuPy
+refuses (mixing with NumPy arrays, converting to them unasked) or does not have (functions,
+arguments) is an error here too. The signatures and wordings follow CuPy 14. Where CuPy is the more
+lenient (an integer index out of bounds wraps around there), this stays with NumPy's error.
+
+`counts` tells how many kernels CuPy would have launched, and how often Python waited for the GPU.
+"""
+
+from __future__ import annotations
+
+import operator
+import sys
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+
+DTYPES = """bool bool_ int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 complex64
+    complex128 generic number integer floating dtype finfo iinfo result_type promote_types can_cast newaxis
+    pi e inf nan""".split()
+UFUNCS = """exp exp2 expm1 log log2 log10 log1p sqrt cbrt square reciprocal sin cos tan arcsin arccos arctan
+    arctan2 sinh cosh tanh abs absolute sign negative positive floor ceil trunc rint maximum minimum fmax fmin
+    add subtract multiply divide true_divide floor_divide power float_power remainder mod fmod hypot logaddexp
+    copysign isfinite isnan isinf signbit equal not_equal less less_equal greater greater_equal logical_and
+    logical_or logical_not logical_xor bitwise_and bitwise_or bitwise_xor invert left_shift right_shift""".split()
+FUNCTIONS = """sum mean var std max min amax amin argmax argmin prod cumsum cumprod all any median percentile
+    count_nonzero clip matmul dot vdot inner outer tensordot einsum trace concatenate stack vstack hstack split
+    pad broadcast_to expand_dims squeeze reshape ravel transpose swapaxes moveaxis take take_along_axis tile
+    repeat flip roll sort argsort unique diag tril triu searchsorted bincount nan_to_num isclose copy
+    zeros_like ones_like empty_like full_like ascontiguousarray""".split()
+METHODS = """sum mean var std max min argmax argmin prod cumsum cumprod all any clip dot trace argsort sort take
+    repeat round reshape ravel flatten transpose swapaxes squeeze diagonal astype copy view
+    nonzero""".split()
+CREATORS = "zeros ones empty full arange linspace eye identity tri".split()
+SCATTERING = ("add", "subtract", "maximum", "minimum")  # the ufuncs whose `.at` CuPy has
+WAITING = ("unique", "bincount", "nonzero")  # the result's shape is known on the GPU only
+NO_LAUNCH = ("empty", "empty_like")
+
+
+class Counts:
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self.launches = self.synchronisations = 0
+
+
+counts = Counts()
+
+
+# --- between the two worlds -----------------------------------------------------------------------
+
+
+def _refuse(x: object) -> None:
+    raise TypeError(f"Unsupported type {type(x)}")
+
+
+def _operand(x: Any) -> Any:
+    """What a ufunc takes: an array of the GPU, a number of Python's or of NumPy's."""
+    if isinstance(x, ndarray):
+        return x._host
+    return x if isinstance(x, (bool, int, float, complex, np.generic)) else _refuse(x)
+
+
+def _argument(x: Any) -> Any:
+    """What other functions take: also shapes, names, None, and lists of arrays."""
+    if isinstance(x, (list, tuple)):
+        return type(x)(_argument(e) for e in x)
+    return _refuse(x) if isinstance(x, np.ndarray) else x._host if isinstance(x, ndarray) else x
+
+
+def _index(index: Any) -> Any:
+    """An index; CuPy uploads NumPy arrays here. It waits to learn how many elements a mask selects."""
+    parts = index if isinstance(index, tuple) else (index,)
+    masks = [p for p in parts if isinstance(p, (ndarray, np.ndarray)) and p.dtype.kind == "b"]
+    if len(masks) > 1:
+        raise ValueError("Currently, CuPy only supports slices that consist of one boolean array.")
+    counts.synchronisations += len(masks)
+    plain = tuple(p._host if isinstance(p, ndarray) else p for p in parts)
+    if all(p is None or isinstance(p, (int, np.integer, slice)) for p in plain):
+        return (*plain, ...)  # a single element is a view too
+    return plain if isinstance(index, tuple) else plain[0]
+
+
+def _wrap(host: Any) -> ndarray:
+    host = np.asarray(host)  # NumPy's reductions give scalars, CuPy's arrays of no dimension
+    if host.dtype.kind not in "biufc":
+        raise ValueError(f"Unsupported dtype {host.dtype}")
+    array = object.__new__(ndarray)
+    array._host = host
+    return array
+
+
+def _run(function: Any, args: tuple, kwargs: dict, unwrap: Any = _argument) -> Any:
+    """Call NumPy's function on the hidden arrays and hide the result."""
+    if odd := {"where", "initial", "subok", "like"} & set(kwargs):
+        raise TypeError(f"{function.__name__}() got unexpected keyword arguments {sorted(odd)}")
+    out = kwargs.get("out")
+    out = out[0] if isinstance(out, tuple) else out
+    if out is not None and not isinstance(out, ndarray):
+        raise TypeError("return arrays must be of cupy.ndarray")
+    kwargs = {k: _argument(v) for k, v in kwargs.items()}
+    known = [a for a in (out, *args) if isinstance(a, ndarray)]
+    with np.errstate(all="ignore"):  # CuPy never warns
+        result = function(*(unwrap(a) for a in args), **kwargs)
+    view = known and isinstance(result, np.ndarray) and np.may_share_memory(result, known[0]._host)
+    writes = out is not None or isinstance(function, np.ufunc)
+    counts.launches += (writes or not view) and function.__name__ not in NO_LAUNCH
+    counts.synchronisations += function.__name__ in WAITING
+    if isinstance(result, (tuple, list)):
+        return [*map(_wrap, result)] if isinstance(result, list) else (*map(_wrap, result),)
+    same = [a for a in known if a._host is result]
+    return same[0] if same else None if result is None else _wrap(result)
+
+
+class ndarray(NDArrayOperatorsMixin):
+    """cupy.ndarray. The mixin makes operators of NumPy's ufuncs, which end in `__array_ufunc__`, as CuPy's do."""
+
+    __slots__ = ("_host", "__weakref__")
+
+    def __init__(self, shape: Any, dtype: Any = float):
+        self._host = np.empty(shape, dtype)
+
+    T = property(lambda self: _wrap(self._host.T))
+    device = property(lambda self: Device(0))
+
+    @property
+    def flags(self) -> SimpleNamespace:
+        flags = self._host.flags
+        return SimpleNamespace(c_contiguous=flags.c_contiguous, f_contiguous=flags.f_contiguous, owndata=flags.owndata)
+
+    # --- towards NumPy: refused, or waited for ---
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        raise TypeError(
+            "Implicit conversion to a NumPy array is not allowed. "
+            "Please use `.get()` to construct a NumPy array explicitly."
+        )
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        function = getattr(module, ufunc.__name__, None)
+        function = function if method == "__call__" else getattr(function, method, None)
+        return NotImplemented if function is None else function(*inputs, **kwargs)
+
+    def __array_function__(self, function: Any, types: Any, args: tuple, kwargs: dict) -> Any:
+        own = getattr(module, function.__name__, None)
+        return NotImplemented if own is None else own(*args, **kwargs)
+
+    def get(self, stream: Any = None, order: str = "C", out: Any = None) -> np.ndarray:
+        counts.synchronisations += 1
+        if out is None:
+            return self._host.copy(order)
+        out[...] = self._host
+        return out
+
+    def __format__(self, spec: str) -> str:
+        return format(self.get(), spec)
+
+    def __reduce__(self) -> tuple:
+        return _array, (self.get(),)
+
+    def __copy__(self) -> ndarray:
+        return self.copy()
+
+    def __deepcopy__(self, memo: dict) -> ndarray:
+        return self.copy()
+
+    # --- elements ---
+
+    def __len__(self) -> int:
+        return len(self._host)
+
+    def __iter__(self) -> Any:
+        if self.ndim == 0:
+            raise TypeError("iteration over a 0-d array")
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, index: Any) -> ndarray:
+        return _run(np.ndarray.__getitem__, (self, _index(index)), {}, lambda x: x._host if x is self else x)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        if not isinstance(value, ndarray) and np.ndim(value):
+            raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
+        self._host[_index(index)] = value._host if isinstance(value, ndarray) else value
+        counts.launches += 1
+
+    def fill(self, value: Any) -> None:
+        self[...] = value
+
+
+def _method(name: str) -> Any:
+    def method(self: ndarray, *args: Any, **kwargs: Any) -> Any:
+        return _run(getattr(np.ndarray, name), (self, *args), kwargs)
+
+    return method
+
+
+def _waiting_method(name: str) -> Any:
+    return lambda self: getattr(self.get(), name)()
+
+
+for _name in METHODS:
+    setattr(ndarray, _name, _method(_name))
+for _name in ("item", "tolist", "__float__", "__int__", "__complex__", "__bool__", "__repr__", "__str__"):
+    setattr(ndarray, _name, _waiting_method(_name))
+for _name in ("shape", "dtype", "ndim", "size", "strides", "itemsize", "nbytes"):
+    setattr(ndarray, _name, property(operator.attrgetter(f"_host.{_name}")))
+
+
+# --- the module's functions -----------------------------------------------------------------------
+
+
+class ufunc:
+    def __init__(self, name: str):
+        self._function, self.__name__ = getattr(np, name), name
+
+    def __call__(self, *args: Any, **kwargs: Any) -> ndarray:
+        if wrong := set(kwargs) - {"out", "dtype", "casting"}:
+            raise TypeError(f"Wrong arguments {wrong}")
+        if "equal" in self.__name__ or self.__name__ in ("less", "greater"):
+            args = tuple(a.item() if isinstance(a, np.ndarray) and a.ndim == 0 else a for a in args)
+        return _run(self._function, args, kwargs, _operand)
+
+    def at(self, a: ndarray, indices: Any, b: Any = None) -> None:
+        if self.__name__ not in SCATTERING:
+            raise NotImplementedError(f"`cupy_{self.__name__}.at` is not supported yet")
+        self._function.at(a._host, _index(indices), _operand(b))
+        counts.launches += 1
+
+
+def _function(name: str) -> Any:
+    def function(*args: Any, **kwargs: Any) -> Any:
+        if not any(isinstance(a, ndarray) or (isinstance(a, (list, tuple)) and any(isinstance(e, ndarray) for e in a))
+                   for a in args):  # fmt: skip
+            raise TypeError(f"cupy.{name}() needs a cupy.ndarray, got {[type(a) for a in args]}")
+        return _run(getattr(np, name), args, kwargs)
+
+    function.__name__ = name
+    return function
+
+
+def _array(obj: Any, dtype: Any = None, copy: Any = True, order: str = "K", ndmin: int = 0) -> ndarray:
+    """cupy.array: the one way in for NumPy arrays, always with a copy."""
+    if isinstance(obj, ndarray):
+        if not copy and dtype in (None, obj.dtype):
+            return obj
+        obj = obj._host
+    counts.launches += 1
+    return _wrap(np.array(obj, dtype=dtype, copy=True, order=order, ndmin=ndmin))
+
+
+def _where(condition: ndarray, x: Any = None, y: Any = None) -> Any:
+    if not isinstance(condition, ndarray):
+        _refuse(condition)
+    return condition.nonzero() if x is None and y is None else _run(np.where, (condition, x, y), {}, _operand)
+
+
+def _copyto(dst: ndarray, src: Any, casting: str = "same_kind", where: ndarray | None = None) -> None:
+    np.copyto(dst._host, _operand(src), casting, True if where is None else where._host)
+    counts.launches += 1
+
+
+class Generator:
+    """What both libraries' generators have; CuPy's lacks permutation, choice, shuffle and normal."""
+
+    def __init__(self, seed: int | None):
+        self._rng = np.random.default_rng(seed)
+
+    def random(self, size: Any = None, dtype: Any = float, out: ndarray | None = None) -> ndarray:
+        return self._drawn(self._rng.random(size), dtype, out)
+
+    def standard_normal(self, size: Any = None, dtype: Any = float, out: ndarray | None = None) -> ndarray:
+        return self._drawn(self._rng.standard_normal(size), dtype, out)
+
+    def uniform(self, low: Any = 0.0, high: Any = 1.0, size: Any = None, dtype: Any = float) -> ndarray:
+        return self._drawn(self._rng.uniform(_operand(low), _operand(high), size), dtype)
+
+    def integers(
+        self, low: int, high: int | None = None, size: Any = None, dtype: Any = np.int64, endpoint: bool = False
+    ) -> ndarray:
+        return self._drawn(self._rng.integers(low, high, size, endpoint=endpoint), dtype)
+
+    def _drawn(self, values: Any, dtype: Any, out: ndarray | None = None) -> ndarray:
+        counts.launches += 1
+        drawn = _wrap(np.asarray(values).astype(dtype))
+        if out is None:
+            return drawn
+        out[...] = drawn
+        return out
+
+
+class Device:
+    def __init__(self, device: int = 0):
+        self.id = int(device)
+
+    def __enter__(self) -> Device:
+        if self.id:
+            raise RuntimeError("cudaErrorInvalidDevice: invalid device ordinal")
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+    def synchronize(self) -> None:
+        counts.synchronisations += 1
+
+
+class _Module(ModuleType):
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"cupy.{name} is not in the list of functions that tests/strict_cupy.py offers")
+
+
+def _creator(name: str) -> Any:
+    return lambda *args, **kwargs: _run(getattr(np, name), args, kwargs)
+
+
+module = _Module("cupy", "A strict stand-in for CuPy")
+vars(module).update(
+    {name: getattr(np, name) for name in DTYPES if hasattr(np, name)}
+    | {name: _creator(name) for name in CREATORS}
+    | {name: _function(name) for name in FUNCTIONS}
+    | {name: ufunc(name) for name in UFUNCS},
+    ndarray=ndarray, ufunc=ufunc, counts=counts, where=_where, copyto=_copyto, array=_array,
+    asarray=lambda a, dtype=None, order="K", *, copy=None: _array(a, dtype, bool(copy), order or "K"),
+    asnumpy=lambda a: a.get() if isinstance(a, ndarray) else np.asarray(a),
+    random=SimpleNamespace(default_rng=lambda seed=None: Generator(seed), Generator=Generator),
+    cuda=SimpleNamespace(Device=Device, runtime=SimpleNamespace(getDeviceCount=lambda: 1)),
+)  # fmt: skip
+
+_before: list[Any] = []  # what `import cupy` found at each install()
+
+
+def install() -> ModuleType:
+    """Let `import cupy` find the stand-in from here on."""
+    _before.append(sys.modules.get("cupy"))
+    sys.modules["cupy"] = module
+    counts.reset()
+    return module
+
+
+def uninstall() -> None:
+    """Undo `install()`, and forget the generators that live on the stand-in."""
+    before = _before.pop()
+    if before is None:
+        del sys.modules["cupy"]
+    else:
+        sys.modules["cupy"] = before
+    from scratchae import backend
+
+    for device in [d for d in backend._generators if d != "cpu"]:
+        del backend._generators[device]
