@@ -39,11 +39,11 @@ def xp_of(*arrays: object) -> ModuleType:
     """
     if "cupy" not in sys.modules:
         return np
-    owners = {device_of(a).partition(":")[0] for a in arrays if is_array(a)}
+    owners = {device_of(a) for a in arrays if is_array(a)}
     if len(owners) > 1:
         where = ", ".join(f"operand {i} is on {device_of(a)}" for i, a in enumerate(arrays) if is_array(a))
         raise ValueError(f"operands of one operation on different devices: {where}; move one with .to(...)")
-    return sys.modules["cupy"] if owners == {"gpu"} else np
+    return np if owners <= {"cpu"} else sys.modules["cupy"]
 
 
 def device_of(x: Array) -> str:
@@ -56,10 +56,10 @@ def to_device(x: Array, device: str) -> Array:
 
     Raises ValueError for another name and RuntimeError without CuPy or without that GPU.
     """
-    kind, _, number = device.partition(":")
+    kind, colon, number = device.partition(":")
     if device == "cpu":
         return x if isinstance(x, np.ndarray) else x.get()
-    if kind != "gpu" or (number and not number.isdigit()):
+    if kind != "gpu" or (colon and not number.isdecimal()):
         raise ValueError(f"unknown device {device!r}; expected 'cpu', 'gpu' or 'gpu:<number>'")
     cupy = _load_cupy()
     if int(number or 0) >= (count := cupy.cuda.runtime.getDeviceCount()):
@@ -133,12 +133,13 @@ def manual_seed(seed: int) -> None:
 
 def generator(device: str = "cpu") -> Any:
     """The device's random generator (`numpy.random.Generator` or CuPy's, which has the same methods)."""
+    device = "gpu:0" if device == "gpu" else device
     if device not in _generators:
         if device == "cpu":
             _generators[device] = np.random.default_rng(_seed)
         else:
             cupy = _load_cupy()
-            with cupy.cuda.Device(int(device.partition(":")[2] or 0)):
+            with cupy.cuda.Device(int(device.partition(":")[2])):
                 _generators[device] = cupy.random.default_rng(_seed)
     return _generators[device]
 

@@ -60,7 +60,7 @@ from scratchae.autograd.ops import (
     where,
 )
 from scratchae.autograd.tensor import Tensor
-from scratchae.backend import Array, generator, xp_of
+from scratchae.backend import Array, device_of, generator, xp_of
 
 __all__ = [
     "abs", "argmax", "argmin", "astype", "broadcast_to", "clip", "concatenate", "cos", "elu", "exp",
@@ -79,8 +79,8 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:
         raise ValueError(f"dropout probability p={p}; expected 0 <= p <= 1")
     if not training or p == 0:
         return x
-    data = x.data if isinstance(x, Tensor) else x
-    kept = generator(x.device if isinstance(x, Tensor) else "cpu").random(data.shape, dtype=np.float32) >= p
+    data = _data(x)
+    kept = generator(device_of(data)).random(data.shape, dtype=np.float32) >= p
     return x * (kept.astype(data.dtype) * (1 / (1 - p) if p < 1 else 0.0))
 
 
@@ -90,7 +90,7 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:
 def _check(name: str, input: Any, target: Any, reduction: str, *more: str) -> None:
     shapes = getattr(input, "shape", None), getattr(target, "shape", None)
     if shapes[0] != shapes[1]:
-        raise ValueError(f"{name}: input has shape {shapes[0]}, target {shapes[1]}; they must be equal, losses do not broadcast")
+        raise ValueError(f"{name}: input has shape {shapes[0]}, target {shapes[1]}; they must be equal")
     _check_reduction(name, reduction, *more)
 
 
@@ -138,7 +138,8 @@ def binary_cross_entropy(input: Any, target: Any, reduction: str = "mean") -> An
     loss = _reduce(_bernoulli_nll(input, target), reduction)
     # The logarithm of a negative number has made the sum NaN; only then is it worth looking where.
     if math.isnan(float(_data(loss).sum())):
-        _check_range("binary_cross_entropy", "input", input, "[0, 1]", "pass logits to binary_cross_entropy_with_logits")
+        advice = "pass logits to binary_cross_entropy_with_logits"
+        _check_range("binary_cross_entropy", "input", input, "[0, 1]", advice)
     return loss
 
 
@@ -193,17 +194,17 @@ def _x_log_x(x: Array) -> Array:
 def cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Any:
     """-log softmax(input)[label]: `input` (N, C) or (N, C, ...) logits, `target` (N) or (N, ...) labels."""
     _check_reduction("cross_entropy", reduction)
-    labels = target.data if isinstance(target, Tensor) else np.asarray(target) if isinstance(target, (list, int)) else target
+    labels = np.asarray(target) if isinstance(target, (list, int)) else _data(target)
     if labels.dtype.kind not in "iu":
-        raise TypeError(f"cross_entropy: labels are {labels.dtype}; expected an integer dtype: convert with .astype('int64')")
+        raise TypeError(f"cross_entropy: labels are {labels.dtype}; expected integers: use .astype('int64')")
     if input.ndim < 2 or labels.shape != (*input.shape[:1], *input.shape[2:]):
         raise ValueError(
-            f"cross_entropy: logits have shape {input.shape}, labels {labels.shape}; expected (N, C) or (N, C, ...) and "
-            "the same without C"
+            f"cross_entropy: logits have shape {input.shape}, labels {labels.shape}; "
+            "expected (N, C) or (N, C, ...) and the same without C"
         )
     classes = input.shape[1]
     if labels.size and not (labels.min() >= 0 and labels.max() < classes):
-        raise ValueError(f"cross_entropy: labels range over [{labels.min()}, {labels.max()}]; expected 0 to {classes - 1}")
+        raise ValueError(f"cross_entropy: labels in [{labels.min()}, {labels.max()}]; expected 0 to {classes - 1}")
     logits = transpose(input, (0, *range(2, input.ndim), 1)) if input.ndim > 2 else input
     xp = xp_of(labels)
     rows = xp.arange(labels.size)
@@ -224,9 +225,9 @@ def bernoulli_kl(rho: Any, rho_hat: Any, reduction: str = "mean") -> Any:
     """
     _check_reduction("bernoulli_kl", reduction)
     if getattr(rho, "shape", ()) not in ((), rho_hat.shape):
-        raise ValueError(f"bernoulli_kl: rho has shape {rho.shape}, rho_hat {rho_hat.shape}; expected a number or equal shapes")
+        raise ValueError(f"bernoulli_kl: rho has shape {rho.shape}, rho_hat {rho_hat.shape}; they must be equal")
     _check_range("bernoulli_kl", "rho", rho, "(0, 1)", "it is a probability")
-    _check_range("bernoulli_kl", "rho_hat", rho_hat, "(0, 1)", "activations must be probabilities, as a sigmoid gives them")
+    _check_range("bernoulli_kl", "rho_hat", rho_hat, "(0, 1)", "use probabilities, as a sigmoid gives them")
     number = isinstance(rho, (int, float))
     log_p, log_q = (math.log(rho), math.log1p(-rho)) if number else (log(rho), log1p(-rho))
     return _reduce(rho * (log_p - log(rho_hat)) + (1 - rho) * (log_q - log1p(-rho_hat)), reduction)

@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+Axes = Any  # matplotlib's stubs know neither the projections nor the layout engines used here
 
 # Paul Tol's "muted" scheme, distinct under the common colour-vision deficiencies, with black as the tenth.
 PALETTE = ("#332288", "#CC6677", "#44AA99", "#DDCC77", "#882255", "#88CCEE", "#117733", "#AA4499", "#999933", "#000000")
@@ -46,7 +47,7 @@ def loss_curves(history: Mapping[str, Sequence[float]], path: FilePath = None, t
     terms = list(dict.fromkeys(name.removeprefix("val_") for name in curves))
     if len(terms) == 2 and "loss" in terms:  # a lone term that is the whole loss would only hide it
         pairs = [[curves.get(prefix + term, np.empty(0)) for term in terms] for prefix in ("", "val_")]
-        terms = ["loss"] if all(np.array_equal(*pair, equal_nan=True) for pair in pairs) else terms
+        terms = ["loss"] if all(np.array_equal(a, b, equal_nan=True) for a, b in pairs) else terms
 
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
@@ -204,10 +205,10 @@ def points_3d(
     return _finish(fig, path)
 
 
-def _figure(width: float, height: float, layout: str = "constrained") -> Figure:
+def _figure(width: float, height: float, layout: Any = "constrained") -> Any:
     from matplotlib.figure import Figure
 
-    fig = Figure(figsize=(width, height), dpi=120, layout=layout, facecolor="white")
+    fig: Any = Figure(figsize=(width, height), dpi=120, layout=layout, facecolor="white")
     # Notebooks learn to show figures only once pyplot is imported; this one brings its own way.
     fig._repr_png_ = functools.partial(_png, fig)
     return fig
@@ -226,7 +227,7 @@ def _finish(fig: Figure, path: FilePath) -> Figure:
     return fig
 
 
-def _axes(fig: Figure, xlabel: str, ylabel: str, title: str | None) -> Axes:
+def _axes(fig: Any, xlabel: str, ylabel: str, title: str | None) -> Axes:
     ax = fig.add_subplot()
     ax.set_xlabel(xlabel, fontsize=11, color=INK)
     ax.set_ylabel(ylabel, fontsize=11, color=INK)
@@ -252,19 +253,19 @@ def _images(array: ArrayLike, name: str, n: int, shape: tuple[int, int] | None =
     if not images.size or images.dtype.kind not in "biuf" or n < 1:
         given = f"shape {images.shape}, dtype {images.dtype} and n={n}"
         raise ValueError(f"{name!r}: got {given}; expected numbers and n >= 1; pass at least one image")
-    images, given = images[:n], images.shape
+    shape_given, images = images.shape, images[:n]
     if images.ndim == 2:
-        height, width = shape or (round(given[1] ** 0.5),) * 2
-        if height * width != given[1]:
+        height, width = shape or (round(shape_given[1] ** 0.5),) * 2
+        if height * width != shape_given[1]:
             wanted = f"{height} * {width}" if shape else "a square number"
-            raise ValueError(f"{name!r}: {given[1]} values an image, expected {wanted}; reshape to (N, 1, H, W)")
+            raise ValueError(f"{name!r}: {shape_given[1]} values an image, expected {wanted}; reshape to (N, 1, H, W)")
         return images.reshape(-1, height, width)
     if images.ndim == 3:
         return images
-    if images.ndim == 4 and given[1] in (1, 3):
-        return images[:, 0] if given[1] == 1 else images.transpose(0, 2, 3, 1)
+    if images.ndim == 4 and shape_given[1] in (1, 3):
+        return images[:, 0] if shape_given[1] == 1 else images.transpose(0, 2, 3, 1)
     accepted = "(N, 1, H, W), (N, 3, H, W), (N, H, W) or (N, H * W)"
-    raise ValueError(f"{name!r}: got shape {given}, expected {accepted}; reshape, channels before height and width")
+    raise ValueError(f"{name!r}: got shape {shape_given}, expected {accepted}; reshape, channels before height")
 
 
 def _colours(labels: ArrayLike | None, count: int, name: str = "codes") -> tuple[dict[str, Any], np.ndarray | None]:
@@ -282,7 +283,7 @@ def _colours(labels: ArrayLike | None, count: int, name: str = "codes") -> tuple
     return {"c": np.array(PALETTE)[index]}, classes
 
 
-def _key(fig: Figure, points: Any, labels: ArrayLike | None, classes: np.ndarray | None, name: str | None) -> None:
+def _key(fig: Any, points: Any, labels: ArrayLike | None, classes: np.ndarray | None, name: str | None) -> None:
     """A legend of the classes, or a colour bar of the values, to the right of the panels."""
     if classes is not None:
         from matplotlib.lines import Line2D

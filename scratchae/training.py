@@ -83,7 +83,7 @@ class Trainer:
         loss: Callable[[Any, Any], Any] | None = None,
     ):
         if loss is None and not hasattr(model, "loss_terms"):
-            raise TypeError(f"{type(model).__name__} has no loss_terms(); pass Trainer(..., loss=F.cross_entropy) or the like")
+            raise TypeError(f"{type(model).__name__} has no loss_terms(); pass a loss: Trainer(..., loss=F.mse_loss)")
         self.model, self.optimizer, self.callbacks, self._loss = model, optimizer, list(callbacks), loss
         self.history = History()
         self.stop = False
@@ -161,10 +161,11 @@ class Trainer:
         return totals.means()
 
     def _terms(self, batch: Any) -> dict[str, Any]:
+        """The loss terms of one batch, by name, with the graph behind them."""
         device = next(p.device for p in self.model.parameters())
         tensors = [Tensor(backend.to_device(a, device)) for a in (batch if isinstance(batch, tuple) else (batch,))]
         if self._loss is None:
-            return self.model.loss_terms(*tensors)
+            return self.model.loss_terms(*tensors)  # type: ignore[attr-defined]
         inputs, targets = tensors
         return {"loss": self._loss(self.model(inputs), targets)}
 
@@ -219,8 +220,8 @@ def _check_finite_loss(terms: Mapping[str, Any], step: int) -> None:
     for name, value in terms.items():
         if not math.isfinite(number := value.item()):
             raise FloatingPointError(
-                f"the loss term {name!r} is {number}, not finite, at step {step}; the weights are those of the step before. "
-                "Check the data for NaN, or lower the learning rate"
+                f"the loss term {name!r} is {number}, not finite, at step {step}; the weights are those of the "
+                "step before. Check the data for NaN, or lower the learning rate"
             )
 
 

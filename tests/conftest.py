@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def rng() -> np.random.Generator:
 
 
 @pytest.fixture
-def stand_in() -> Iterator[object]:
+def stand_in() -> Iterator[ModuleType]:
     """The strict stand-in for CuPy, installed for one test."""
     yield strict_cupy.install()
     strict_cupy.uninstall()

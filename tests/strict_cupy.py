@@ -13,10 +13,11 @@ from __future__ import annotations
 import operator
 import sys
 from types import ModuleType, SimpleNamespace
-from typing import Any
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
+
+from scratchae import backend
 
 DTYPES = """bool bool_ int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 complex64
     complex128 generic number integer floating dtype finfo iinfo result_type promote_types can_cast newaxis
@@ -32,8 +33,7 @@ FUNCTIONS = """sum mean var std max min amax amin argmax argmin prod cumsum cump
     repeat flip roll sort argsort unique diag tril triu searchsorted bincount nan_to_num isclose copy
     zeros_like ones_like empty_like full_like ascontiguousarray""".split()
 METHODS = """sum mean var std max min argmax argmin prod cumsum cumprod all any clip dot trace argsort sort take
-    repeat round reshape ravel flatten transpose swapaxes squeeze diagonal astype copy view
-    nonzero""".split()
+    repeat round reshape ravel flatten transpose swapaxes squeeze diagonal astype copy view nonzero""".split()
 CREATORS = "zeros ones empty full arange linspace eye identity tri".split()
 SCATTERING = ("add", "subtract", "maximum", "minimum")  # the ufuncs whose `.at` CuPy has
 WAITING = ("unique", "bincount", "nonzero")  # the result's shape is known on the GPU only
@@ -58,21 +58,21 @@ def _refuse(x: object) -> None:
     raise TypeError(f"Unsupported type {type(x)}")
 
 
-def _operand(x: Any) -> Any:
+def _operand(x):
     """What a ufunc takes: an array of the GPU, a number of Python's or of NumPy's."""
     if isinstance(x, ndarray):
         return x._host
     return x if isinstance(x, (bool, int, float, complex, np.generic)) else _refuse(x)
 
 
-def _argument(x: Any) -> Any:
+def _argument(x):
     """What other functions take: also shapes, names, None, and lists of arrays."""
     if isinstance(x, (list, tuple)):
         return type(x)(_argument(e) for e in x)
     return _refuse(x) if isinstance(x, np.ndarray) else x._host if isinstance(x, ndarray) else x
 
 
-def _index(index: Any) -> Any:
+def _index(index):
     """An index; CuPy uploads NumPy arrays here. It waits to learn how many elements a mask selects."""
     parts = index if isinstance(index, tuple) else (index,)
     masks = [p for p in parts if isinstance(p, (ndarray, np.ndarray)) and p.dtype.kind == "b"]
@@ -85,16 +85,17 @@ def _index(index: Any) -> Any:
     return plain if isinstance(index, tuple) else plain[0]
 
 
-def _wrap(host: Any) -> ndarray:
+def _wrap(host, source: ndarray | None = None) -> ndarray:
+    """A new array around `host`; as a view it keeps `source`, or what that is a view of, alive."""
     host = np.asarray(host)  # NumPy's reductions give scalars, CuPy's arrays of no dimension
     if host.dtype.kind not in "biufc":
         raise ValueError(f"Unsupported dtype {host.dtype}")
     array = object.__new__(ndarray)
-    array._host = host
+    array._host, array.base = host, source if source is None or source.base is None else source.base
     return array
 
 
-def _run(function: Any, args: tuple, kwargs: dict, unwrap: Any = _argument) -> Any:
+def _run(function, args: tuple, kwargs: dict, unwrap=_argument):
     """Call NumPy's function on the hidden arrays and hide the result."""
     if odd := {"where", "initial", "subok", "like"} & set(kwargs):
         raise TypeError(f"{function.__name__}() got unexpected keyword arguments {sorted(odd)}")
@@ -113,18 +114,19 @@ def _run(function: Any, args: tuple, kwargs: dict, unwrap: Any = _argument) -> A
     if isinstance(result, (tuple, list)):
         return [*map(_wrap, result)] if isinstance(result, list) else (*map(_wrap, result),)
     same = [a for a in known if a._host is result]
-    return same[0] if same else None if result is None else _wrap(result)
+    return same[0] if same else None if result is None else _wrap(result, known[0] if view else None)
 
 
 class ndarray(NDArrayOperatorsMixin):
     """cupy.ndarray. The mixin makes operators of NumPy's ufuncs, which end in `__array_ufunc__`, as CuPy's do."""
 
-    __slots__ = ("_host", "__weakref__")
+    __module__ = "cupy"
+    __slots__ = ("_host", "base", "__weakref__")
 
-    def __init__(self, shape: Any, dtype: Any = float):
-        self._host = np.empty(shape, dtype)
+    def __init__(self, shape, dtype=float):
+        self._host, self.base = np.empty(shape, dtype), None
 
-    T = property(lambda self: _wrap(self._host.T))
+    T = property(lambda self: self.transpose())
     device = property(lambda self: Device(0))
 
     @property
@@ -134,22 +136,22 @@ class ndarray(NDArrayOperatorsMixin):
 
     # --- towards NumPy: refused, or waited for ---
 
-    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
         raise TypeError(
             "Implicit conversion to a NumPy array is not allowed. "
             "Please use `.get()` to construct a NumPy array explicitly."
         )
 
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs, **kwargs):
         function = getattr(module, ufunc.__name__, None)
         function = function if method == "__call__" else getattr(function, method, None)
         return NotImplemented if function is None else function(*inputs, **kwargs)
 
-    def __array_function__(self, function: Any, types: Any, args: tuple, kwargs: dict) -> Any:
+    def __array_function__(self, function, types, args: tuple, kwargs: dict):
         own = getattr(module, function.__name__, None)
         return NotImplemented if own is None else own(*args, **kwargs)
 
-    def get(self, stream: Any = None, order: str = "C", out: Any = None) -> np.ndarray:
+    def get(self, stream=None, order: str = "C", out=None) -> np.ndarray:
         counts.synchronisations += 1
         if out is None:
             return self._host.copy(order)
@@ -162,43 +164,37 @@ class ndarray(NDArrayOperatorsMixin):
     def __reduce__(self) -> tuple:
         return _array, (self.get(),)
 
-    def __copy__(self) -> ndarray:
-        return self.copy()
-
-    def __deepcopy__(self, memo: dict) -> ndarray:
-        return self.copy()
-
     # --- elements ---
 
     def __len__(self) -> int:
         return len(self._host)
 
-    def __iter__(self) -> Any:
+    def __iter__(self):
         if self.ndim == 0:
             raise TypeError("iteration over a 0-d array")
         return (self[i] for i in range(len(self)))
 
-    def __getitem__(self, index: Any) -> ndarray:
+    def __getitem__(self, index) -> ndarray:
         return _run(np.ndarray.__getitem__, (self, _index(index)), {}, lambda x: x._host if x is self else x)
 
-    def __setitem__(self, index: Any, value: Any) -> None:
+    def __setitem__(self, index, value) -> None:
         if not isinstance(value, ndarray) and np.ndim(value):
             raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
         self._host[_index(index)] = value._host if isinstance(value, ndarray) else value
         counts.launches += 1
 
-    def fill(self, value: Any) -> None:
+    def fill(self, value) -> None:
         self[...] = value
 
 
-def _method(name: str) -> Any:
-    def method(self: ndarray, *args: Any, **kwargs: Any) -> Any:
+def _method(name: str):
+    def method(self: ndarray, *args, **kwargs):
         return _run(getattr(np.ndarray, name), (self, *args), kwargs)
 
     return method
 
 
-def _waiting_method(name: str) -> Any:
+def _waiting_method(name: str):
     return lambda self: getattr(self.get(), name)()
 
 
@@ -217,24 +213,24 @@ class ufunc:
     def __init__(self, name: str):
         self._function, self.__name__ = getattr(np, name), name
 
-    def __call__(self, *args: Any, **kwargs: Any) -> ndarray:
+    def __call__(self, *args, **kwargs) -> ndarray:
         if wrong := set(kwargs) - {"out", "dtype", "casting"}:
             raise TypeError(f"Wrong arguments {wrong}")
         if "equal" in self.__name__ or self.__name__ in ("less", "greater"):
             args = tuple(a.item() if isinstance(a, np.ndarray) and a.ndim == 0 else a for a in args)
         return _run(self._function, args, kwargs, _operand)
 
-    def at(self, a: ndarray, indices: Any, b: Any = None) -> None:
+    def at(self, a: ndarray, indices, b=None) -> None:
         if self.__name__ not in SCATTERING:
             raise NotImplementedError(f"`cupy_{self.__name__}.at` is not supported yet")
         self._function.at(a._host, _index(indices), _operand(b))
         counts.launches += 1
 
 
-def _function(name: str) -> Any:
-    def function(*args: Any, **kwargs: Any) -> Any:
-        if not any(isinstance(a, ndarray) or (isinstance(a, (list, tuple)) and any(isinstance(e, ndarray) for e in a))
-                   for a in args):  # fmt: skip
+def _function(name: str):
+    def function(*args, **kwargs):
+        flat = [e for a in args for e in (a if isinstance(a, (list, tuple)) else [a])]
+        if not any(isinstance(e, ndarray) for e in flat):
             raise TypeError(f"cupy.{name}() needs a cupy.ndarray, got {[type(a) for a in args]}")
         return _run(getattr(np, name), args, kwargs)
 
@@ -242,7 +238,7 @@ def _function(name: str) -> Any:
     return function
 
 
-def _array(obj: Any, dtype: Any = None, copy: Any = True, order: str = "K", ndmin: int = 0) -> ndarray:
+def _array(obj, dtype=None, copy=True, order: str = "K", ndmin: int = 0) -> ndarray:
     """cupy.array: the one way in for NumPy arrays, always with a copy."""
     if isinstance(obj, ndarray):
         if not copy and dtype in (None, obj.dtype):
@@ -252,13 +248,13 @@ def _array(obj: Any, dtype: Any = None, copy: Any = True, order: str = "K", ndmi
     return _wrap(np.array(obj, dtype=dtype, copy=True, order=order, ndmin=ndmin))
 
 
-def _where(condition: ndarray, x: Any = None, y: Any = None) -> Any:
+def _where(condition: ndarray, x=None, y=None):
     if not isinstance(condition, ndarray):
         _refuse(condition)
     return condition.nonzero() if x is None and y is None else _run(np.where, (condition, x, y), {}, _operand)
 
 
-def _copyto(dst: ndarray, src: Any, casting: str = "same_kind", where: ndarray | None = None) -> None:
+def _copyto(dst: ndarray, src, casting: str = "same_kind", where: ndarray | None = None) -> None:
     np.copyto(dst._host, _operand(src), casting, True if where is None else where._host)
     counts.launches += 1
 
@@ -269,21 +265,19 @@ class Generator:
     def __init__(self, seed: int | None):
         self._rng = np.random.default_rng(seed)
 
-    def random(self, size: Any = None, dtype: Any = float, out: ndarray | None = None) -> ndarray:
+    def random(self, size=None, dtype=float, out: ndarray | None = None) -> ndarray:
         return self._drawn(self._rng.random(size), dtype, out)
 
-    def standard_normal(self, size: Any = None, dtype: Any = float, out: ndarray | None = None) -> ndarray:
+    def standard_normal(self, size=None, dtype=float, out: ndarray | None = None) -> ndarray:
         return self._drawn(self._rng.standard_normal(size), dtype, out)
 
-    def uniform(self, low: Any = 0.0, high: Any = 1.0, size: Any = None, dtype: Any = float) -> ndarray:
+    def uniform(self, low=0.0, high=1.0, size=None, dtype=float) -> ndarray:
         return self._drawn(self._rng.uniform(_operand(low), _operand(high), size), dtype)
 
-    def integers(
-        self, low: int, high: int | None = None, size: Any = None, dtype: Any = np.int64, endpoint: bool = False
-    ) -> ndarray:
+    def integers(self, low: int, high: int | None = None, size=None, dtype=np.int64, endpoint=False) -> ndarray:
         return self._drawn(self._rng.integers(low, high, size, endpoint=endpoint), dtype)
 
-    def _drawn(self, values: Any, dtype: Any, out: ndarray | None = None) -> ndarray:
+    def _drawn(self, values, dtype, out: ndarray | None = None) -> ndarray:
         counts.launches += 1
         drawn = _wrap(np.asarray(values).astype(dtype))
         if out is None:
@@ -309,11 +303,11 @@ class Device:
 
 
 class _Module(ModuleType):
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str):
         raise AttributeError(f"cupy.{name} is not in the list of functions that tests/strict_cupy.py offers")
 
 
-def _creator(name: str) -> Any:
+def _creator(name: str):
     return lambda *args, **kwargs: _run(getattr(np, name), args, kwargs)
 
 
@@ -330,7 +324,7 @@ vars(module).update(
     cuda=SimpleNamespace(Device=Device, runtime=SimpleNamespace(getDeviceCount=lambda: 1)),
 )  # fmt: skip
 
-_before: list[Any] = []  # what `import cupy` found at each install()
+_before: list = []  # what `import cupy` found at each install()
 
 
 def install() -> ModuleType:
@@ -343,12 +337,8 @@ def install() -> ModuleType:
 
 def uninstall() -> None:
     """Undo `install()`, and forget the generators that live on the stand-in."""
-    before = _before.pop()
-    if before is None:
-        del sys.modules["cupy"]
-    else:
+    del sys.modules["cupy"]
+    if (before := _before.pop()) is not None:
         sys.modules["cupy"] = before
-    from scratchae import backend
-
-    for device in [d for d in backend._generators if d != "cpu"]:
+    for device in set(backend._generators) - {"cpu"}:
         del backend._generators[device]

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 pytest.importorskip("matplotlib")
-from matplotlib.colors import to_rgba  # noqa: E402
-from matplotlib.image import imread  # noqa: E402
+from matplotlib.colors import to_rgba
+from matplotlib.image import imread
 
-from scratchae import plotting  # noqa: E402
+from scratchae import plotting
 
 rng = np.random.default_rng(0)
 

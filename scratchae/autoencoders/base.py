@@ -109,7 +109,7 @@ class Autoencoder(nn.Module):
         if out.shape == x.shape:
             return out
         if out.size != x.size:
-            raise ValueError(f"the decoder gives shape {out.shape} for inputs of shape {x.shape}; expected as many elements")
+            raise ValueError(f"the decoder gives shape {out.shape} for inputs of shape {x.shape}; sizes must agree")
         return F.reshape(out, x.shape)
 
     # --- on arrays: eval mode, in batches, no graph ---

@@ -56,7 +56,9 @@ class Node:
 
     def __init__(self, op: _Op, plan: _Plan, parents: list, saved: list, out: Array):
         self.order = next(_creation)
-        self.op, self.plan, self.parents, self.saved = op, plan, parents, saved
+        self.op, self.plan = op, plan
+        self.parents: Any = parents  # None once a backward pass has freed the node
+        self.saved: Any = saved
         self.shape, self.dtype = out.shape, out.dtype
 
 
@@ -82,7 +84,7 @@ class _Op:
         self.arguments = list(parameters)
         self.defaults = {n: p.default for n, p in parameters.items() if p.default is not p.empty}
         if unknown := set(vjps) - set(self.arguments):
-            raise TypeError(f"primitive {self.name}: vjps for {sorted(unknown)}, but its arguments are {self.arguments}")
+            raise TypeError(f"primitive {self.name}: vjps for {sorted(unknown)}; its arguments are {self.arguments}")
         self.reads = {name: list(inspect.signature(vjp).parameters)[1:] for name, vjp in vjps.items()}
         known = [*self.arguments, "out"]
         self.residuals = sorted({p for names in self.reads.values() for p in names} - {*known, "into"})
@@ -96,14 +98,14 @@ class _Op:
             self.plans[mask] = _Plan(self, needed)
         return self.plans[mask]
 
-    def complete(self, args: tuple, kwargs: dict) -> list:
+    def complete(self, args: tuple, kwargs: dict) -> tuple:
         """Keyword arguments and defaults put in their places."""
         if unknown := set(kwargs) - set(self.arguments[len(args) :]):
             raise TypeError(f"{self.name}() got {sorted(unknown)} twice or unasked; its arguments are {self.arguments}")
         filled = {**self.defaults, **kwargs}
         if missing := [a for a in self.arguments[len(args) :] if a not in filled]:
             raise TypeError(f"{self.name}() needs {missing}; its arguments are {self.arguments}")
-        return [*args, *(filled[a] for a in self.arguments[len(args) :])]
+        return (*args, *(filled[a] for a in self.arguments[len(args) :]))
 
 
 def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
@@ -172,7 +174,9 @@ def _unpack(args: Sequence, values: list, parents: list, tensor: Tensor | None, 
             if isinstance(a, np.generic) or (type(a) is np.ndarray and a.ndim == 0):
                 values[i] = a.item()  # as a NumPy float64 it would drag float32 up
             elif type(a) is list and parents[i] is None and not any(is_array(e) for e in a):
-                values[i] = np.asarray(a, tensor.dtype)
+                values[i] = xp_of(tensor._data).asarray(a, tensor.dtype)
+            elif is_array(a) and a.ndim == 0 and a.dtype.kind == tensor.dtype.kind == "f":
+                values[i] = a.astype(tensor.dtype)  # on a GPU, where item() would wait
     return tensor, mask
 
 
@@ -215,10 +219,11 @@ def grad(
     """
     outs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     ins = [inputs] if isinstance(inputs, Tensor) else list(inputs)
-    found = gradients(outs, ins, grad_outputs if isinstance(grad_outputs, (list, tuple)) else [grad_outputs] * len(outs), create_graph)
+    seeds = grad_outputs if isinstance(grad_outputs, (list, tuple)) else [grad_outputs] * len(outs)
+    found = gradients(outs, ins, seeds, create_graph)
     if missing := [i for i, g in enumerate(found) if g is None]:
         what = ", ".join(f"input {i} of shape {ins[i].shape} (requires_grad={ins[i].requires_grad})" for i in missing)
-        raise ValueError(f"the outputs do not depend on {what}; set requires_grad=True before computing them, or leave it out")
+        raise ValueError(f"the outputs do not depend on {what}; set requires_grad=True before computing them")
     return found[0] if isinstance(inputs, Tensor) else found
 
 
@@ -233,7 +238,12 @@ def gradients(outputs: list[Tensor], inputs: list[Tensor], seeds: Sequence, crea
 
 
 def _walk(
-    outputs: list[Tensor], seeds: list, retain_graph: bool, create_graph: bool, wanted: set | None = None, targets: Any = ()
+    outputs: list[Tensor],
+    seeds: list,
+    retain_graph: bool,
+    create_graph: bool,
+    wanted: set | None = None,
+    targets: Any = (),
 ) -> dict:
     """Send gradients from `outputs` to the leaves, newest node first; return what arrived, by Leaf.
 
@@ -296,8 +306,10 @@ def _tensors(node: Node) -> list:
         if position == node.op.position["out"]:
             values[i] = box(values[i], node)
         elif position < len(node.parents) and (parent := node.parents[position]) is not None:
-            is_list = type(parent) is list
-            values[i] = [box(*pair) for pair in zip(values[i], parent)] if is_list else box(values[i], parent)
+            if type(parent) is list:
+                values[i] = [box(v, p) for v, p in zip(values[i], parent, strict=True)]
+            else:
+                values[i] = box(values[i], parent)
     return values
 
 
@@ -347,7 +359,8 @@ def _seed(output: Tensor, gradient: Any, create_graph: bool) -> Any:
         one = xp_of(output._data).ones((), output.dtype)
         return box(one, None) if create_graph else one
     if not isinstance(gradient, Tensor):
-        gradient = box(gradient if is_array(gradient) else np.asarray(gradient, output.dtype), None)
+        gradient = box(gradient if is_array(gradient) else xp_of(output._data).asarray(gradient, output.dtype), None)
+    xp_of(output._data, gradient._data)
     if gradient.shape != output.shape:
         raise ValueError(f"the gradient has shape {gradient.shape}; expected the output's, {output.shape}")
     return gradient if create_graph else gradient._data

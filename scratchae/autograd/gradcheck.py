@@ -33,7 +33,7 @@ def gradcheck(
     arrays = [np.array(x.numpy() if isinstance(x, Tensor) else x) for x in inputs]
     for i, a in enumerate(arrays):
         if a.dtype != np.float64:
-            raise TypeError(f"gradcheck: input {i} is {a.dtype}; finite differences need float64: use .astype('float64')")
+            raise TypeError(f"gradcheck: input {i} is {a.dtype}; differences need float64: use .astype('float64')")
     chosen = [getattr(x, "requires_grad", True) for x in inputs]
     chosen = chosen if any(chosen) else [True] * len(arrays)
 
@@ -82,7 +82,8 @@ def _compare(i: int, analytic: np.ndarray, numeric: np.ndarray, rtol: float, ato
     error = np.abs(analytic - numeric)
     allowed = atol + rtol * np.abs(numeric).max()
     if not (error <= allowed).all():  # written so that NaN fails
-        worst = tuple(int(n) for n in np.unravel_index(np.argmax(np.where(np.isnan(error), np.inf, error)), error.shape))
+        place = np.argmax(np.where(np.isnan(error), np.inf, error))
+        worst = tuple(int(n) for n in np.unravel_index(place, error.shape))
         raise AssertionError(
             f"gradcheck: input {i}, element {worst}: the vjps give {analytic[worst]:.10g}, finite differences "
             f"{numeric[worst]:.10g}; they differ by {error[worst]:.3g}, allowed are {allowed:.3g}"
@@ -90,7 +91,7 @@ def _compare(i: int, analytic: np.ndarray, numeric: np.ndarray, rtol: float, ato
 
 
 def gradgradcheck(f: Callable[..., Any], inputs: Sequence[Any], **tolerances: float) -> bool:
-    """Like `gradcheck`, for the second order: the gradient of `f` is computed with create_graph=True and checked itself.
+    """Like `gradcheck`, for the second order: the gradient of `f`, computed with create_graph=True, is checked.
 
     The vector that the Jacobian is multiplied with is an input of that check too.
     """

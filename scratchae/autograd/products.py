@@ -17,7 +17,7 @@ def _matmul(x: Array, y: Array) -> Array:
 def matmul(x: Any, y: Any) -> Any:
     """`x @ y` as NumPy has it: matrices, stacks of matrices that broadcast, and vectors on either side."""
     if x.ndim == 0 or y.ndim == 0:
-        raise ValueError(f"matmul needs at least one axis on each side, got shapes {x.shape} and {y.shape}; use * for scalars")
+        raise ValueError(f"matmul needs an axis on each side, got shapes {x.shape} and {y.shape}; use * for scalars")
     out = _matmul(expand_dims(x, 0) if x.ndim == 1 else x, expand_dims(y, 1) if y.ndim == 1 else y)
     lost = (*([-2] if x.ndim == 1 else []), *([-1] if y.ndim == 1 else []))
     return squeeze(out, lost) if lost else out

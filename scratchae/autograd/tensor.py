@@ -167,11 +167,11 @@ class Tensor:
     @requires_grad.setter
     def requires_grad(self, wanted: bool) -> None:
         if self.node is not None and type(self.node) is not Leaf:
-            raise RuntimeError("requires_grad can be set on leaves only; this Tensor is the result of an operation: detach() it first")
+            raise RuntimeError("requires_grad can be set on leaves only; this is a result: detach() it first")
         if not wanted:
             self.node = None
         elif self.dtype.kind != "f":
-            raise TypeError(f"requires_grad needs floating point data, this is {self.dtype}; convert with .astype('float32') first")
+            raise TypeError(f"requires_grad needs floating point data, this is {self.dtype}; use .astype('float32')")
         elif self.node is None:
             self.node = Leaf(self._data)
 
@@ -188,8 +188,8 @@ class Tensor:
             self.node.grad = self.node.home = None
             return
         array = gradient._data if isinstance(gradient, Tensor) else gradient
-        if getattr(array, "shape", None) != self.shape:
-            raise ValueError(f".grad needs an array of shape {self.shape}, got {getattr(array, 'shape', type(array).__name__)}")
+        if (given := getattr(array, "shape", type(array).__name__)) != self.shape:
+            raise ValueError(f".grad needs an array of shape {self.shape}, got {given}")
         xp = xp_of(self._data, array)
         self.node.grad = xp.array(array, dtype=self.dtype)
 
@@ -212,7 +212,7 @@ class Tensor:
 
     def __reduce__(self) -> tuple:
         if self.node is not None and type(self.node) is not Leaf:
-            raise RuntimeError("only leaves can be copied or pickled; this Tensor is the result of an operation: detach() it first")
+            raise RuntimeError("only leaves can be copied or pickled; this is a result: detach() it first")
         return _rebuild, (type(self), self._data, self.requires_grad, self.grad)
 
     # --- arithmetic ---

@@ -53,7 +53,7 @@ def read_idx(
         zipped = file.read(2) == b"\x1f\x8b"
         file.seek(0)
         stored = os.fstat(file.fileno()).st_size
-        stream = gzip.GzipFile(fileobj=file) if zipped else file
+        stream: IO[bytes] = gzip.GzipFile(fileobj=file) if zipped else file  # type: ignore[assignment]
         try:
             sizes = _read_header(stream, path)
             _check_sizes(sizes, shape, path, max_bytes, stored * _DEFLATE_RATIO if zipped else stored)

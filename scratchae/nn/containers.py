@@ -17,7 +17,7 @@ class Sequential(Module):
     def __init__(self, *layers: Module):
         for i, layer in enumerate(layers):
             if not isinstance(layer, Module):
-                raise TypeError(f"Sequential: argument {i} is a {type(layer).__name__}; expected modules, e.g. nn.ReLU()")
+                raise TypeError(f"Sequential: argument {i} is a {type(layer).__name__}; expected modules: nn.ReLU()")
             setattr(self, str(i), layer)
 
     def forward(self, x: Any) -> Any:
@@ -35,5 +35,5 @@ class Sequential(Module):
         return sum(1 for _ in self)
 
     def __getitem__(self, index: int | slice) -> Any:
-        layers = list(self)[index]
-        return Sequential(*layers) if isinstance(index, slice) else layers
+        layers = list(self)
+        return Sequential(*layers[index]) if isinstance(index, slice) else layers[index]

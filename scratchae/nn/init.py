@@ -65,7 +65,8 @@ def xavier_normal_(t: Tensor, gain: float = 1.0) -> Tensor:
 
 def gain(nonlinearity: str, a: float = 0.01) -> float:
     """How much a layer before `nonlinearity` must amplify to keep the variance; `a`: leaky ReLU's slope."""
-    gains = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2), "leaky_relu": math.sqrt(2 / (1 + a * a))}
+    leaky = math.sqrt(2 / (1 + a * a))
+    gains = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2), "leaky_relu": leaky}
     if nonlinearity not in gains:
         raise ValueError(f"nonlinearity {nonlinearity!r}; expected one of {sorted(gains)}")
     return gains[nonlinearity]

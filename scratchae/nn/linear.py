@@ -33,10 +33,11 @@ class Linear(Module):
 
     def forward(self, x: Any) -> Any:
         if x.ndim == 0 or x.shape[-1] != self.in_features:
+            fits_flat = math.prod(x.shape[1:]) == self.in_features
             raise ValueError(
                 f"Linear({self.describe()}): the input has shape {x.shape}, whose last dimension must be "
                 f"{self.in_features}; the weight has shape {self.weight.shape}"
-                + ("; flatten the images first, with nn.Flatten()" if math.prod(x.shape[1:]) == self.in_features else "")
+                + ("; flatten the images first, with nn.Flatten()" if fits_flat else "")
             )
         check_dtype(self, x, self.weight)
         return F.linear(x, self.weight, self.bias)
@@ -48,11 +49,13 @@ class Linear(Module):
 def check_dtype(layer: Module, x: Any, weight: Parameter) -> None:
     """Refuse to mix dtypes: NumPy would compute everything after this layer in the wider one."""
     if x.dtype != weight.dtype:
-        raise TypeError(
-            f"{type(layer).__name__}({layer.describe()}): the input is {x.dtype}, the weights are {weight.dtype}; convert "
-            f"the input with .astype('{weight.dtype}')" + (" / 255" if x.dtype == np.uint8 else "")
-            + f" or the model with .to(np.{x.dtype})" * (x.dtype.kind == "f")
-        )
+        advice = f"convert the input with .astype('{weight.dtype}')"
+        if x.dtype == np.uint8:
+            advice += " / 255"
+        elif x.dtype.kind == "f":
+            advice += f", or the model with .to(np.{x.dtype})"
+        name = f"{type(layer).__name__}({layer.describe()})"
+        raise TypeError(f"{name}: the input is {x.dtype}, the weights are {weight.dtype}; {advice}")
 
 
 class Flatten(Module):
@@ -63,7 +66,7 @@ class Flatten(Module):
 
     def forward(self, x: Any) -> Any:
         if x.ndim <= self.start_dim:
-            raise ValueError(f"Flatten: the input has shape {x.shape}; expected a batch with more than {self.start_dim} dimensions")
+            raise ValueError(f"Flatten: the input has shape {x.shape}; expected over {self.start_dim} dimensions")
         flat = (*x.shape[: self.start_dim], math.prod(x.shape[self.start_dim :]))
         return x if x.shape == flat else F.reshape(x, flat)
 
@@ -76,9 +79,8 @@ class Unflatten(Module):
 
     def forward(self, x: Any) -> Any:
         if not -x.ndim <= self.dim < x.ndim or x.shape[self.dim] != math.prod(self.shape):
-            raise ValueError(
-                f"Unflatten({self.describe()}): the input has shape {x.shape}; expected {math.prod(self.shape)} in dimension {self.dim}"
-            )
+            wanted = f"{math.prod(self.shape)} in dimension {self.dim}"
+            raise ValueError(f"Unflatten({self.describe()}): the input has shape {x.shape}; expected {wanted}")
         dim = self.dim % x.ndim
         return F.reshape(x, (*x.shape[:dim], *self.shape, *x.shape[dim + 1 :]))
 

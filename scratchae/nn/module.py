@@ -104,7 +104,8 @@ class Module:
         then. PyTorch's `num_batches_tracked` is accepted and ignored.
         """
         own = dict(self._named_state())
-        given = {n: v.data if isinstance(v, Tensor) else v for n, v in state.items() if not n.endswith("num_batches_tracked")}
+        given = {n: v.data if isinstance(v, Tensor) else v for n, v in state.items()}
+        given = {n: v for n, v in given.items() if not n.endswith("num_batches_tracked")}
         problems = [f"missing: {n}" for n in own if n not in given]
         problems += [f"unexpected: {n}" for n in given if n not in own]
         for name in own.keys() & given.keys():
@@ -113,7 +114,8 @@ class Module:
             elif given[name].shape != own[name].shape:
                 problems.append(f"shape: {name} is {given[name].shape} in the state, {own[name].shape} in the model")
         if problems:
-            raise ValueError("the state does not fit the model; nothing was loaded:\n  " + "\n  ".join(sorted(problems)))
+            listed = "\n  ".join(sorted(problems))
+            raise ValueError(f"the state does not fit the model; nothing was loaded:\n  {listed}")
         for name, value in own.items():
             array = value.data if isinstance(value, Parameter) else value
             array[...] = _onto(given[name], array)
@@ -172,8 +174,8 @@ class Module:
 
             def watched(*inputs: Any) -> Any:
                 out = forward(*inputs)
-                shape = out.shape[1:] if hasattr(out, "shape") else "-"
-                rows.append((f"{name} {type(layer).__name__}({layer.describe()})".strip(), f"{shape}", f"{layer.count_parameters():,}"))
+                title = f"{name} {type(layer).__name__}({layer.describe()})".strip()
+                rows.append((title, str(out.shape[1:]), f"{layer.count_parameters():,}"))
                 return out
 
             layer.forward = watched  # type: ignore[method-assign]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from scratchae.autograd import Tensor
+from scratchae.backend import Array
 from scratchae.nn.linear import check_dtype
 from scratchae.nn.module import Module, Parameter
 
@@ -23,7 +24,8 @@ class LayerNorm(Module):
     def forward(self, x: Any) -> Any:
         axes = tuple(range(-len(self.normalized_shape), 0))
         if tuple(x.shape[len(x.shape) + axes[0] :]) != self.normalized_shape or x.ndim < len(axes):
-            raise ValueError(f"LayerNorm({self.describe()}): the input has shape {x.shape}; expected (..., {self.describe()})")
+            wanted = f"(..., {self.describe()})"
+            raise ValueError(f"LayerNorm({self.describe()}): the input has shape {x.shape}; expected {wanted}")
         check_dtype(self, x, self.weight)
         centred = x - x.mean(axes, keepdims=True)
         variance = (centred * centred).mean(axes, keepdims=True)
@@ -42,6 +44,8 @@ class BatchNorm1d(Module):
     """
 
     _shapes = {2: "(N, C)", 3: "(N, C, L)"}
+    running_mean: Array
+    running_var: Array
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1):
         self.num_features, self.eps, self.momentum = num_features, eps, momentum

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from scratchae import functional as F
-from scratchae.backend import generator
+from scratchae.autograd import Tensor
+from scratchae.backend import device_of, generator
 from scratchae.nn.module import Module
 
 
@@ -37,7 +38,8 @@ class GaussianNoise(Module):
     def forward(self, x: Any) -> Any:
         if not self.training or self.std == 0:
             return x
-        noise = generator(getattr(x, "device", "cpu")).standard_normal(x.shape, dtype=np.float32)
+        device = x.device if isinstance(x, Tensor) else device_of(x)
+        noise = generator(device).standard_normal(x.shape, dtype=np.float32)
         return x + noise.astype(x.dtype) * self.std
 
     def describe(self) -> str:

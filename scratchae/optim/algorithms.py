@@ -108,7 +108,7 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam whose weight decay shrinks the parameters directly: p *= 1 - lr * weight_decay (Loshchilov & Hutter 2019)."""
+    """Adam whose weight decay shrinks the parameters themselves: p *= 1 - lr * decay (Loshchilov & Hutter 2019)."""
 
     defaults = {**Adam.defaults, "weight_decay": 1e-2}
 
@@ -129,7 +129,10 @@ class AdamW(Adam):
 
 
 class RMSprop(Optimizer):
-    """p -= lr * g / (sqrt(v) + eps), v a running mean of g^2 (Tieleman & Hinton 2012); with momentum, that quotient gathers."""
+    """p -= lr * g / (sqrt(v) + eps), v a running mean of g^2 (Tieleman & Hinton 2012).
+
+    With momentum, that quotient is gathered in a buffer first; `centered` takes mean(g)^2 off v.
+    """
 
     defaults = {"lr": 1e-2, "alpha": 0.99, "eps": 1e-8, "weight_decay": 0.0, "momentum": 0.0, "centered": False}
 

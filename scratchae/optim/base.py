@@ -30,7 +30,7 @@ class Optimizer:
 
     def __init__(self, params: Iterable[Any], **options: Any):
         if isinstance(params, Tensor):
-            raise TypeError("the optimiser takes a list of parameters, got one Tensor; pass [tensor] or model.parameters()")
+            raise TypeError("the optimiser takes a list of parameters, got one Tensor; pass [tensor]")
         listed = list(params)
         if not listed:
             raise ValueError("the optimiser got no parameters; pass model.parameters() of a model that has some")
@@ -102,11 +102,13 @@ class Optimizer:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` gave; ValueError, with nothing changed, where it does not fit."""
         if state.get("kind") != type(self).__name__:
-            raise ValueError(f"the state is of {state.get('kind')!r}, this is {type(self).__name__}; nothing was loaded")
+            kinds = f"the state is of {state.get('kind')!r}, this is {type(self).__name__}"
+            raise ValueError(f"{kinds}; nothing was loaded")
         groups = state["groups"]
         if [len(g["params"]) for g in groups] != (expected := [len(g["params"]) for g in self.param_groups]):
             found = [len(g["params"]) for g in groups]
-            raise ValueError(f"the state has {found} parameters per group, this optimiser {expected}; nothing was loaded")
+            counts = f"the state has {found} parameters per group, this optimiser {expected}"
+            raise ValueError(f"{counts}; nothing was loaded")
         todo = []
         for g, (given, group) in enumerate(zip(groups, self.param_groups, strict=True)):
             options = {k: tuple(v) if isinstance(group.get(k), tuple) else v for k, v in given.items() if k != "params"}
@@ -117,8 +119,8 @@ class Optimizer:
                 if set(entry) != names or wrong:
                     shapes = {n: getattr(v, "shape", v) for n, v in entry.items()}
                     raise ValueError(
-                        f"group {g}, parameter {i}: the state holds {shapes}, expected {sorted(names)} of shape {p.shape}; "
-                        "nothing was loaded"
+                        f"group {g}, parameter {i}: the state holds {shapes}, "
+                        f"expected {sorted(names)} of shape {p.shape}; nothing was loaded"
                     )
             todo.append((group, options, given["params"]))
         for (group, options, entries), flats in zip(todo, self._flats, strict=True):
@@ -146,7 +148,7 @@ class Optimizer:
             if not isinstance(p, Tensor):
                 raise TypeError(f"the optimiser takes Tensors, got a {type(p).__name__}")
             if p.node is not None and type(p.node) is not Leaf:
-                raise ValueError(f"a Tensor of shape {p.shape} is the result of an operation; an optimiser can only move leaves")
+                raise ValueError(f"a Tensor of shape {p.shape} is a result; an optimiser can only move leaves")
             if id(p) in seen:
                 raise ValueError(f"a parameter of shape {p.shape} is given twice")
             seen.add(id(p))

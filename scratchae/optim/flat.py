@@ -43,7 +43,7 @@ class Flat:
         if self.views and all(p._data is view for p, view in zip(self.params, self.views, strict=True)):
             return
         if len({(p.dtype, p.device) for p in self.params}) > 1:
-            raise RuntimeError("parameters of one dtype and device went to different ones; make a new optimiser for them")
+            raise RuntimeError("parameters of one dtype and device went to different ones; make a new optimiser")
         self.xp = xp_of(self.params[0].data)
         self.values = self.xp.concatenate([p.data.ravel() for p in self.params])
         self.views = [self.values[span].reshape(p.shape) for p, span in zip(self.params, self.spans, strict=True)]

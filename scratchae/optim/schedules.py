@@ -66,7 +66,8 @@ class ReduceOnPlateau(_Schedule):
     def __init__(self, optimizer: Optimizer, factor: float = 0.1, patience: int = 10, threshold: float = 1e-4):
         super().__init__(optimizer)
         if not 0 < factor < 1 or patience < 0:
-            raise ValueError(f"ReduceOnPlateau: factor={factor}, patience={patience}; expected 0 < factor < 1, patience >= 0")
+            given = f"factor={factor}, patience={patience}"
+            raise ValueError(f"ReduceOnPlateau: {given}; expected 0 < factor < 1 and patience >= 0")
         self.factor, self.patience, self.threshold = factor, patience, threshold
         self.best, self.bad_epochs = math.inf, 0
 

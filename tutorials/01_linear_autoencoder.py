@@ -1,0 +1,63 @@
+"""The simplest autoencoder: 784 pixels, 64 numbers, 784 pixels, and no nonlinearity at all.
+
+What could it learn at best? A linear code of 64 numbers spans a plane of 64 dimensions, and of all planes,
+principal component analysis (PCA) finds the one closest to the data (Eckart & Young 1936). So the optimum is
+known before the first step of training, and gradient descent can be watched on its way there (Baldi & Hornik
+1989: it has no other minima to get caught in).
+
+    python tutorials/01_linear_autoencoder.py                 the embedded sample, seconds
+    python tutorials/01_linear_autoencoder.py --data full     all 60,000 images, under a minute
+"""
+
+import numpy as np
+from common import load, settings, verdict
+
+import scratchae as sa
+from scratchae import data, optim, plotting
+
+CODE_SIZE = 64
+BATCH_SIZE = 64
+LR = 1e-3
+EPOCHS = {"sample": 30, "full": 10}  # 2,400 and 9,400 steps
+TARGET = {"sample": 0.0098, "full": 0.0093}  # test MSE
+
+args = settings(__file__, __doc__)
+sa.manual_seed(0)
+train_images, _, test_images, _ = load(args.data, data.mnist, data.mnist_sample)
+
+
+# 1. The optimum, without any learning: the first 64 principal directions of the training images.
+def pca_error(train: np.ndarray, test: np.ndarray, k: int) -> float:
+    """Mean squared error of `test` projected onto the `k` principal directions of `train`."""
+    train, test = train.reshape(len(train), -1).astype(np.float64), test.reshape(len(test), -1).astype(np.float64)
+    mean = train.mean(axis=0)
+    # The right singular vectors of the centred data are the eigenvectors of this far smaller matrix.
+    directions = np.linalg.svd((train - mean).T @ (train - mean))[2][:k]
+    centred = test - mean
+    return float(np.mean((centred - centred @ directions.T @ directions) ** 2))
+
+
+optimum = pca_error(train_images, test_images, CODE_SIZE)
+print(f"{len(train_images):,} training images, {len(test_images):,} test images")
+print(f"PCA with {CODE_SIZE} components, the best that any linear code can do: test MSE {optimum:.6f}")
+
+# 2. The same by gradient descent.
+model = sa.Autoencoder.dense((784, CODE_SIZE), activation=None, output=None, loss="mse")
+print(model)
+trainer = sa.Trainer(model, optim.Adam(model.parameters(), lr=LR))
+history = trainer.fit(train_images, validation=test_images, epochs=EPOCHS[args.data], batch_size=BATCH_SIZE)
+
+# 3. Look at it.
+figure = history.plot()
+figure.axes[0].axhline(optimum, color="black", linewidth=1, linestyle=":", label="PCA, the optimum")
+figure.axes[0].legend(frameon=False)
+args.out.mkdir(parents=True, exist_ok=True)
+figure.savefig(args.out / "loss.png", dpi=150)
+shown = test_images[:10]
+plotting.reconstructions(shown, model.reconstruct(shown), args.out / "reconstructions.png")
+print(f"loss curve: {args.out / 'loss.png'}")
+print(f"originals above reconstructions: {args.out / 'reconstructions.png'}")
+
+error = float(model.reconstruction_error(test_images).mean())
+print(f"test MSE {error:.6f}: {error / optimum - 1:.1%} above the optimum")
+verdict("test MSE", TARGET[args.data], error)
