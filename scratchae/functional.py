@@ -120,7 +120,7 @@ def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
 
 @primitive(
     input=lambda g, input, target: g * (input - target) / maximum(input * (1 - input), 1e-12),
-    target=lambda g, input: g * (maximum(log1p(-input), -100.0) - maximum(log(input), -100.0)),
+    target=lambda g, input: g * _clamped_log_odds(input),
 )
 def _bernoulli_nll(input: Array, target: Array) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):  # log(0) is clamped; outside [0, 1] is NaN, told below
@@ -180,10 +180,16 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
     """
     _check("kl_div", input, target, reduction, "batchmean")
     if log_target:
-        elements = exp(target) * (target - input)
+        p = exp(target)
+        elements = p * (where(p > 0, target, 0.0) - where(p > 0, input, 0.0))
     else:
-        elements = _x_log_x(target) - target * input
+        elements = _x_log_x(target) - target * where(target == 0, 0.0, input)
     return sum(elements) / len(input) if reduction == "batchmean" else _reduce(elements, reduction)
+
+
+def _clamped_log_odds(x: Any) -> Any:
+    with np.errstate(divide="ignore"):
+        return maximum(log1p(-x), -100.0) - maximum(log(x), -100.0)
 
 
 @primitive(x=lambda g, x: g * (log(x) + 1))

@@ -85,23 +85,29 @@ def minimum(x: Array, y: Array) -> Array:
 
 def _row(xp: Any, x: Array, y: Any) -> Any:
     """A number as a row of it: NumPy's maximum and minimum take several times as long with a scalar."""
-    return xp.full(x.shape[-1:], y, x.dtype) if isinstance(y, (int, float)) and hasattr(x, "dtype") else y
+    if isinstance(y, (int, float)) and getattr(x, "dtype", np.dtype(bool)).kind == "f":
+        return xp.full(x.shape[-1:], y, x.dtype)
+    return y
 
 
-@primitive(x=lambda g, x, lo, hi: g * (x >= lo) * (x <= hi))
-def _clip(x: Array, lo: float, hi: float) -> Array:
-    return xp_of(x).clip(x, lo, hi)
+def _clip_vjp(g: Any, x: Any, min: float | None, max: float | None) -> Any:
+    g = g if min is None else g * (x >= min)
+    return g if max is None else g * (x <= max)
 
 
-def clip(x: Any, min: float | None = None, max: float | None = None) -> Any:
+@primitive(x=_clip_vjp)
+def clip(x: Array, min: float | None = None, max: float | None = None) -> Array:
     """`x` held between `min` and `max` (None: no bound); gradient 1 inside and on the bounds, else 0."""
-    return _clip(x, -math.inf if min is None else min, math.inf if max is None else max)
+    return xp_of(x).clip(x, min, max)
 
 
 @primitive(x=lambda g, condition: where(condition, g, 0.0), y=lambda g, condition: where(condition, 0.0, g))
 def where(condition: Array, x: Array, y: Array) -> Array:
     """Elements of `x` where `condition` holds, of `y` elsewhere; the gradient goes where the value came from."""
-    return xp_of(condition, x, y).where(condition, x, y)
+    xp = xp_of(condition, x, y)
+    if isinstance(x, (int, float)) and isinstance(y, (int, float)):
+        x = xp.asarray(x, np.float32)
+    return xp.where(condition, x, y)
 
 
 # --- exponentials and relatives -------------------------------------------------------------------
@@ -178,11 +184,11 @@ def relu(x: Array) -> Array:
 def leaky_relu(x: Array, slope: float = 0.01) -> Array:
     """x where positive, slope * x elsewhere."""
     xp = xp_of(x)
-    positive = xp.maximum(x, _row(xp, x, 0))
-    return positive + slope * (x - positive)
+    zeros = _row(xp, x, 0)
+    return xp.maximum(x, zeros) + slope * xp.minimum(x, zeros)
 
 
-@primitive(x=lambda g, x, out, alpha: g * (x > 0) + g * (x <= 0) * (out + alpha))
+@primitive(x=lambda g, x, out, alpha: g * (x > 0) + g * (x <= 0) * (minimum(out, 0.0) + alpha))
 def elu(x: Array, alpha: float = 1.0) -> Array:
     """x where positive, alpha * (exp(x) - 1) elsewhere."""
     xp = xp_of(x)
@@ -259,8 +265,18 @@ def greater_equal(x: Array, y: Array) -> Array:
 
 
 @primitive(x=lambda g: g)  # the engine gives a gradient its argument's dtype
-def astype(x: Array, dtype: np.dtype) -> Array:
+def _to_float(x: Array, dtype: np.dtype) -> Array:
     return x.astype(dtype)
+
+
+@primitive()
+def _truncate(x: Array, dtype: np.dtype) -> Array:
+    return x.astype(dtype)
+
+
+def astype(x: Any, dtype: Any) -> Any:
+    """`x` as another dtype; integers and booleans are constants to the derivative."""
+    return (_to_float if np.dtype(dtype).kind == "f" else _truncate)(x, np.dtype(dtype))
 
 
 @primitive(x=lambda g, source: move(g, source))

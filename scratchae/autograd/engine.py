@@ -384,4 +384,4 @@ class no_grad(ContextDecorator):
         return self
 
     def __exit__(self, *exception: object) -> None:
-        _grad_mode.depth -= 1
+        _grad_mode.depth = max(0, _grad_mode.depth - 1)

@@ -91,7 +91,8 @@ def _shifted_exp(x: Array, axis: Axis) -> tuple[Array, Array]:
     xp = xp_of(x)
     m = x.max(axis=axis, keepdims=True)
     m = xp.where(xp.isfinite(m), m, 0)
-    return xp.exp(x - m), m
+    with np.errstate(over="ignore"):  # beside an infinity
+        return xp.exp(x - m), m
 
 
 @primitive(x=lambda g, x, out, axis: _spread(g, x.shape, axis) * _weights(x, out, axis))

@@ -88,7 +88,7 @@ def getitem(x: Any, index: Any) -> Any:
 def _plain(index: Any) -> Any:
     if isinstance(index, Tensor):
         return index.data
-    return np.asarray(index, None if len(index) else int) if isinstance(index, list) else index
+    return np.asarray(index, None if len(index) else int) if isinstance(index, (list, tuple, range)) else index
 
 
 @primitive(x=lambda g, widths: _crop(g, widths))

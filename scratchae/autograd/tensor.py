@@ -16,6 +16,8 @@ import numpy as np
 
 from scratchae.backend import Array, device_of, is_array, to_device, xp_of
 
+_NEEDS_FLOAT = "requires_grad needs floating point data, this is {}; convert with .astype('float32')"
+
 
 class Leaf:
     """Where the backward pass ends: the gradient of one Tensor that the user made.
@@ -87,6 +89,8 @@ class Tensor:
         if not is_array(array):
             raise TypeError(f".data takes an array, got {type(array).__name__}; use sa.tensor(...) to convert")
         if type(self.node) is Leaf and (array.shape, array.dtype) != (self.node.shape, self.node.dtype):
+            if array.dtype.kind != "f":
+                raise TypeError(_NEEDS_FLOAT.format(array.dtype))
             self.node = Leaf(array)
         self._data = array
 
@@ -149,6 +153,9 @@ class Tensor:
     def __int__(self) -> int:
         return int(self._data)
 
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if self.ndim == 0 else super().__format__(spec)
+
     def __repr__(self) -> str:
         values = np.array2string(self.numpy(), separator=", ", prefix="tensor(", threshold=200)
         notes = "" if self.dtype == np.float32 else f", dtype={self.dtype}"
@@ -171,7 +178,7 @@ class Tensor:
         if not wanted:
             self.node = None
         elif self.dtype.kind != "f":
-            raise TypeError(f"requires_grad needs floating point data, this is {self.dtype}; use .astype('float32')")
+            raise TypeError(_NEEDS_FLOAT.format(self.dtype))
         elif self.node is None:
             self.node = Leaf(self._data)
 
@@ -349,7 +356,7 @@ def _rebuild(kind: type[Tensor], data: Array, requires_grad: bool, grad: Array |
     t = Tensor.__new__(kind)
     t._data, t.node, t._origin = data, Leaf(data) if requires_grad else None, "a copy"
     if grad is not None:
-        t.node.grad = grad
+        t.node.grad = xp_of(grad).array(grad)
     return t
 
 

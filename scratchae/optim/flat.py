@@ -53,6 +53,7 @@ class Flat:
         self.state = {name: to_device(s, device).astype(dtype) for name, s in self.state.items()}
         self.scratch = self.xp.empty((2, min(self.values.size, self.chunk())), dtype)
         self.gradients = self.xp.empty_like(self.values)
+        self.homes: list = [None] * len(self.params)
         self.references = self._references()
 
     def chunk(self) -> int:
@@ -67,18 +68,19 @@ class Flat:
         for leaf in leaves:
             if leaf is not None:
                 leaf.grad = leaf.home = None
+        self.homes = [None] * len(self.params)
         if self._references() > self.references:  # a view lives on: somebody kept a gradient, and shall keep it
             self.gradients = self.xp.empty_like(self.values)
-        for leaf, span in zip(leaves, self.spans, strict=True):
+        for i, (leaf, span) in enumerate(zip(leaves, self.spans, strict=True)):
             if leaf is not None:
-                leaf.home = self.gradients[span].reshape(leaf.shape)
+                leaf.home = self.homes[i] = self.gradients[span].reshape(leaf.shape)
 
     def runs(self) -> Iterator[tuple[slice, Array, int]]:
         """(span, flat gradient, step number) of what has a gradient; neighbours in the buffer come joined."""
         ready = [i for i, p in enumerate(self.params) if p.grad is not None]
         for i in ready:
             self.steps[i] += 1
-        at_home = {i: self.params[i].grad is self.params[i].node.home for i in ready}
+        at_home = {i: self.params[i].grad is self.homes[i] for i in ready}
         for (_, step, home), run in groupby(enumerate(ready), lambda e: (e[1] - e[0], self.steps[e[1]], at_home[e[1]])):
             members = [i for _, i in run]
             if home:

@@ -1,0 +1,253 @@
+"""The operators, one line each: name, function of Tensors, its closed form in NumPy, and its inputs.
+
+An input is `real`, `positive` or `unit` (0 to 1) with a shape; `(...)` in its place means any shape, and
+the line is then run for each of `SHAPES`. Real inputs keep away from 0, where some functions have a kink.
+The first word of a name is the function's in `scratchae.functional`, or the operator's spelling.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import scratchae as sa
+from scratchae import functional as F
+
+SHAPES = [(3, 4), (), (1, 3, 1), (0, 3)]
+
+
+class Input(NamedTuple):
+    kind: str
+    shape: tuple
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        low, high = {"real": (0.15, 2.0), "positive": (0.3, 2.0), "unit": (0.1, 0.9)}[self.kind]
+        # Numbers that float32 holds exactly, so that both precisions compute from the same.
+        x = np.asarray(rng.uniform(low, high, self.shape)).astype(np.float32).astype(np.float64)
+        return x * rng.choice([-1.0, 1.0], self.shape) if self.kind == "real" else x
+
+
+class Op(NamedTuple):
+    name: str
+    f: Callable[..., Any]
+    reference: Callable[..., Any]
+    inputs: tuple[Input, ...]
+    empty: bool = True  # defined for no elements too
+    differentiable: bool = True
+
+    def arrays(self, dtype: Any = np.float64) -> list[np.ndarray]:
+        rng = np.random.default_rng(len(self.name))
+        return [i.draw(rng).astype(dtype) for i in self.inputs]
+
+
+def real(*shape: Any) -> Input:
+    return Input("real", shape)
+
+
+def positive(*shape: Any) -> Input:
+    return Input("positive", shape)
+
+
+def unit(*shape: Any) -> Input:
+    return Input("unit", shape)
+
+
+def op(name: str, f: Callable, reference: Callable, *inputs: Input, **notes: bool) -> Op:
+    return Op(name, f, reference, inputs, **notes)
+
+
+# --- closed forms that NumPy does not have under one name -----------------------------------------
+
+_phi = np.vectorize(lambda x: math.erfc(-x / math.sqrt(2)) / 2, otypes=[float])
+
+
+def _lse(x: np.ndarray, axis: Any = None, keepdims: bool = False) -> np.ndarray:
+    return np.log(np.exp(x).sum(axis=axis, keepdims=keepdims))
+
+
+def _norm(x: np.ndarray, axis: Any = None, keepdims: bool = False) -> np.ndarray:
+    return np.sqrt((x**2).sum(axis=axis, keepdims=keepdims))
+
+
+def _seeded_dropout(x: Any) -> Any:
+    sa.manual_seed(3)
+    return F.dropout(x, 0.25)
+
+
+def _kept(x: np.ndarray) -> np.ndarray:
+    return np.random.default_rng(3).random(x.shape, np.float32) >= 0.25
+
+
+def _bce(x: np.ndarray, t: np.ndarray) -> np.ndarray:
+    return -(t * np.log(x) + (1 - t) * np.log(1 - x))
+
+
+def _cross_entropy(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    return -np.take_along_axis(x - _lse(x, 1, True), np.expand_dims(labels, 1), 1).squeeze(1).mean()
+
+
+def _coins(p: Any, q: np.ndarray) -> np.ndarray:
+    return p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))
+
+
+ROW = np.array([0.5, -1.5, 2.0, 0.25], np.float32)
+MASK = np.array([[1, 0, 1, 1], [0, 0, 1, 0], [1, 1, 0, 0]], bool)
+LABELS = np.array([2, 0, 3])
+PIXELS = np.array([[2, 0], [3, 3], [1, 0]])
+M, CUBE = (3, 4), (3, 4, 2)
+
+# --- the table ------------------------------------------------------------------------------------
+
+TABLE = [
+    op("+", lambda x, y: x + y, np.add, real(...), real(...)),
+    op("-", lambda x, y: x - y, np.subtract, real(...), real(...)),
+    op("*", lambda x, y: x * y, np.multiply, real(...), real(...)),
+    op("/", lambda x, y: x / y, np.divide, real(...), real(...)),
+    op("**", lambda x, y: x**y, np.power, positive(...), real(...)),
+    op("+ broadcast", lambda x, y: x + y, np.add, real(2, 3, 1), real(4)),
+    op("- broadcast", lambda x, y: x - y, np.subtract, real(), real(3, 4)),
+    op("* broadcast", lambda x, y: x * y, np.multiply, real(3, 1), real(2, 1, 4)),
+    op("/ broadcast", lambda x, y: x / y, np.divide, real(1, 4), real(3, 1)),
+    op("** broadcast", lambda x, y: x**y, np.power, positive(3, 1), real(4)),
+    op("+ number", lambda x: x + 2, lambda x: x + 2, real(...)),
+    op("+ reflected", lambda x: 2 + x, lambda x: 2 + x, real(...)),
+    op("- reflected", lambda x: 2 - x, lambda x: 2 - x, real(...)),
+    op("* reflected", lambda x: 2 * x, lambda x: 2 * x, real(...)),
+    op("/ reflected", lambda x: 2 / x, lambda x: 2 / x, real(...)),
+    op("** reflected", lambda x: 2**x, lambda x: 2**x, real(...)),
+    op("** square", lambda x: x**2, np.square, real(...)),
+    op("** reciprocal root", lambda x: x**-0.5, lambda x: 1 / np.sqrt(x), positive(...)),
+    op("ndarray +", lambda x: ROW + x, lambda x: ROW + x, real(*M)),
+    op("ndarray -", lambda x: ROW - x, lambda x: ROW - x, real(*M)),
+    op("ndarray *", lambda x: ROW * x, lambda x: ROW * x, real(*M)),
+    op("ndarray /", lambda x: ROW / x, lambda x: ROW / x, real(*M)),
+    op("ndarray **", lambda x: abs(ROW) ** x, lambda x: abs(ROW) ** x, real(*M)),
+    op("ndarray @", lambda x: ROW @ x, lambda x: ROW @ x, real(4, 2)),
+    op("negative", lambda x: -x, np.negative, real(...)),
+    op("== != < <= > >=", lambda x: F.stack([x == 1, x != 1, x < 1, x <= 1, x > 1, x >= 1]),
+       lambda x: np.stack([x == 1, x != 1, x < 1, x <= 1, x > 1, x >= 1]), real(*M), differentiable=False),
+    op("abs", F.abs, np.abs, real(...)),
+    op("maximum", F.maximum, np.maximum, real(...), real(...)),
+    op("maximum number", lambda x: F.maximum(x, 0.5) + F.maximum(-0.5, x),
+       lambda x: np.maximum(x, 0.5) + np.maximum(x, -0.5), real(...)),
+    op("minimum", F.minimum, np.minimum, real(...), real(...)),
+    op("minimum broadcast", F.minimum, np.minimum, real(3, 1), real(4)),
+    op("clip", lambda x: F.clip(x, -0.7, 0.9), lambda x: np.clip(x, -0.7, 0.9), real(...)),
+    op("clip one side", lambda x: F.clip(x, max=0.3) - F.clip(x, 0.4),
+       lambda x: np.minimum(x, 0.3) - np.maximum(x, 0.4), real(...)),
+    op("where", lambda x, y: F.where(MASK, x, y), lambda x, y: np.where(MASK, x, y), real(*M), real(4)),
+    op("where number", lambda x: F.where(x > 0.5, x, -1.0), lambda x: np.where(x > 0.5, x, -1.0), real(...)),
+    op("exp", F.exp, np.exp, real(...)),
+    op("expm1", F.expm1, np.expm1, real(...)),
+    op("log", F.log, np.log, positive(...)),
+    op("log1p", F.log1p, np.log1p, positive(...)),
+    op("sqrt", F.sqrt, np.sqrt, positive(...)),
+    op("sin", F.sin, np.sin, real(...)),
+    op("cos", F.cos, np.cos, real(...)),
+    op("tanh", F.tanh, np.tanh, real(...)),
+    op("sigmoid", F.sigmoid, lambda x: 1 / (1 + np.exp(-x)), real(...)),
+    op("softplus", F.softplus, lambda x: np.log(1 + np.exp(x)), real(...)),
+    op("relu", F.relu, lambda x: np.where(x > 0, x, 0), real(...)),
+    op("leaky_relu", lambda x: F.leaky_relu(x, 0.2), lambda x: np.where(x > 0, x, 0.2 * x), real(...)),
+    op("elu", lambda x: F.elu(x, 1.3), lambda x: np.where(x > 0, x, 1.3 * (np.exp(x) - 1)), real(...)),
+    op("gelu", F.gelu, lambda x: x * _phi(x), real(...)),
+    op("astype", lambda x: F.astype(x, x.dtype) * 2, lambda x: x * 2, real(...)),
+    op("dropout", _seeded_dropout, lambda x: _kept(x) * x / 0.75, real(...)),
+    op("dropout eval", lambda x: 2 * F.dropout(x, 0.5, training=False), lambda x: 2 * x, real(...)),
+    # shapes and pieces
+    op("reshape", lambda x: F.reshape(x, (2, -1)), lambda x: x.reshape(2, -1), real(*M)),
+    op("reshape flat", lambda x: F.reshape(x, -1), np.ravel, real(...), empty=False),
+    op("transpose", F.transpose, np.transpose, real(...)),
+    op("transpose axes", lambda x: F.transpose(x, (-1, 0, 1)), lambda x: x.transpose(2, 0, 1), real(*CUBE)),
+    op("swapaxes", lambda x: F.swapaxes(x, 0, -1), lambda x: x.swapaxes(0, 2), real(*CUBE)),
+    op("squeeze", F.squeeze, np.squeeze, real(...)),
+    op("squeeze axis", lambda x: F.squeeze(x, (0, -1)), lambda x: x[0, :, 0], real(1, 3, 1)),
+    op("expand_dims", lambda x: F.expand_dims(x, (0, -1)), lambda x: x[None, ..., None], real(...)),
+    op("broadcast_to", lambda x: F.broadcast_to(x, (2, 3, 4)), lambda x: np.broadcast_to(x, (2, 3, 4)), real(3, 1)),
+    op("pad", lambda x: F.pad(x, [(1, 0), (2, 3)]), lambda x: np.pad(x, [(1, 0), (2, 3)]), real(*M)),
+    op("concatenate", lambda x, y: F.concatenate([x, y]), lambda x, y: np.concatenate([x, y]), real(2, 3), real(4, 3)),
+    op("concatenate axis", lambda x, y: F.concatenate([x, y, x], -1),
+       lambda x, y: np.concatenate([x, y, x], -1), real(2, 3), real(2, 0)),
+    op("stack", lambda x, y: F.stack([x, y]), lambda x, y: np.stack([x, y]), real(...), real(...)),
+    op("stack axis", lambda x, y: F.stack([x, y], -2), lambda x, y: np.stack([x, y], -2), real(*M), real(*M)),
+    # products
+    op("linear", F.linear, lambda x, w, b: x @ w.T + b, real(3, 4), real(5, 4), real(5)),
+    op("linear no bias", F.linear, lambda x, w: x @ w.T, real(3, 4), real(5, 4)),
+    op("linear one row", F.linear, lambda x, w, b: x @ w.T + b, real(4), real(5, 4), real(5)),
+    op("linear more axes", F.linear, lambda x, w, b: x @ w.T + b, real(2, 1, 3, 4), real(5, 4), real(5)),
+    op("linear no rows", F.linear, lambda x, w, b: x @ w.T + b, real(0, 4), real(5, 4), real(5)),
+    # along an axis
+    op("argmax", F.argmax, np.argmax, real(...), empty=False, differentiable=False),
+    op("argmax axis", lambda x: F.argmax(x, -1), lambda x: x.argmax(-1), real(*M), differentiable=False),
+    op("argmin", F.argmin, np.argmin, real(...), empty=False, differentiable=False),
+    op("argmin axis", lambda x: F.argmin(x, 0), lambda x: x.argmin(0), real(*M), differentiable=False),
+    op("softmax", F.softmax, lambda x: np.exp(x - _lse(x, -1, True)), real(*M)),
+    op("softmax axis", lambda x: F.softmax(x, 0), lambda x: np.exp(x - _lse(x, 0, True)), real(*CUBE)),
+    op("log_softmax", F.log_softmax, lambda x: x - _lse(x, -1, True), real(*M)),
+    op("log_softmax axis", lambda x: F.log_softmax(x, 1), lambda x: x - _lse(x, 1, True), real(*CUBE)),
+    # losses
+    op("mse_loss", F.mse_loss, lambda x, y: ((x - y) ** 2).mean(), real(...), real(...), empty=False),
+    op("mse_loss sum", lambda x, y: F.mse_loss(x, y, "sum"), lambda x, y: ((x - y) ** 2).sum(), real(...), real(...)),
+    op("mse_loss none", lambda x, y: F.mse_loss(x, y, "none"), lambda x, y: (x - y) ** 2, real(...), real(...)),
+    op("l1_loss", F.l1_loss, lambda x, y: np.abs(x - y).mean(), real(...), real(...), empty=False),
+    op("binary_cross_entropy", lambda x, t: F.binary_cross_entropy(x, t, "none"), _bce, unit(...), unit(...)),
+    op("binary_cross_entropy_with_logits", lambda x, t: F.binary_cross_entropy_with_logits(x, t, "none"),
+       lambda x, t: _bce(1 / (1 + np.exp(-x)), t), real(...), unit(...)),
+    op("kl_div", lambda x, t: F.kl_div(x, t, "sum"), lambda x, t: (t * (np.log(t) - x)).sum(), real(...), unit(...)),
+    op("kl_div log_target", lambda x, t: F.kl_div(x, t, "batchmean", log_target=True),
+       lambda x, t: (np.exp(t) * (t - x)).sum() / 3, real(*M), real(*M)),
+    op("cross_entropy", lambda x: F.cross_entropy(x, LABELS), lambda x: _cross_entropy(x, LABELS), real(*M)),
+    op("cross_entropy pixels", lambda x: F.cross_entropy(x, PIXELS), lambda x: _cross_entropy(x, PIXELS), real(*CUBE)),
+    op("gaussian_kl", lambda m, v: F.gaussian_kl(m, v, "sum"),
+       lambda m, v: ((m**2 + np.exp(v) - 1 - v) / 2).sum(), real(...), real(...)),
+    op("bernoulli_kl", lambda q: F.bernoulli_kl(0.05, q, "sum"), lambda q: _coins(0.05, q).sum(), unit(...)),
+    op("bernoulli_kl both", lambda p, q: F.bernoulli_kl(p, q), lambda p, q: _coins(p, q).mean(), unit(*M), unit(*M)),
+]  # fmt: skip
+
+REDUCTIONS = {
+    "sum": (F.sum, np.sum), "mean": (F.mean, np.mean), "var": (F.var, np.var), "max": (F.max, np.max),
+    "min": (F.min, np.min), "logsumexp": (F.logsumexp, _lse), "norm": (F.norm, _norm),
+}  # fmt: skip
+TABLE += [op(f"{name} all", f, ref, real(...), empty=name == "sum") for name, (f, ref) in REDUCTIONS.items()]
+TABLE += [
+    op(f"{name} axis={axis} keepdims={keep}", lambda x, f=f, a=axis, k=keep: f(x, axis=a, keepdims=k),
+       lambda x, f=ref, a=axis, k=keep: f(x, axis=a, keepdims=k), real(*CUBE))
+    for (name, (f, ref)), axis, keep in product(REDUCTIONS.items(), [None, 1, -1, (0, 2), (-1, 0)], [False, True])
+]  # fmt: skip
+
+MATMULS = [
+    ((4,), (4,)), ((4,), (4, 2)), ((3, 4), (4,)), ((3, 4), (4, 2)), ((4,), (2, 4, 3)), ((2, 3, 4), (4,)),
+    ((2, 3, 4), (4, 2)), ((3, 4), (2, 4, 5)), ((2, 3, 4), (2, 4, 1)), ((2, 1, 3, 4), (5, 4, 2)), ((0, 4), (4, 2)),
+]  # fmt: skip
+TABLE += [op(f"matmul {a} {b}", F.matmul, np.matmul, real(*a), real(*b)) for a, b in MATMULS]
+
+INDICES: dict[str, Any] = {
+    "integer": 1, "negative": -1, "integers": (1, -2, 0), "numpy integer": np.int64(2), "slice": slice(1, None),
+    "strided": (slice(None, None, 2), slice(None, None, -1)), "ellipsis": (..., 0), "new axis": (None, 1, ..., None),
+    "list": [2, 0], "repeats": np.array([1, 1, 0, 1]), "repeats in pairs": ([0, 0, 2], np.array([1, 1, 3])),
+    "repeats in tuples": ((0, 0, 2), (1, 1, 3)), "repeats and slice": (slice(None), [3, 3], 0),
+    "array of two axes": np.array([[0, 1], [1, 0]]), "mask": MASK, "mask and integer": (MASK, 1),
+    "list of bools": [True, False, True], "nothing": [],
+}  # fmt: skip
+TABLE += [
+    op(f"getitem {name}", lambda x, i=i: F.getitem(x, i), lambda x, i=i: x[i], real(*CUBE))
+    for name, i in INDICES.items()
+]
+TABLE += [
+    op("getitem Tensor", lambda x: F.getitem(x, sa.tensor(PIXELS)), lambda x: x[PIXELS], real(4, 3)),
+    op("getitem Tensor mask", lambda x: F.getitem(x, (sa.tensor(MASK), 1)), lambda x: x[MASK, 1], real(*CUBE)),
+]
+
+
+def cases() -> Iterator[Op]:
+    """The table with every `(...)` replaced by each of `SHAPES`."""
+    for row in TABLE:
+        if all(i.shape != (...,) for i in row.inputs):
+            yield row
+        else:
+            for shape in SHAPES if row.empty else SHAPES[:-1]:
+                yield row._replace(name=f"{row.name} {shape}", inputs=tuple(Input(i.kind, shape) for i in row.inputs))

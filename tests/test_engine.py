@@ -1,0 +1,551 @@
+"""The engine: what is recorded, kept, shared and freed, and what it says when asked for the impossible."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import gc
+import pickle
+import re
+import threading
+import tracemalloc
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import scratchae as sa
+from scratchae import functional as F
+
+
+def leaf(values: Any = (1.0, 2.0, 3.0), dtype: Any = np.float64) -> sa.Tensor:
+    return sa.tensor(np.array(values, dtype), requires_grad=True)
+
+
+def equal(found: Any, wanted: Any) -> None:
+    np.testing.assert_array_equal(found.numpy() if isinstance(found, sa.Tensor) else found, wanted)
+
+
+@contextlib.contextmanager
+def without_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+# --- backward -------------------------------------------------------------------------------------
+
+
+def test_a_gradient_is_none_then_a_writable_array_of_the_leafs_kind() -> None:
+    x = leaf(np.ones((2, 3)), np.float32)
+    assert x.grad is None
+    (x.sum() * np.float64(2)).backward()
+    assert isinstance(x.grad, np.ndarray) and (x.grad.shape, x.grad.dtype) == ((2, 3), np.float32)
+    x.grad[0] = 7
+    equal(x.grad, [[7] * 3, [2] * 3])
+
+
+def test_gradients_add_up_over_backwards_and_over_uses() -> None:
+    x = leaf()
+    (x * x + x).sum().backward()
+    equal(x.grad, [3, 5, 7])
+    (2 * x).sum().backward()
+    equal(x.grad, [5, 7, 9])
+
+
+def test_a_diamond_is_walked_once_for_each_node() -> None:
+    """y = x + x thirty times over: 2^30 paths, thirty nodes."""
+    x = y = leaf(1.0)
+    for _ in range(30):
+        y = y + y
+    y.backward()
+    assert x.grad == 2.0**30
+
+
+def test_a_second_backward_names_retain_graph() -> None:
+    x = leaf()
+    loss = (x * x).sum()
+    loss.backward()
+    for again in (loss.backward, lambda: loss.backward(retain_graph=True), lambda: sa.grad(loss, x)):
+        with pytest.raises(RuntimeError, match="freed.*retain_graph=True"):
+            again()
+    equal(x.grad, [2, 4, 6])
+
+
+def test_a_graph_that_leads_into_a_freed_one_names_retain_graph() -> None:
+    x, y = leaf(), leaf()
+    shared = F.exp(x)
+    shared.sum().backward()
+    before = x.grad.copy()
+    with pytest.raises(RuntimeError, match="'exp'.*retain_graph=True"):
+        (shared * y).sum().backward()
+    equal(x.grad, before)
+    assert y.grad is None
+
+
+def test_a_retained_graph_accumulates() -> None:
+    x = leaf()
+    loss = (x**3).sum()
+    for n in (1, 2):
+        loss.backward(retain_graph=True)
+        equal(x.grad, n * 3 * x.data**2)
+    loss.backward()
+    equal(x.grad, 9 * x.data**2)
+
+
+def test_backward_from_a_vector_states_its_shape_and_two_ways_out() -> None:
+    with pytest.raises(RuntimeError, match=r"\(3,\).*\.sum\(\) or \.mean\(\), or pass a gradient"):
+        (leaf() * 2).backward()
+    with pytest.raises(ValueError, match=r"shape \(2,\); expected the output's, \(3,\)"):
+        (leaf() * 2).backward(np.ones(2))
+    x = leaf()
+    (x * x).backward([1.0, 0.0, 10.0])
+    equal(x.grad, [2, 0, 60])
+
+
+@pytest.mark.parametrize(
+    ("make", "reached"),
+    [
+        (lambda: (sa.tensor([1.0]) * sa.tensor([2.0])).sum(), r"result of sum on float32\[1\]"),
+        (lambda: sa.tensor(1.0), r"requires_grad=False"),
+        (lambda: leaf(1.0).detach(), r"detached"),
+        (lambda: sa.no_grad()(lambda: leaf(1.0) * 2)(), r"no_grad"),
+        (lambda: leaf([1.0, 2.0]).argmax(), r"argmax"),
+    ],
+)
+def test_where_nothing_requires_a_gradient_it_says_what_was_reached(make: Callable, reached: str) -> None:
+    with pytest.raises(RuntimeError, match=rf"nothing requires a gradient.*\(\).*{reached}"):
+        make().backward()
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "bool"])
+def test_integers_cannot_require_a_gradient(dtype: str) -> None:
+    for make in (sa.tensor, sa.Tensor):
+        with pytest.raises(TypeError, match=rf"{dtype}.*\.astype"):
+            make(np.ones(2, dtype), requires_grad=True)
+    x = leaf([1.0, 2.0])
+    with pytest.raises(TypeError, match=rf"{dtype}.*\.astype"):
+        x.data = np.ones(2, dtype)
+    equal(x, [1, 2])
+
+
+def test_requires_grad_is_switched_on_leaves_only() -> None:
+    x, y = sa.tensor([1.0, 2.0]), leaf([3.0, 4.0])
+    x.requires_grad = True
+    y.requires_grad = False
+    (x * y).sum().backward()
+    equal(x.grad, [3, 4])
+    assert y.grad is None and not (y * 2).requires_grad and (x * 2).requires_grad
+    with pytest.raises(RuntimeError, match="leaves only.*detach"):
+        (x * 2).requires_grad = False
+
+
+def test_detach_shares_the_values_and_stops_the_gradient() -> None:
+    x = leaf()
+    d = (x * x).detach()
+    assert not d.requires_grad and np.shares_memory(x.detach().data, x.data)
+    (x * d).sum().backward()
+    equal(x.grad, [1, 4, 9])
+
+
+# --- who owns a gradient's memory -----------------------------------------------------------------
+
+SHARED = {
+    "sum": lambda x, y, g: (x + y).backward(g),
+    "difference": lambda x, y, g: (x - -y).backward(g),
+    "reshape": lambda x, y, g: (x.reshape(3, 1).reshape(3) + y).backward(g),
+    "the leaf itself": lambda x, y, g: [t.backward(g) for t in (x, y)],
+    "a Tensor as gradient": lambda x, y, g: (x + y).backward(sa.Tensor(g)),
+    "concatenate": lambda x, y, g: F.concatenate([x, y]).reshape(2, 3).backward(np.stack([g, g])),
+    "assigned": lambda x, y, g: [setattr(t, "grad", g) for t in (x, y)],
+    "assigned Tensor": lambda x, y, g: [setattr(t, "grad", sa.Tensor(g)) for t in (x, y)],
+}
+
+
+@pytest.mark.parametrize("way", SHARED)
+def test_gradients_share_memory_with_nothing(way: str) -> None:
+    x, y, g = leaf(), leaf(), np.array([1.0, 2.0, 3.0])
+    SHARED[way](x, y, g)
+    assert not any(np.shares_memory(*pair) for pair in ((x.grad, y.grad), (x.grad, g), (y.grad, g), (x.grad, x.data)))
+    (5 * x).sum().backward()
+    equal(x.grad, [6, 7, 8])
+    equal(y.grad, [1, 2, 3])
+    equal(g, [1, 2, 3])
+
+
+def test_sa_grad_gives_memory_of_its_own() -> None:
+    x, y, g = leaf(), leaf(), np.ones(3)
+    dx, dy = sa.grad(x + y, [x, y], g)
+    dx.data[...] = 5
+    equal(dy, [1, 1, 1])
+    equal(g, [1, 1, 1])
+
+
+def test_a_weight_used_twice_gets_both_gradients(rng: np.random.Generator) -> None:
+    w, x = leaf(rng.normal(size=(3, 3))), rng.normal(size=(5, 3))
+    assert sa.gradcheck(lambda w: F.linear(F.linear(sa.Tensor(x), w), w), [w.data])
+    F.linear(F.linear(sa.Tensor(x), w), w).sum().backward()
+    once = w.grad.copy()
+    F.linear(F.linear(sa.Tensor(x), w), w).sum().backward()
+    np.testing.assert_allclose(w.grad, 2 * once, rtol=1e-15)
+
+
+def test_an_assigned_gradient_takes_the_leafs_dtype_and_must_have_its_shape() -> None:
+    x = leaf(np.ones(3), np.float32)
+    x.grad = np.ones(3)
+    assert x.grad.dtype == np.float32
+    with pytest.raises(ValueError, match=r"shape \(3,\), got \(2,\)"):
+        x.grad = np.ones(2)
+    x.grad = None
+    assert x.grad is None
+    with pytest.raises(RuntimeError, match="only a leaf"):
+        sa.tensor([1.0]).grad = np.ones(1)
+
+
+@pytest.mark.parametrize("part", [lambda g: g, lambda g: g[1:], lambda g: g.T], ids=["all", "slice", "transposed"])
+def test_a_gradient_that_was_kept_outlives_zero_grad_and_the_next_step(part: Callable) -> None:
+    w = leaf(np.ones((2, 2)))
+    optimizer = sa.optim.Adam([w], lr=0.1)
+    F.linear(sa.Tensor(np.array([[1.0, 2.0]])), w).sum().backward()
+    kept = part(w.grad)
+    before = kept.copy()
+    for _ in range(3):
+        optimizer.step()
+        optimizer.zero_grad()
+        assert w.grad is None
+        F.linear(sa.Tensor(np.full((1, 2), 50.0)), w).sum().backward()
+    equal(kept, before)
+
+
+def test_two_optimisers_of_one_parameter_both_see_its_gradient() -> None:
+    w = leaf([1.0, 2.0])
+    first, second = sa.optim.SGD([w], lr=1.0), sa.optim.SGD([w], lr=10.0)
+    (w * np.array([3.0, 4.0])).sum().backward()
+    first.step()
+    equal(w, [-2, -2])
+    second.step()
+    equal(w, [-32, -42])
+
+
+def test_data_replaced_after_backward_is_stepped_with_the_gradient_that_is_there() -> None:
+    w = leaf([1.0, 2.0])
+    optimizer = sa.optim.SGD([w], lr=1.0)
+    (w * np.array([3.0, 4.0])).sum().backward()
+    w.data = np.array([100.0, 200.0])
+    equal(w.grad, [3, 4])
+    optimizer.step()
+    equal(w, [97, 196])
+
+
+# --- sa.grad --------------------------------------------------------------------------------------
+
+
+def test_grad_takes_one_or_a_list_leaves_or_results_and_leaves_grad_alone() -> None:
+    x, y = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+    product = x * y
+    loss = (product * product).sum()
+    alone = sa.grad(loss, product)
+    assert isinstance(alone, sa.Tensor) and not alone.requires_grad
+    equal(alone, 2 * product.data)
+    for inputs in ([x, product, x], (x, product, x)):
+        found = sa.grad(loss, inputs)
+        for g, wanted in zip(found, (2 * x.data * y.data**2, 2 * product.data, 2 * x.data * y.data**2), strict=True):
+            equal(g, wanted)
+    assert x.grad is None and y.grad is None
+    loss.backward()  # the graph is still there
+    equal(y.grad, 2 * y.data * x.data**2)
+
+
+def test_grad_of_several_outputs_is_their_sum_weighted() -> None:
+    x = leaf([1.0, 2.0])
+    equal(sa.grad([x.sum(), (x * x).sum()], x), [3, 5])
+    equal(sa.grad([x * 1, x * x], x, [np.array([1.0, 10.0]), sa.tensor([0.0, 1.0])]), [1, 14])
+    equal(sa.grad(x, x, np.array([7.0, 8.0])), [7, 8])
+
+
+def test_grad_names_the_input_that_was_not_reached() -> None:
+    x, unused, constant = leaf(), leaf([[1.0]]), sa.tensor([1.0, 2.0])
+    with pytest.raises(ValueError, match=r"input 1 of shape \(1, 1\) \(requires_grad=True\).*input 2.*=False"):
+        sa.grad(x.sum(), [x, unused, constant])
+
+
+def test_the_third_derivative_of_the_sine_is_minus_the_cosine() -> None:
+    x = leaf([0.3, 1.0])
+    y = F.sin(x)
+    for _ in range(3):
+        y = sa.grad(y, x, np.ones(2), create_graph=True)
+    np.testing.assert_allclose(y.numpy(), -np.cos(x.data), rtol=1e-15)
+    y.sum().backward()
+    np.testing.assert_allclose(x.grad, np.sin(x.data), rtol=1e-15)
+
+
+def test_a_penalty_on_the_gradient_trains_the_weights(rng: np.random.Generator) -> None:
+    def penalty(w: sa.Tensor, x: sa.Tensor) -> sa.Tensor:
+        x = x if x.requires_grad else sa.Tensor(x.data, requires_grad=True)
+        return (sa.grad(F.tanh(F.linear(x, w)).sum(), x, create_graph=True) ** 2).sum()
+
+    assert sa.gradcheck(penalty, [rng.normal(size=(2, 3)), rng.normal(size=(4, 3))])
+
+
+# --- no_grad --------------------------------------------------------------------------------------
+
+
+def test_no_grad_nests_decorates_and_ends_after_an_exception() -> None:
+    x = leaf()
+
+    @sa.no_grad()
+    def plain() -> sa.Tensor:
+        return x * 2
+
+    with sa.no_grad():
+        with sa.no_grad():
+            assert not (x * 2).requires_grad
+        assert not (x * 2).requires_grad and not plain().requires_grad
+    assert (x * 2).requires_grad and not plain().requires_grad
+    with pytest.raises(KeyError), sa.no_grad():
+        raise KeyError
+    assert (x * 2).requires_grad
+
+
+def test_no_grad_blocks_left_in_another_order() -> None:
+    x, a, b = leaf(), sa.no_grad(), sa.no_grad()
+    a.__enter__()
+    b.__enter__()
+    a.__exit__(None, None, None)
+    assert not (x * 2).requires_grad
+    b.__exit__(None, None, None)
+    assert (x * 2).requires_grad
+
+
+def test_each_thread_has_its_own_no_grad() -> None:
+    x, seen = leaf(), []
+    with sa.no_grad():
+        thread = threading.Thread(target=lambda: seen.append((x * 2).requires_grad))
+        thread.start()
+        thread.join()
+        seen.append((x * 2).requires_grad)
+    assert seen == [True, False]
+
+
+# --- memory ---------------------------------------------------------------------------------------
+
+
+def test_a_chain_of_20_000_operations() -> None:
+    x = y = leaf(1.0)
+    for _ in range(20_000):
+        y = y * 1.0001
+    np.testing.assert_allclose(sa.grad(y, x).numpy(), 1.0001**20_000, rtol=1e-10)
+    y.backward()
+    np.testing.assert_allclose(x.grad, 1.0001**20_000, rtol=1e-10)
+
+
+def test_a_chain_of_200_000_operations_is_dropped_without_recursion() -> None:
+    y = F.exp(leaf(1.0))
+    first = weakref.ref(y.data)  # which the first node keeps
+    for _ in range(200_000):
+        y = y + 1.0
+    del y
+    assert first() is None
+
+
+C = np.array([2.0, 3.0, 4.0])
+KEPT = {
+    "sum": (lambda h: h.sum(), False), "mean": (lambda h: h.mean(), False), "add": (lambda h: h + C, False),
+    "subtract": (lambda h: 1 - h, False), "negative": (lambda h: -h, False), "relu": (F.relu, False),
+    "times a constant": (lambda h: h * C, False), "times a number": (lambda h: h * 2.0, False),
+    "over a constant": (lambda h: h / C, False), "exp": (F.exp, False), "tanh": (F.tanh, False),
+    "sigmoid": (F.sigmoid, False), "sqrt": (F.sqrt, False), "softmax": (F.softmax, False),
+    "log_softmax": (F.log_softmax, False), "a repeated element": (lambda h: h[[0, 0]], False),
+    "linear, frozen weight": (lambda h: F.linear(h, sa.Tensor(np.ones((2, 3)))), False),
+    "square": (lambda h: h**2, True), "log": (F.log, True), "sin": (F.sin, True),
+    "linear": (lambda h: F.linear(h, leaf(np.ones((2, 3)))), True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("op", KEPT)
+def test_a_node_keeps_only_what_its_derivative_reads(op: str) -> None:
+    f, kept = KEPT[op]
+    h = leaf() + 0.0
+    data = weakref.ref(h.data)
+    out = f(h)
+    del h
+    assert (data() is not None) == kept
+    assert out.requires_grad
+
+
+def test_a_product_with_a_constant_keeps_the_constant_until_backward() -> None:
+    x, c = leaf(), np.array([2.0, 3.0, 4.0])
+    ref = weakref.ref(c)
+    out = (x * c).sum()
+    del c
+    assert ref() is not None
+    out.backward()
+    assert ref() is None
+    equal(x.grad, [2, 3, 4])
+
+
+def test_dropping_the_loss_frees_the_graph_at_once() -> None:
+    with without_collector():
+        x = leaf()
+        h = F.exp(x)
+        refs = [weakref.ref(h.data)]
+        for f in (F.tanh, F.softmax, lambda t: t * t, lambda t: F.concatenate([t, t])[1:4], F.log_softmax):
+            h = f(h)
+            refs.append(weakref.ref(h.data))
+        loss = sa.grad(h.sum(), x, create_graph=True).sum()
+        del h
+        assert any(r() is not None for r in refs)
+        del loss
+        assert [r() for r in refs] == [None] * len(refs)
+
+
+def test_the_graph_is_freed_while_backward_walks_it() -> None:
+    """When the gradient arrives at the first operation, all the later ones' results are gone."""
+    results: list[weakref.ref] = []
+    alive: list[int] = []
+
+    def count(g: Any) -> Any:
+        alive.append(sum(r() is not None for r in results))
+        return g
+
+    @sa.primitive(x=count)
+    def first(x: Any) -> Any:
+        return x + 0
+
+    h = first(leaf())
+    for _ in range(10):
+        h = F.tanh(h)
+        results.append(weakref.ref(h.data))
+    loss = h.sum()
+    del h
+    assert sum(r() is not None for r in results) == 10
+    loss.backward()
+    assert alive == [0]
+
+
+def test_a_thousand_steps_leave_memory_as_it_was(rng: np.random.Generator) -> None:
+    x = sa.tensor(rng.normal(size=(4, 3)).astype(np.float32))
+    model = sa.nn.Sequential(sa.nn.Linear(3, 5), sa.nn.ReLU(), sa.nn.BatchNorm1d(5), sa.nn.Linear(5, 3))
+    optimizer = sa.optim.Adam(model.parameters(), lr=1e-3)
+
+    def steps(n: int) -> None:
+        for _ in range(n):
+            optimizer.zero_grad()
+            F.mse_loss(model(x), x).backward()
+            optimizer.step()
+
+    with without_collector():
+        tracemalloc.start()
+        steps(1000)  # Python's own free lists fill up meanwhile
+        objects, memory = len(gc.get_objects()), tracemalloc.get_traced_memory()[0]
+        steps(1000)
+        grown = len(gc.get_objects()) - objects, tracemalloc.get_traced_memory()[0] - memory
+        tracemalloc.stop()
+    assert grown[0] <= 0 and grown[1] < 2000
+
+
+# --- copies ---------------------------------------------------------------------------------------
+
+COPIES = {"copy": copy.copy, "deepcopy": copy.deepcopy, "pickle": lambda t: pickle.loads(pickle.dumps(t))}
+
+
+@pytest.mark.parametrize("way", COPIES)
+def test_a_copy_of_a_leaf_is_a_leaf_with_a_gradient_of_its_own(way: str) -> None:
+    x = leaf()
+    (x * x).sum().backward()
+    y = COPIES[way](x)
+    assert y.requires_grad and y is not x
+    equal(y, x.data)
+    equal(y.grad, [2, 4, 6])
+    assert not np.shares_memory(x.grad, y.grad)
+    (y * 10).sum().backward()
+    equal(y.grad, [12, 14, 16])
+    equal(x.grad, [2, 4, 6])
+
+
+def test_results_are_not_copied_and_constants_stay_constants() -> None:
+    with pytest.raises(RuntimeError, match="detach"):
+        copy.deepcopy(leaf() * 2)
+    y = copy.deepcopy(sa.tensor([1, 2], dtype="int32"))
+    assert y.dtype == np.int32 and not y.requires_grad
+
+
+# --- primitives of one's own ----------------------------------------------------------------------
+
+
+@sa.primitive(x=lambda g, place, n: F.where(place, g / n, 0.0))
+def mean_of_largest(x: Any, n: int = 2) -> Any:
+    """The mean of the `n` largest elements of a vector; where they stood is a residual."""
+    place = x >= np.sort(x)[-n]
+    return x[place].mean(), {"place": place}
+
+
+@sa.primitive(xs=lambda g, xs: [g * F.exp(x) for x in xs])
+def sum_of_exponentials(xs: list) -> Any:
+    return sum(np.exp(x) for x in xs)
+
+
+def test_a_primitive_of_ones_own_with_a_residual_and_a_default(rng: np.random.Generator) -> None:
+    a = rng.normal(size=6)
+    assert mean_of_largest.__name__ == "mean_of_largest" and "residual" in mean_of_largest.__doc__
+    for call in (mean_of_largest, lambda x: mean_of_largest(x, n=3), lambda x: mean_of_largest(n=1, x=x)):
+        assert sa.gradcheck(call, [a]) and sa.gradgradcheck(lambda x, f=call: f(x) ** 2, [a])
+    raw = mean_of_largest(a)
+    assert not isinstance(raw, sa.Tensor) and raw == np.sort(a)[-2:].mean()
+    x = leaf(a)
+    mean_of_largest(x).backward()
+    equal(x.grad, np.where(a >= np.sort(a)[-2], 0.5, 0))
+
+
+def test_a_primitive_of_a_list(rng: np.random.Generator) -> None:
+    a, b = rng.normal(size=(2, 3))
+    assert sa.gradcheck(lambda x, y: sum_of_exponentials([x, y, x]), [a, b])
+    assert sa.gradgradcheck(lambda x, y: sum_of_exponentials([x, y, x]), [a, b])
+    x = leaf(a)
+    sum_of_exponentials([b, x, sa.Tensor(b)]).sum().backward()
+    np.testing.assert_allclose(x.grad, np.exp(a), rtol=1e-15)
+    assert isinstance(sum_of_exponentials([a, b]), np.ndarray)
+
+
+def test_a_primitive_without_a_vjp_is_a_constant_to_the_derivative() -> None:
+    @sa.primitive()
+    def floor(x: Any) -> Any:
+        return np.floor(x)
+
+    x = leaf([1.5, 2.5])
+    assert not floor(x).requires_grad
+    (x * floor(x)).sum().backward()
+    equal(x.grad, [1, 2])
+
+
+def test_a_vjp_for_no_argument_is_refused_where_it_is_written() -> None:
+    with pytest.raises(TypeError, match=r"half: vjps for \['y'\]; its arguments are \['x'\]"):
+
+        @sa.primitive(y=lambda g: g)
+        def half(x: Any) -> Any:
+            return x / 2
+
+
+def test_wrong_arguments_are_named() -> None:
+    for call, message in (
+        (lambda: F.relu(), r"relu\(\) needs \['x'\]"),
+        (lambda: F.relu(leaf(), slope=1), r"relu\(\) got \['slope'\]"),
+        (lambda: F.relu(leaf(), x=leaf()), r"relu\(\) got \['x'\] twice"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            call()
+
+
+@pytest.mark.parametrize("shape", [(2,), (), (3, 1, 2)])
+def test_a_vjp_of_the_wrong_shape_is_named(shape: tuple) -> None:
+    @sa.primitive(x=lambda g: np.ones(shape))
+    def wrong(x: Any) -> Any:
+        return x * 2
+
+    with pytest.raises(ValueError, match=rf"shape {re.escape(str(shape))} for an argument of shape \(1, 3\)"):
+        wrong(leaf([[1.0, 2, 3]])).sum().backward()
