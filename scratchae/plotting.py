@@ -264,8 +264,8 @@ def _images(array: ArrayLike, name: str, n: int, shape: tuple[int, int] | None =
         return images
     if images.ndim == 4 and shape_given[1] in (1, 3):
         return images[:, 0] if shape_given[1] == 1 else images.transpose(0, 2, 3, 1)
-    accepted = "(N, 1, H, W), (N, 3, H, W), (N, H, W) or (N, H * W)"
-    raise ValueError(f"{name!r}: got {shape_given}, expected {accepted}; put channels before height and width")
+    accepted = "(N, 1, H, W), (N, 3, H, W), (N, H, W) or (N, H * W); put channels before height and width"
+    raise ValueError(f"{name!r}: got shape {shape_given}, expected {accepted}")
 
 
 def _colours(labels: ArrayLike | None, count: int, name: str = "codes") -> tuple[dict[str, Any], np.ndarray | None]:

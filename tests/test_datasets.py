@@ -1,6 +1,5 @@
 """MNIST and Fashion-MNIST: where their files are looked for, and how they are downloaded. Local only."""
 
-import gzip
 import hashlib
 import http.server
 import os
@@ -27,7 +26,6 @@ IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 PIXELS = np.random.default_rng(0).integers(0, 256, (7, 28, 28), dtype=np.uint8)
 DIGITS = np.array([3, 1, 4, 1, 5, 9, 2], np.uint8)
 VALID = struct.pack(">HBB2I", 0, 8, 2, 3, 4) + bytes(range(12))
-ZIPPED = gzip.compress(VALID, mtime=0)
 
 
 @pytest.fixture(autouse=True)

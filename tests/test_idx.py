@@ -1,7 +1,6 @@
 """IDX files, good and bad: a broken one is told, never believed."""
 
 import gzip
-import os
 import struct
 
 import numpy as np
@@ -9,43 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scratchae.data import (
-    DataError,
-    datasets,
-    read_idx,
-    write_idx,
-)
+from scratchae.data import DataError, read_idx, write_idx
 
-FULL_DATA = os.environ.get("SCRATCHAE_DATA")
-IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
-PIXELS = np.random.default_rng(0).integers(0, 256, (7, 28, 28), dtype=np.uint8)
-DIGITS = np.array([3, 1, 4, 1, 5, 9, 2], np.uint8)
 VALID = struct.pack(">HBB2I", 0, 8, 2, 3, 4) + bytes(range(12))
 ZIPPED = gzip.compress(VALID, mtime=0)
 
 
-@pytest.fixture(autouse=True)
-def own_surroundings(tmp_path, monkeypatch):
-    """No user settings, an empty cache of our own, and no address outside this machine."""
-    for name in ("SCRATCHAE_DATA", "SCRATCHAE_MIRROR"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(datasets, "_MIRRORS", {"mnist": (), "fashion-mnist": ()})
-
-
-def fill(folder, pixels=PIXELS, labels=DIGITS, suffix=".gz"):
-    folder.mkdir(parents=True, exist_ok=True)
-    write_idx(folder / f"{IMAGES}{suffix}", pixels)
-    write_idx(folder / f"{LABELS}{suffix}", labels)
-    return folder
-
-
 def files_below(folder):
     return sorted(path.name for path in folder.rglob("*"))
-
-
-# --- IDX files ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["a.gz", "a"])
