@@ -42,17 +42,16 @@ def main() -> None:
         print(json.dumps(measure(*args.child)))
         return
 
-    args.rounds = 2 if args.quick else args.rounds
+    rounds_wanted = 2 if args.quick else args.rounds
     rivals = ["torch eager", "torch fused", *([] if args.quick else ["torch compile"])]
     if importlib.util.find_spec("torch") is None:
         print("PyTorch is not installed: only scratchae is measured. Compare with:  pip install 'scratchae[reference]'")
-        args.rounds = 2 if args.quick else args.rounds
-    rivals = []
+        rivals = []
     machine = describe_machine()
     print("\n".join(f"{k}: {v}" for k, v in machine.items()), end="\n\n")
     table = {}
     for name in WORKLOADS:
-        rounds = [{who: run_child(name, who) for who in [OURS, *rivals]} for _ in range(args.rounds)]
+        rounds = [{who: run_child(name, who) for who in [OURS, *rivals]} for _ in range(rounds_wanted)]
         check_equal(name, rounds[0])
         table[name] = summary(rounds)
         print(f"{name}\n{format_summary(table[name])}\n", flush=True)

@@ -21,19 +21,22 @@ class Sequential(Module):
             setattr(self, str(i), layer)
 
     def forward(self, x: Any) -> Any:
-        for i, layer in enumerate(self):
+        for i, layer in enumerate(self._layers()):
             try:
                 x = layer(x)
             except (TypeError, ValueError) as error:
                 raise type(error)(f"layer {i}: {error}") from error
         return x
 
+    def _layers(self) -> list[Module]:
+        return [value for value in vars(self).values() if isinstance(value, Module)]
+
     def __iter__(self) -> Iterator[Module]:
-        return self.children()
+        return iter(self._layers())
 
     def __len__(self) -> int:
-        return sum(1 for _ in self)
+        return len(self._layers())
 
     def __getitem__(self, index: int | slice) -> Any:
-        layers = list(self)
+        layers = self._layers()
         return Sequential(*layers[index]) if isinstance(index, slice) else layers[index]

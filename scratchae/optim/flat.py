@@ -16,7 +16,7 @@ from scratchae.autograd import Tensor
 from scratchae.autograd.tensor import Leaf
 from scratchae.backend import Array, device_of, to_device, xp_of
 
-_CHUNK = 1 << 16  # elements: five such float32 arrays (parameters, gradients, state, scratch) fit in L2
+_CHUNK = 1 << 17  # elements of a piece: small enough to stay in the cache, large enough to hide the calls
 
 
 class Flat:

@@ -1,0 +1,421 @@
+"""Layers, losses and initialisation against their formulas, and what a module does with what is inside it."""
+
+from __future__ import annotations
+
+import copy
+import math
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import scratchae as sa
+from scratchae import functional as F
+from scratchae import nn
+from scratchae.nn import init
+
+ERF = np.vectorize(math.erf)
+SHAPE = (4, 6)
+
+
+def softmax(x: np.ndarray, axis: int) -> np.ndarray:
+    return np.exp(x) / np.exp(x).sum(axis, keepdims=True)
+
+
+def normalised(x: np.ndarray, axes: Any) -> np.ndarray:
+    return (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True) + 1e-5)
+
+
+# name -> (layer, input shape, formula of the input and the layer's state)
+LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], Callable[..., np.ndarray]]] = {
+    "identity": (nn.Identity, SHAPE, lambda x: x),
+    "relu": (nn.ReLU, SHAPE, lambda x: np.maximum(x, 0)),
+    "leaky_relu": (lambda: nn.LeakyReLU(0.2), SHAPE, lambda x: np.where(x > 0, x, 0.2 * x)),
+    "elu": (lambda: nn.ELU(1.5), SHAPE, lambda x: np.where(x > 0, x, 1.5 * (np.exp(x) - 1))),
+    "gelu": (nn.GELU, SHAPE, lambda x: x * (1 + ERF(x / math.sqrt(2))) / 2),
+    "sigmoid": (nn.Sigmoid, SHAPE, lambda x: 1 / (1 + np.exp(-x))),
+    "tanh": (nn.Tanh, SHAPE, np.tanh),
+    "softplus": (nn.Softplus, SHAPE, lambda x: np.log(1 + np.exp(x))),
+    "softmax": (nn.Softmax, SHAPE, lambda x: softmax(x, -1)),
+    "softmax_0": (lambda: nn.Softmax(dim=0), SHAPE, lambda x: softmax(x, 0)),
+    "flatten": (nn.Flatten, (4, 2, 3), lambda x: x.reshape(4, 6)),
+    "flatten_from_2": (lambda: nn.Flatten(2), (2, 2, 3, 2), lambda x: x.reshape(2, 2, 6)),
+    "unflatten": (lambda: nn.Unflatten(1, (2, 3)), SHAPE, lambda x: x.reshape(4, 2, 3)),
+    "unflatten_last": (lambda: nn.Unflatten(-1, (3, 2)), (2, 2, 6), lambda x: x.reshape(2, 2, 3, 2)),
+    "linear": (lambda: nn.Linear(6, 5), SHAPE, lambda x, weight, bias: x @ weight.T + bias),
+    "linear_3d": (lambda: nn.Linear(3, 5), (2, 4, 3), lambda x, weight, bias: x @ weight.T + bias),
+    "linear_1d": (lambda: nn.Linear(6, 5), (6,), lambda x, weight, bias: x @ weight.T + bias),
+    "linear_plain": (lambda: nn.Linear(6, 5, bias=False), SHAPE, lambda x, weight: x @ weight.T),
+    "layer_norm": (lambda: nn.LayerNorm(6), SHAPE, lambda x, weight, bias: normalised(x, -1) * weight + bias),
+    "layer_norm_2d": (
+        lambda: nn.LayerNorm((2, 3)), (4, 2, 3), lambda x, weight, bias: normalised(x, (1, 2)) * weight + bias
+    ),
+    "batch_norm": (
+        lambda: nn.BatchNorm1d(6), SHAPE, lambda x, weight, bias, **_: normalised(x, 0) * weight + bias
+    ),
+    "batch_norm_3d": (
+        lambda: nn.BatchNorm1d(2), (4, 2, 3),
+        lambda x, weight, bias, **_: normalised(x, (0, 2)) * weight[:, None] + bias[:, None],
+    ),
+    "batch_norm_eval": (
+        lambda: nn.BatchNorm1d(6).eval(), SHAPE,
+        lambda x, weight, bias, running_mean, running_var:
+            (x - running_mean) / np.sqrt(running_var + 1e-5) * weight + bias,
+    ),
+    "dropout_eval": (lambda: nn.Dropout(0.7).eval(), SHAPE, lambda x: x),
+    "noise_eval": (lambda: nn.GaussianNoise(0.7).eval(), SHAPE, lambda x: x),
+    "sequential": (
+        lambda: nn.Sequential(nn.Linear(6, 5), nn.Tanh()), SHAPE, lambda x, **s: np.tanh(x @ s["0.weight"].T + s["0.bias"])
+    ),
+}  # fmt: skip
+
+
+def build(name: str, rng: np.random.Generator) -> tuple[nn.Module, np.ndarray]:
+    """The layer in float64 with random numbers in its state, and an input."""
+    make, shape, _ = LAYERS[name]
+    module = make().to(np.float64)
+    module.load_state_dict({n: rng.uniform(0.5, 1.5, a.shape) for n, a in module.state_dict().items()})
+    return module, rng.standard_normal(shape)
+
+
+def as_function(module: nn.Module) -> tuple[Callable[..., Any], list[sa.Tensor]]:
+    """`module` as a function of (input, *parameters), each of which it then uses in place of its own."""
+    places = [(m, n) for m in module.modules() for n, v in vars(m).items() if isinstance(v, nn.Parameter)]
+
+    def call(x: Any, *parameters: sa.Tensor) -> Any:
+        sa.manual_seed(0)
+        for (owner, name), p in zip(places, parameters, strict=True):
+            setattr(owner, name, p)
+        return module(x)
+
+    return call, [getattr(owner, name) for owner, name in places]
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_forward_pass_is_the_formula(name: str, rng: np.random.Generator) -> None:
+    module, x = build(name, rng)
+    wanted = LAYERS[name][2](x, **module.state_dict())
+    np.testing.assert_allclose(module(sa.Tensor(x)).numpy(), wanted, rtol=1e-12, atol=1e-14)
+    found = module.to(np.float32)(sa.Tensor(x.astype(np.float32)))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", [*LAYERS, "dropout", "noise"])
+def test_both_orders_of_derivatives_are_the_slopes_for_input_and_parameters(
+    name: str, rng: np.random.Generator
+) -> None:
+    random = {"dropout": nn.Dropout(0.3), "noise": nn.GaussianNoise(0.3)}
+    module, x = (random[name], rng.standard_normal(SHAPE)) if name in random else build(name, rng)
+    call, parameters = as_function(module)
+    inputs = [sa.tensor(x, requires_grad=True), *parameters]
+    assert sa.gradcheck(call, inputs) and sa.gradgradcheck(call, inputs, rtol=1e-4, atol=1e-6)
+
+
+# --- randomness and running statistics ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("p", [0.0, 0.25, 0.5, 0.9, 1.0])
+def test_dropout_drops_the_share_p_scales_the_rest_and_follows_the_seed(p: float) -> None:
+    layer, x = nn.Dropout(p), sa.Tensor(np.ones((200, 500), np.float32))
+    out = layer(x).numpy()
+    assert set(np.unique(out)) <= {0, np.float32(1 / (1 - p)) if p < 1 else 0}
+    assert abs((out == 0).mean() - p) < 0.006 and abs(out.mean() - (p < 1)) < 0.02  # over 3.5 standard errors
+    sa.manual_seed(0)
+    np.testing.assert_array_equal(layer(x).numpy(), out)
+    assert layer.eval()(x) is x
+
+
+def test_gaussian_noise_has_its_deviation_in_train_mode_and_follows_the_seed() -> None:
+    layer, x = nn.GaussianNoise(0.3), sa.Tensor(np.full((200, 500), 2.0))
+    noise = layer(x).numpy() - 2
+    assert noise.dtype == np.float64 and abs(noise.mean()) < 0.004 and abs(noise.std() - 0.3) < 0.003
+    sa.manual_seed(0)
+    np.testing.assert_array_equal(layer(x).numpy() - 2, noise)
+    assert layer.eval()(x) is x
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (4, 3, 2)])
+def test_batch_norm_moves_its_running_statistics_and_uses_them_in_eval_mode(
+    shape: tuple, rng: np.random.Generator
+) -> None:
+    layer, mean, var = nn.BatchNorm1d(3, momentum=0.3).to(np.float64), np.zeros(3), np.ones(3)
+    axes = (0, *range(2, len(shape)))
+    for _ in range(3):
+        x = rng.normal(2, 3, shape)
+        layer(sa.Tensor(x))
+        mean, var = 0.7 * mean + 0.3 * x.mean(axes), 0.7 * var + 0.3 * x.var(axes, ddof=1)
+    np.testing.assert_allclose(layer.running_mean, mean, rtol=1e-13)
+    np.testing.assert_allclose(layer.running_var, var, rtol=1e-13)
+    before = layer.eval().state_dict()
+    one = layer(sa.Tensor(x[:1])).numpy()  # one sample is enough here
+    np.testing.assert_array_equal(one, layer(sa.Tensor(x)).numpy()[:1])
+    assert all((before[n] == a).all() for n, a in layer.state_dict().items())
+
+
+# --- what is inside -------------------------------------------------------------------------------
+
+
+class Tree(nn.Module):
+    """A list of layers, a parameter and a buffer of its own, and a head whose weight may be another layer's."""
+
+    def __init__(self, shared: bool = False):
+        self.blocks = [nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Dropout(0.5)]
+        self.scale = nn.Parameter(np.ones(3, np.float32))
+        self.register_buffer("offset", np.zeros(3, np.float32))
+        self.head = nn.Sequential(nn.Tanh(), nn.Linear(3, 3, bias=False))
+        if shared:
+            self.head[1].weight = self.blocks[0].weight
+
+    def forward(self, x: Any) -> Any:
+        for block in self.blocks:
+            x = block(x)
+        return self.head(x * self.scale + self.offset)
+
+
+TREE_NAMES = ["scale", "offset", "blocks.0.weight", "blocks.0.bias", "blocks.1.weight", "blocks.1.bias",
+              "blocks.1.running_mean", "blocks.1.running_var", "head.1.weight"]  # fmt: skip
+X = np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3)
+
+
+def test_names_are_the_attributes_joined_with_dots() -> None:
+    tree = Tree()
+    assert list(tree.state_dict()) == TREE_NAMES
+    trained = [n for n in TREE_NAMES if "running" not in n and n != "offset"]
+    assert [n for n, _ in tree.named_parameters()] == trained
+    names = ["", "blocks.0", "blocks.1", "blocks.2", "head", "head.0", "head.1"]
+    assert [n for n, _ in tree.named_modules()] == names
+    assert [n for n, _ in tree.named_children()] == ["blocks.0", "blocks.1", "blocks.2", "head"]
+    assert tree.count_parameters() == 3 + 9 + 3 + 3 + 3 + 9
+
+
+def test_state_dict_copies_and_load_state_dict_restores() -> None:
+    tree, other = Tree(), Tree()
+    state = tree.state_dict()
+    state["scale"][...] = 7
+    assert (tree.scale.data == 1).all()
+    parameters = list(other.parameters())
+    other.load_state_dict({**{n: a.astype(np.float64) for n, a in state.items()}, "scale": sa.Tensor(state["scale"]),
+                           "blocks.1.num_batches_tracked": np.array(3)})  # fmt: skip
+    assert all(a is b for a, b in zip(parameters, other.parameters(), strict=True))
+    for name, array in other.state_dict().items():
+        assert array.dtype == np.float32
+        np.testing.assert_array_equal(array, state[name])
+
+
+def test_a_state_that_does_not_fit_is_refused_whole_with_all_its_problems() -> None:
+    tree = Tree()
+    before, wrong = tree.state_dict(), Tree().state_dict()
+    del wrong["scale"], wrong["blocks.1.running_var"]
+    wrong |= {"extra": X, "head.1.weight": np.ones((2, 3)), "blocks.0.bias": [1, 2, 3]}
+    with pytest.raises(ValueError, match="nothing was loaded") as caught:
+        tree.load_state_dict(wrong)
+    for problem in ("missing: scale", "missing: blocks.1.running_var", "unexpected: extra", "blocks.0.bias is a list",
+                    "head.1.weight is (2, 3) in the state, (3, 3) in the model"):  # fmt: skip
+        assert problem in str(caught.value)
+    assert all((before[n] == a).all() for n, a in tree.state_dict().items())
+
+
+@pytest.mark.parametrize("way", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))], ids=["deepcopy", "pickle"])
+def test_a_shared_parameter_is_one_parameter_also_in_copies(way: Callable) -> None:
+    tree = way(Tree(shared=True))
+    assert tree.count_parameters() == 3 + 9 + 3 + 3 + 3 and list(tree.state_dict()) == TREE_NAMES
+    assert tree.head[1].weight is tree.blocks[0].weight
+    weight, h = tree.blocks[0].weight, nn.Sequential(tree.blocks[0], tree.head[1])(sa.Tensor(X))
+    h.sum().backward()
+    w, ones = weight.numpy(), np.ones((4, 3))
+    wanted = ones.T @ (X @ w.T + tree.blocks[0].bias.numpy()) + (ones @ w).T @ X
+    np.testing.assert_allclose(weight.grad, wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize("way", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))], ids=["deepcopy", "pickle"])
+def test_a_copy_computes_the_same_and_shares_nothing(way: Callable) -> None:
+    tree = Tree()
+    tree(sa.Tensor(X)).sum().backward()
+    twin = way(tree.eval())
+    np.testing.assert_array_equal(twin(sa.Tensor(X)).numpy(), tree(sa.Tensor(X)).numpy())
+    before = tree.state_dict()
+    for (_, p), (_, q) in zip(tree.named_parameters(), twin.named_parameters(), strict=True):
+        np.testing.assert_array_equal(p.grad, q.grad)
+        q.data[...] = 9
+        q.grad[...] = 9
+    twin.blocks[1].running_mean[...] = 9
+    assert all((before[n] == a).all() for n, a in tree.state_dict().items()) and (tree.scale.grad != 9).all()
+
+
+def test_train_and_eval_reach_every_module() -> None:
+    tree = Tree()
+    assert tree.eval() is tree and not any(m.training for m in tree.modules())
+    assert tree.train() is tree and all(m.training for m in tree.modules())
+
+
+def test_to_converts_parameters_buffers_and_later_gradients() -> None:
+    tree = Tree()
+    identities = [id(p) for p in tree.parameters()]
+    tree(sa.Tensor(X)).sum().backward()
+    assert tree.to(np.float64) is tree and [id(p) for p in tree.parameters()] == identities
+    assert {a.dtype for a in tree.state_dict().values()} == {np.dtype(np.float64)}
+    assert all(p.grad is None for p in tree.parameters())
+    tree(sa.Tensor(X.astype(np.float64))).sum().backward()
+    assert {p.grad.dtype for p in tree.parameters()} == {np.dtype(np.float64)}
+
+
+def test_zero_grad_and_freezing() -> None:
+    tree = Tree()
+    tree.blocks[0].weight.requires_grad = False
+    tree(sa.Tensor(X)).sum().backward()
+    frozen = [n for n, p in tree.named_parameters() if p.grad is None]
+    assert frozen == ["blocks.0.weight"] and tree.count_parameters() == 30
+    tree.zero_grad()
+    assert all(p.grad is None for p in tree.parameters())
+
+
+def test_sequential_is_a_list_of_layers() -> None:
+    layers = [nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)]
+    net = nn.Sequential(*layers)
+    assert len(net) == 3 and list(net) == layers and net[-1] is layers[2] and net[0] is layers[0]
+    head = net[1:]
+    assert isinstance(head, nn.Sequential) and list(head) == layers[1:] and list(net[::-1]) == layers[::-1]
+    assert list(head.state_dict()) == ["1.weight", "1.bias"] and head[1].weight is layers[2].weight
+    with pytest.raises(IndexError):
+        net[3]
+
+
+def test_repr_is_a_tree_with_counts() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(784, 9), nn.LeakyReLU(0.2), nn.Sequential(nn.Linear(9, 1, bias=False)))
+    assert repr(net).split("\n") == [
+        "Sequential()  # 7,074 parameters",
+        "  (0): Flatten()",
+        "  (1): Linear(784, 9)  # 7,065 parameters",
+        "  (2): LeakyReLU(0.2)",
+        "  (3): Sequential()  # 9 parameters",
+        "    (0): Linear(9, 1, bias=False)  # 9 parameters",
+    ]
+
+
+def test_summary_prints_shapes_and_counts_and_changes_nothing(capsys: pytest.CaptureFixture) -> None:
+    tree = Tree()
+    tree.blocks[1].eval()
+    modes, before = [m.training for m in tree.modules()], tree.state_dict()
+    tree.summary((3,))
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["layer", "output", "parameters"],
+        ["blocks.0", "Linear(3,", "3)", "(3,)", "12"],
+        ["blocks.1", "BatchNorm1d(3)", "(3,)", "6"],
+        ["blocks.2", "Dropout(0.5)", "(3,)", "0"],
+        ["head.0", "Tanh()", "(3,)", "0"],
+        ["head.1", "Linear(3,", "3,", "bias=False)", "(3,)", "9"],
+        ["total", "30"],
+    ]
+    with pytest.raises(ValueError, match="shape"):
+        tree.summary((4,))
+    assert modes == [m.training for m in tree.modules()] and "forward" not in vars(tree.blocks[0])
+    assert all((before[n] == a).all() for n, a in tree.state_dict().items())
+
+
+def test_summary_follows_layers_that_take_options_and_give_several_outputs(capsys: pytest.CaptureFixture) -> None:
+    class Split(nn.Module):
+        def forward(self, x: Any, at: int = 1) -> Any:
+            return x[:, :at], x[:, at:]
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            self.split = Split()
+
+        def forward(self, x: Any) -> Any:
+            return self.split(x, at=2)[1]
+
+    Net().summary((5,))
+    line = capsys.readouterr().out.splitlines()[1]
+    assert "split Split()" in line and "(2,)" in line and "(3,)" in line
+
+
+# --- initialisation -------------------------------------------------------------------------------
+
+# shape (40, 30, 5, 2): fan_in 300, fan_out 400
+UNIFORM = {
+    "uniform": (lambda t: init.uniform_(t, -0.3, 0.7), -0.3, 0.7),
+    "xavier": (lambda t: init.xavier_uniform_(t, gain=2.0), -2 * math.sqrt(6 / 700), 2 * math.sqrt(6 / 700)),
+    "kaiming": (init.kaiming_uniform_, -math.sqrt(6 / 300), math.sqrt(6 / 300)),
+    "kaiming_out": (lambda t: init.kaiming_uniform_(t, 0, "fan_out", "tanh"), -5 / 60 * 3**0.5, 5 / 60 * 3**0.5),
+}
+NORMAL = {
+    "normal": (lambda t: init.normal_(t, 0.5, 0.2), 0.5, 0.2),
+    "xavier": (init.xavier_normal_, 0, math.sqrt(2 / 700)),
+    "kaiming": (lambda t: init.kaiming_normal_(t, a=1.0), 0, math.sqrt(1 / 300)),
+    "kaiming_relu": (lambda t: init.kaiming_normal_(t, nonlinearity="relu", mode="fan_out"), 0, math.sqrt(2 / 400)),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", ["uniform", "normal"])
+def test_initialisation_has_its_bounds_and_moments_and_follows_the_seed(kind: str, dtype: Any) -> None:
+    for fill, a, b in (UNIFORM if kind == "uniform" else NORMAL).values():
+        t = nn.Parameter(np.empty((40, 30, 5, 2), dtype))
+        sa.manual_seed(1)
+        assert fill(t) is t and t.dtype == dtype
+        values, mean, std = t.data.copy(), (a + b) / 2, (b - a) / math.sqrt(12)
+        if kind == "normal":
+            mean, std = a, b
+            assert abs((abs(values - mean) < std).mean() - 0.6827) < 0.015
+        else:
+            assert values.min() >= a - 1e-6 and values.max() <= b + 1e-6 and np.ptp(values) > 0.99 * (b - a)
+        assert abs(values.mean() - mean) < 4 * std / math.sqrt(t.size) and abs(values.std() / std - 1) < 0.02
+        sa.manual_seed(1)
+        np.testing.assert_array_equal(fill(t).data, values)
+
+
+def test_linear_starts_uniform_within_one_over_the_root_of_its_inputs() -> None:
+    layer, bound = nn.Linear(400, 300), 1 / math.sqrt(400)
+    for p, least in ((layer.weight, 0.999), (layer.bias, 0.97)):
+        assert p.dtype == np.float32 and least * bound < abs(p.data).max() <= bound
+        assert abs(p.data.std() / (bound / math.sqrt(3)) - 1) < (0.01 if p.ndim == 2 else 0.1)
+    sa.manual_seed(0)
+    np.testing.assert_array_equal(nn.Linear(400, 300).weight.data, layer.weight.data)
+    assert (nn.Linear(400, 300).weight.data != layer.weight.data).any()
+
+
+def test_constants_and_gains() -> None:
+    t = nn.Parameter(np.empty((2, 3), np.float32))
+    assert (init.zeros_(t).data == 0).all() and (init.ones_(t).data == 1).all()
+    assert (init.constant_(t, 2.5).data == 2.5).all()
+    assert [init.gain(n) for n in ("linear", "sigmoid", "tanh", "relu")] == [1, 1, 5 / 3, math.sqrt(2)]
+    assert init.gain("leaky_relu", 0.2) == pytest.approx(math.sqrt(2 / 1.04), rel=1e-15)
+    assert init.fans((7, 5)) == (5, 7) and init.fans((8, 4, 3, 3)) == (36, 72)
+
+
+# --- losses ---------------------------------------------------------------------------------------
+
+LOSSES: dict[str, tuple[type[nn.Module], Callable[..., np.ndarray]]] = {
+    "mse": (nn.MSELoss, lambda x, t: (x - t) ** 2),
+    "l1": (nn.L1Loss, lambda x, t: abs(x - t)),
+    "bce": (nn.BCELoss, lambda x, t: -(t * np.log(x) + (1 - t) * np.log(1 - x))),
+    "logits": (nn.BCEWithLogitsLoss, lambda x, t: np.log(1 + np.exp(x)) - t * x),
+    "kl": (nn.KLDivLoss, lambda x, t: t * (np.log(t) - x)),
+    "cross_entropy": (nn.CrossEntropyLoss, lambda x, t: -np.log(softmax(x, 1))[np.arange(len(t)), t]),
+}
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_module_is_the_formula_and_its_gradient_the_slope(
+    name: str, reduction: str, rng: np.random.Generator
+) -> None:
+    kind, formula = LOSSES[name]
+    x = rng.uniform(0.1, 0.9, SHAPE)
+    t = rng.integers(0, 6, 4) if name == "cross_entropy" else rng.uniform(0.1, 0.9, SHAPE)
+    elements, loss = formula(x, t), kind(reduction=reduction)
+    wanted = elements if reduction == "none" else getattr(elements, reduction)()
+    np.testing.assert_allclose(loss(sa.Tensor(x), sa.Tensor(t)).numpy(), wanted, rtol=1e-12)
+    assert sa.gradcheck(lambda x: loss(x, sa.Tensor(t)), [x]) and repr(loss) == f"{kind.__name__}({reduction=})"
+
+
+def test_kl_div_loss_divides_by_the_batch_and_takes_log_targets(rng: np.random.Generator) -> None:
+    x, t = np.log(softmax(rng.standard_normal(SHAPE), 1)), softmax(rng.standard_normal(SHAPE), 1)
+    wanted = (t * (np.log(t) - x)).sum() / 4
+    assert nn.KLDivLoss("batchmean")(sa.Tensor(x), sa.Tensor(t)).item() == pytest.approx(wanted, rel=1e-12)
+    log_target = nn.KLDivLoss("batchmean", log_target=True)
+    assert log_target(sa.Tensor(x), sa.Tensor(np.log(t))).item() == pytest.approx(wanted, rel=1e-12)
+    assert F.kl_div(sa.Tensor(x), sa.Tensor(np.exp(x)), "batchmean").item() == pytest.approx(0, abs=1e-15)
