@@ -87,11 +87,19 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:
 # --- losses ---------------------------------------------------------------------------------------
 
 
-def _check(name: str, input: Any, target: Any, reduction: str, *more: str) -> None:
+def _check(name: str, input: Any, target: Any, reduction: str, *more: str) -> Any:
+    """The target in the input's dtype, if all is well."""
+    if isinstance(target, (list, int, float)):
+        target = np.asarray(target, input.dtype)
     shapes = getattr(input, "shape", None), getattr(target, "shape", None)
     if shapes[0] != shapes[1]:
         raise ValueError(f"{name}: input has shape {shapes[0]}, target {shapes[1]}; they must be equal")
+    if input.dtype.kind != "f":
+        raise TypeError(f"{name}: the input is {input.dtype}; convert it with .astype('float32')")
+    if input.size == 0 and reduction != "none":
+        raise ValueError(f"{name}: the input of shape {input.shape} is empty, and nothing has no mean")
     _check_reduction(name, reduction, *more)
+    return target if target.dtype == input.dtype else target.astype(input.dtype)
 
 
 def _check_reduction(name: str, reduction: str, *more: str) -> None:
@@ -105,7 +113,7 @@ def _reduce(elements: Any, reduction: str) -> Any:
 
 def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     """(input - target)^2."""
-    _check("mse_loss", input, target, reduction)
+    target = _check("mse_loss", input, target, reduction)
     difference = input - target
     if reduction == "none":
         return difference * difference
@@ -114,7 +122,7 @@ def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
 
 def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     """|input - target|."""
-    _check("l1_loss", input, target, reduction)
+    target = _check("l1_loss", input, target, reduction)
     return _reduce(abs(input - target), reduction)
 
 
@@ -133,7 +141,7 @@ def binary_cross_entropy(input: Any, target: Any, reduction: str = "mean") -> An
 
     The gradient is (x - t) / max(x (1 - x), 1e-12). Raises ValueError for values outside [0, 1].
     """
-    _check("binary_cross_entropy", input, target, reduction)
+    target = _check("binary_cross_entropy", input, target, reduction)
     _check_range("binary_cross_entropy", "target", target, "[0, 1]", "scale the data to [0, 1]")
     loss = _reduce(_bernoulli_nll(input, target), reduction)
     # The logarithm of a negative number has made the sum NaN; only then is it worth looking where.
@@ -159,7 +167,7 @@ def _check_range(loss: str, what: str, values: Any, allowed: str, advice: str) -
 
 def binary_cross_entropy_with_logits(input: Any, target: Any, reduction: str = "mean") -> Any:
     """binary_cross_entropy(sigmoid(x), t) = softplus(x) - t x, exact for any logit."""
-    _check("binary_cross_entropy_with_logits", input, target, reduction)
+    target = _check("binary_cross_entropy_with_logits", input, target, reduction)
     _check_range("binary_cross_entropy_with_logits", "target", target, "[0, 1]", "scale the data to [0, 1]")
     return _reduce(_bernoulli_nll_of_logits(input, target), reduction)
 
@@ -178,7 +186,7 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
     `log_target=True`: the target is a log-probability too. "batchmean" divides the sum by the first
     axis' length, which is the KL divergence proper.
     """
-    _check("kl_div", input, target, reduction, "batchmean")
+    target = _check("kl_div", input, target, reduction, "batchmean")
     if log_target:
         p = exp(target)
         elements = p * (where(p > 0, target, 0.0) - where(p > 0, input, 0.0))
@@ -220,7 +228,7 @@ def cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Any:
 
 def gaussian_kl(mu: Any, logvar: Any, reduction: str = "mean") -> Any:
     """KL(N(mu, exp(logvar)) || N(0, 1)) = (mu^2 + exp(logvar) - 1 - logvar) / 2 (Kingma & Welling 2014, app. B)."""
-    _check("gaussian_kl", mu, logvar, reduction)
+    logvar = _check("gaussian_kl", mu, logvar, reduction)
     return _reduce(0.5 * (mu * mu + expm1(logvar) - logvar), reduction)
 
 

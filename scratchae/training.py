@@ -2,7 +2,7 @@
 
 What it does at each step is four lines that anybody can write:
 
-    loss = model.loss(batch)
+    loss = sum(model.loss_terms(batch).values())
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
@@ -162,7 +162,7 @@ class Trainer:
 
     def _terms(self, batch: Any) -> dict[str, Any]:
         """The loss terms of one batch, by name, with the graph behind them."""
-        device = next(p.device for p in self.model.parameters())
+        device = next((p.device for p in self.model.parameters()), "cpu")
         tensors = [Tensor(backend.to_device(a, device)) for a in (batch if isinstance(batch, tuple) else (batch,))]
         if self._loss is None:
             return self.model.loss_terms(*tensors)  # type: ignore[attr-defined]

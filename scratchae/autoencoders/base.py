@@ -16,7 +16,7 @@ import numpy as np
 from scratchae import functional as F
 from scratchae import nn
 from scratchae.autograd import Tensor, no_grad
-from scratchae.backend import Array, to_device
+from scratchae.backend import Array, is_array, to_device
 
 LOSSES: dict[str, Callable[..., Any]] = {
     "mse": F.mse_loss,
@@ -47,7 +47,9 @@ class Autoencoder(nn.Module):
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, loss: str | Callable[..., Any] = F.mse_loss):
         self.encoder, self.decoder = encoder, decoder
-        self._distance = _choice("loss", loss, LOSSES)
+        if not callable(loss) and loss not in LOSSES:
+            raise ValueError(f"loss={loss!r}; expected a function or one of {sorted(LOSSES)}")
+        self._distance: Callable[..., Any] = loss if callable(loss) else LOSSES[loss]
 
     @classmethod
     def dense(
@@ -64,7 +66,7 @@ class Autoencoder(nn.Module):
         Args:
             sizes: input size, hidden sizes, code size.
             activation: after every layer but the code's and the last; None for a linear model.
-            output: activation of the last layer.
+            output: activation of the last layer; none where the loss is "bce_logits", which applies the sigmoid.
             loss: see the class.
             code_activation: of the code; by default `activation` where that is "sigmoid" or "tanh", and
                 none for "relu" and the like, which would cut half of the code off.
@@ -75,6 +77,8 @@ class Autoencoder(nn.Module):
         sizes = list(sizes)
         if len(sizes) < 2 or any(not isinstance(n, (int, np.integer)) or n < 1 for n in sizes):
             raise ValueError(f"sizes={tuple(sizes)}; expected input size, hidden sizes and code size, each at least 1")
+        if loss == "bce_logits" and output == "sigmoid":
+            output = None  # the loss applies it
         if code_activation == "default":
             code_activation = activation if activation in ("sigmoid", "tanh") else None
         hidden, back = [activation] * (len(sizes) - 2), sizes[::-1]
@@ -101,7 +105,7 @@ class Autoencoder(nn.Module):
         return {"reconstruction": self._distance(self.forward(x), x if target is None else target)}
 
     def loss(self, x: Any, target: Any = None) -> Any:
-        """The sum of `loss_terms`, to call backward() on."""
+        """The sum of `loss_terms`, to call backward() on. Kinds of autoencoders change the terms, not this."""
         terms = list((self.loss_terms(x) if target is None else self.loss_terms(x, target)).values())
         return sum(terms[1:], terms[0])
 
@@ -137,15 +141,18 @@ class Autoencoder(nn.Module):
 
     def _visible(self, out: Any) -> Any:
         """Outputs as data: logits become probabilities."""
-        return F.sigmoid(out) if self._distance is F.binary_cross_entropy_with_logits else out
+        on_logits = isinstance(self._distance, nn.BCEWithLogitsLoss) or self._distance is LOSSES["bce_logits"]
+        return F.sigmoid(out) if on_logits else out
 
     def _in_batches(self, function: Callable[[Tensor], Tensor], arrays: Array, batch_size: int) -> np.ndarray:
         arrays = arrays.data if isinstance(arrays, Tensor) else arrays
+        if not is_array(arrays):
+            raise TypeError(f"expected an array of samples, got {type(arrays).__name__}; convert with np.asarray")
         if len(arrays) == 0:
             raise ValueError(f"got an empty array of shape {arrays.shape}; expected at least one sample")
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size}; expected at least 1")
-        device = next(p.device for p in self.parameters())
+        device = next((p.device for p in self.parameters()), "cpu")
         with evaluating(self), no_grad():
             batches = (arrays[i : i + batch_size] for i in range(0, len(arrays), batch_size))
             return np.concatenate([function(Tensor(to_device(b, device))).numpy() for b in batches])
@@ -169,13 +176,8 @@ def _layers(sizes: Sequence[int], activations: Sequence[str | None]) -> list[nn.
     for n_in, n_out, name in zip(sizes[:-1], sizes[1:], activations, strict=True):
         layers.append(nn.Linear(n_in, n_out))
         if name is not None:
-            layers.append(_choice("activation", name, ACTIVATIONS)())
+            if name not in ACTIVATIONS:
+                raise ValueError(f"activation={name!r}; expected None or one of {sorted(ACTIVATIONS)}")
+            layers.append(ACTIVATIONS[name]())
     return layers
 
-
-def _choice(what: str, given: Any, table: dict[str, Any]) -> Any:
-    if callable(given):
-        return given
-    if given not in table:
-        raise ValueError(f"{what}={given!r}; expected a function or one of {sorted(table)}")
-    return table[given]

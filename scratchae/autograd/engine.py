@@ -17,7 +17,7 @@ else alive until the backward pass:
     `out`, the forward function's result     exp, above
     a residual, which the forward function   return out, {"argmax": argmax}
         hands over in a dict beside its result
-    `into`, memory that the result may be    linear's weight: see ops.py
+    `into`, memory that the result may be    linear's weight: see products.py
         written to (it may be None)
 
 Since vjps are written with primitives and operators, the same vjp serves twice: on arrays it gives
@@ -30,7 +30,7 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ContextDecorator
 from heapq import heappop, heappush
 from itertools import count
@@ -80,12 +80,15 @@ class _Op:
 
     def __init__(self, forward: Callable, vjps: dict[str, Callable]):
         self.forward, self.vjps, self.name = forward, vjps, forward.__name__
-        parameters = inspect.signature(forward).parameters
+        parameters = _parameters(forward)
+        for function in (forward, *vjps.values()):
+            if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in _parameters(function).values()):
+                raise TypeError(f"primitive {self.name}: name every parameter; *args and **kwargs cannot be matched")
         self.arguments = list(parameters)
         self.defaults = {n: p.default for n, p in parameters.items() if p.default is not p.empty}
         if unknown := set(vjps) - set(self.arguments):
             raise TypeError(f"primitive {self.name}: vjps for {sorted(unknown)}; its arguments are {self.arguments}")
-        self.reads = {name: list(inspect.signature(vjp).parameters)[1:] for name, vjp in vjps.items()}
+        self.reads = {name: list(_parameters(vjp))[1:] for name, vjp in vjps.items()}
         known = [*self.arguments, "out"]
         self.residuals = sorted({p for names in self.reads.values() for p in names} - {*known, "into"})
         self.position = {name: i for i, name in enumerate([*known, *self.residuals])}
@@ -98,14 +101,29 @@ class _Op:
             self.plans[mask] = _Plan(self, needed)
         return self.plans[mask]
 
+    def unpack(self, result: Any) -> Any:
+        """The forward function's result and its residuals."""
+        if type(result) is tuple and len(result) == 2 and not (missing := set(self.residuals) - set(result[1])):
+            return result
+        raise TypeError(
+            f"primitive {self.name}: its vjps read {self.residuals}, so the function must return (out, dict with these)"
+            + (f"; missing: {sorted(missing)}" if type(result) is tuple else "; is a name misspelt?")
+        )
+
     def complete(self, args: tuple, kwargs: dict) -> tuple:
         """Keyword arguments and defaults put in their places."""
-        if unknown := set(kwargs) - set(self.arguments[len(args) :]):
-            raise TypeError(f"{self.name}() got {sorted(unknown)} twice or unasked; its arguments are {self.arguments}")
+        if unknown := set(kwargs) - set(self.arguments):
+            raise TypeError(f"{self.name}() has no arguments {sorted(unknown)}; it has {self.arguments}")
+        if twice := set(kwargs) & set(self.arguments[: len(args)]):
+            raise TypeError(f"{self.name}() got {sorted(twice)} twice")
         filled = {**self.defaults, **kwargs}
         if missing := [a for a in self.arguments[len(args) :] if a not in filled]:
             raise TypeError(f"{self.name}() needs {missing}; its arguments are {self.arguments}")
         return (*args, *(filled[a] for a in self.arguments[len(args) :]))
+
+
+def _parameters(function: Callable) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(function).parameters
 
 
 def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
@@ -115,9 +133,12 @@ def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
     constants to the derivative. An argument may be a list of Tensors; its vjp returns a list.
     """
 
+    if any(not callable(vjp) for vjp in vjps.values()):
+        raise TypeError(f"primitive: each keyword gives a vjp, a function; got {vjps}")
+
     def decorate(forward: Callable) -> Callable[..., Any]:
         op = _Op(forward, vjps)
-        arity, residuals = len(op.arguments), op.residuals
+        arity, residuals, keeps_dtype = len(op.arguments), op.residuals, "dtype" in op.arguments
 
         @functools.wraps(forward)
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -136,16 +157,18 @@ def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
                 tensor, mask = _unpack(args, values, parents, tensor, mask)
             if tensor is None:
                 out = forward(*args)
-                return out[0] if residuals else out
+                return op.unpack(out)[0] if residuals else out
             try:
                 out = forward(*values)
             except TypeError:
                 xp_of(*values)  # where CPU and GPU arrays met, this says so by name
                 raise
             if residuals:
-                out, extra = out
+                out, extra = op.unpack(out)
             if isinstance(out, np.generic):  # NumPy's reductions to one number give a scalar
                 out = np.asarray(out)
+            if out.dtype == np.float64 and not keeps_dtype:
+                out = _narrowed(out, values)
             if not mask or _grad_mode.depth or not (plan := op.plans.get(mask) or op.plan(mask)).steps:
                 return box(out, None, _origin(op, values))
             values.append(out)
@@ -174,10 +197,16 @@ def _unpack(args: Sequence, values: list, parents: list, tensor: Tensor | None, 
             if isinstance(a, np.generic) or (type(a) is np.ndarray and a.ndim == 0):
                 values[i] = a.item()  # as a NumPy float64 it would drag float32 up
             elif type(a) is list and parents[i] is None and not any(is_array(e) for e in a):
-                values[i] = xp_of(tensor._data).asarray(a, tensor.dtype)
+                values[i] = xp_of(tensor._data).asarray(a, tensor.dtype)  # [1, 2] beside a Tensor
             elif is_array(a) and a.ndim == 0 and a.dtype.kind == tensor.dtype.kind == "f":
                 values[i] = a.astype(tensor.dtype)  # on a GPU, where item() would wait
     return tensor, mask
+
+
+def _narrowed(out: Array, values: Sequence) -> Array:
+    """A float64 result as float32, if no operand was float64: NumPy widens float32 beside integers."""
+    operands = [a for v in values for a in (v if type(v) is list else [v]) if is_array(a)]
+    return out if any(a.dtype == np.float64 for a in operands) else out.astype(np.float32)
 
 
 def _origin(op: _Op, values: Sequence) -> str:
@@ -193,9 +222,11 @@ def _origin(op: _Op, values: Sequence) -> str:
 
 def backward(output: Tensor, gradient: Any = None, retain_graph: bool = False) -> None:
     """Add d(output)/d(leaf), times `gradient` (one for a scalar), to the `.grad` of every leaf."""
-    arrived = _walk([output], [_seed(output, gradient, create_graph=False)], retain_graph, create_graph=False)
+    owned: dict[Leaf, Array] = {}
+    seed = _seed(output, gradient, create_graph=False)
+    arrived = _walk([output], [seed], retain_graph, create_graph=False, owned=owned)
     for leaf, g in arrived.items():
-        leaf.add(g)
+        leaf.add(g, g is owned.get(leaf))
 
 
 def grad(
@@ -244,8 +275,12 @@ def _walk(
     create_graph: bool,
     wanted: set | None = None,
     targets: Any = (),
+    owned: dict | None = None,
 ) -> dict:
     """Send gradients from `outputs` to the leaves, newest node first; return what arrived, by Leaf.
+
+    With `wanted`, only those nodes are visited, and what arrives at `targets` is returned too. `owned` is
+    filled with the memory that leaves lent to vjps that can write into it.
 
     A node is created after its inputs, so in reverse order of creation every node has received all
     of its gradient before its turn comes. The heap holds the nodes whose turn is still to come.
@@ -255,6 +290,8 @@ def _walk(
     heap: list[int] = []
 
     def send(parent: Any, g: Any) -> None:
+        if not hasattr(g, "shape"):
+            raise TypeError(f"a vjp gave {g!r}; expected the gradient, an array")
         if g.shape != parent.shape:
             g = _unbroadcast(g, parent.shape)
         if g.dtype != parent.dtype:
@@ -274,7 +311,7 @@ def _walk(
         g = arrived[node] if node in targets else arrived.pop(node)
         if node.parents is None:
             raise RuntimeError(
-                f"backward() through {node.op.name!r}, whose graph an earlier backward() freed; "
+                f"backward() through {node.op.name!r}, whose graph an earlier backward() freed (or failed in); "
                 "call the earlier one with retain_graph=True"
             )
         saved = _tensors(node) if create_graph else node.saved
@@ -284,8 +321,10 @@ def _walk(
                 continue
             values = [saved[i] for i in reads]
             if takes_memory:
-                fresh = type(parent) is Leaf and parent not in arrived and wanted is None
-                parent_g = vjp(g, *values, into=parent.memory(g) if fresh else None)
+                into = None
+                if owned is not None and type(parent) is Leaf and parent not in arrived:
+                    into = owned[parent] = parent.lend(g)
+                parent_g = vjp(g, *values, into=into)
             else:
                 parent_g = vjp(g, *values)
             if type(parent) is list:
@@ -377,7 +416,10 @@ _grad_mode = _GradMode()
 
 
 class no_grad(ContextDecorator):
-    """Record nothing inside: `with no_grad():` or `@no_grad()`. Each thread has a setting of its own."""
+    """Record nothing inside: `with no_grad():` or `@no_grad()`. Each thread has a setting of its own.
+
+    Not for generator functions, which run after the decorator has returned: use `with` in their body.
+    """
 
     def __enter__(self) -> no_grad:
         _grad_mode.depth += 1

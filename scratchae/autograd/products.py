@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from scratchae.autograd.engine import primitive
 from scratchae.autograd.shaping import broadcast_to, expand_dims, squeeze, swapaxes
 from scratchae.backend import Array, xp_of
@@ -16,6 +18,7 @@ def _matmul(x: Array, y: Array) -> Array:
 
 def matmul(x: Any, y: Any) -> Any:
     """`x @ y` as NumPy has it: matrices, stacks of matrices that broadcast, and vectors on either side."""
+    x, y = (np.asarray(a, np.float32) if isinstance(a, (list, tuple)) else a for a in (x, y))
     if x.ndim == 0 or y.ndim == 0:
         raise ValueError(f"matmul needs an axis on each side, got shapes {x.shape} and {y.shape}; use * for scalars")
     out = _matmul(expand_dims(x, 0) if x.ndim == 1 else x, expand_dims(y, 1) if y.ndim == 1 else y)

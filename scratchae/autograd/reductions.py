@@ -27,8 +27,7 @@ def _axes(axis: Axis, ndim: int) -> tuple[int, ...]:
 
 def _spread(g: Any, shape: tuple[int, ...], axis: Axis) -> Any:
     """Repeat the reduced `g` along the reduced axes, up to `shape`."""
-    reduced = _axes(axis, len(shape))
-    return broadcast_to(reshape(g, tuple(1 if i in reduced else n for i, n in enumerate(shape))), shape)
+    return broadcast_to(_kept(g, shape, axis), shape)
 
 
 def _kept(out: Any, shape: tuple[int, ...], axis: Axis) -> Any:
@@ -130,8 +129,12 @@ def log_softmax(x: Array, axis: Axis = -1) -> Array:
 @primitive(x=lambda g, x, weight: 2 * weight * g * x)
 def sum_of_squares(x: Array, weight: float = 1.0) -> Array:
     """The sum of all squared elements, times `weight`: one dot product, and no squares in memory."""
-    flat = x.ravel(order="K")
-    return (flat @ flat) * weight
+    flat, block = x.ravel(order="K"), 1 << 16  # one float32 sum over more than that would lose digits
+    if flat.size <= block:
+        return (flat @ flat) * weight
+    rows = flat[: flat.size // block * block].reshape(-1, 1, block)
+    rest = flat[rows.size :]
+    return ((rows @ rows.swapaxes(1, 2)).sum() + rest @ rest) * weight
 
 
 def _norm_vjp(g: Any, x: Any, out: Any, axis: Axis) -> Any:

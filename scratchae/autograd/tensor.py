@@ -10,6 +10,7 @@ spelling. What makes it more than an array is one reference, `node`:
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -19,36 +20,40 @@ from scratchae.backend import Array, device_of, is_array, to_device, xp_of
 _NEEDS_FLOAT = "requires_grad needs floating point data, this is {}; convert with .astype('float32')"
 
 
+_leaves = threading.Lock()  # several threads may send gradients to the same leaves
+
+
 class Leaf:
     """Where the backward pass ends: the gradient of one Tensor that the user made.
 
     `home` is memory that an optimiser wants the next gradient in, or None. The gradient always lies
-    in memory of its own: what arrives is copied, unless a vjp wrote it into that memory itself.
+    in memory of its own: what arrives is copied, unless a vjp wrote it into memory lent by `lend`.
     """
 
-    __slots__ = ("shape", "dtype", "grad", "home", "_memory")
+    __slots__ = ("shape", "dtype", "grad", "home")
 
     def __init__(self, data: Array):
         self.shape, self.dtype = data.shape, data.dtype
         self.grad: Array | None = None
         self.home: Array | None = None
-        self._memory: Array | None = None
 
-    def memory(self, like: Array) -> Array | None:
-        """Memory that the coming gradient may be written to; None if it must be added to an old one."""
-        if self.grad is not None:
-            return None
-        self._memory = xp_of(like).empty(self.shape, self.dtype) if self.home is None else self.home
-        return self._memory
+    def lend(self, like: Array) -> Array:
+        """Memory for a gradient, on the device of `like`: the home, which is given away once, or new."""
+        with _leaves:
+            home, self.home = self.home, None
+        return xp_of(like).empty(self.shape, self.dtype) if home is None else home
 
-    def add(self, g: Array) -> None:
-        """Take in a gradient: the first is stored, later ones are added."""
-        if self.grad is not None:
-            self.grad += g
-            return
-        if g is not self._memory:
-            self.memory(g)[...] = g  # type: ignore[index]
-        self.grad, self._memory = self._memory, None
+    def add(self, g: Array, owned: bool) -> None:
+        """Take in a gradient: the first is stored (copied, unless it lies in lent memory), later ones are added."""
+        if not owned and self.grad is None:
+            memory = self.lend(g)
+            memory[...] = g
+            g = memory
+        with _leaves:
+            if self.grad is None:
+                self.grad = g
+            else:
+                self.grad += g
 
 
 class Tensor:
@@ -64,7 +69,6 @@ class Tensor:
     """
 
     __slots__ = ("_data", "node", "_origin", "__weakref__")
-    __array_ufunc__ = None  # makes `ndarray + tensor` call Tensor.__radd__
 
     def __init__(self, data: Any, requires_grad: bool = False):
         if isinstance(data, Tensor):
@@ -136,6 +140,22 @@ class Tensor:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Tensor:
+        """NumPy's elementwise functions, and operators with an array on the left, are recorded too."""
+        op = getattr(ops, {"absolute": "abs"}.get(ufunc.__name__, ufunc.__name__), None)
+        if op is None or method != "__call__" or options:
+            raise TypeError(f"np.{ufunc.__name__} is not an operator of Tensors; for the values alone use .numpy()")
+        return op(*inputs)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
+        """NumPy's other functions: those with a counterpart here are recorded, others would cut the graph."""
+        if (op := getattr(ops, function.__name__, None)) is not None:
+            return op(*args, **options)
+        if function.__name__ in ("allclose", "array_equal", "isclose", "shape", "ndim", "size"):
+            plain = [a.numpy() if isinstance(a, Tensor) else a for a in args]
+            return function(*plain, **options)
+        raise TypeError(f"np.{function.__name__} is not an operator of Tensors; for the values alone use .numpy()")
+
     def __len__(self) -> int:
         if self.ndim == 0:
             raise TypeError("len() of a Tensor of shape ()")
@@ -144,8 +164,14 @@ class Tensor:
     def __iter__(self) -> Any:
         return (self[i] for i in range(len(self)))
 
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise TypeError("Tensors are not written to, since their graph would be wrong; use F.where, or t.data[...] = x")
+
     def __bool__(self) -> bool:
         return bool(self._data)
+
+    def __index__(self) -> int:
+        return self._data.__index__()
 
     def __float__(self) -> float:
         return float(self._data)
@@ -290,6 +316,21 @@ class Tensor:
 
     def __ge__(self, other: Any) -> Tensor:
         return ops.greater_equal(self, other)
+
+    def __invert__(self) -> Tensor:
+        return box(~self._data, None)
+
+    def __and__(self, other: Any) -> Tensor:
+        return box(self._data & (other._data if isinstance(other, Tensor) else other), None)
+
+    def __or__(self, other: Any) -> Tensor:
+        return box(self._data | (other._data if isinstance(other, Tensor) else other), None)
+
+    def any(self, axis: Any = None) -> Tensor:
+        return Tensor(self._data.any(axis=axis))
+
+    def all(self, axis: Any = None) -> Tensor:
+        return Tensor(self._data.all(axis=axis))
 
     def argmax(self, axis: int | None = None) -> Tensor:
         return ops.argmax(self, axis)

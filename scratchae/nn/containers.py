@@ -25,7 +25,9 @@ class Sequential(Module):
             try:
                 x = layer(x)
             except (TypeError, ValueError) as error:
-                raise type(error)(f"layer {i}: {error}") from error
+                if type(error) in (TypeError, ValueError):  # others may be made differently
+                    error.args = (f"layer {i}: {error}",)
+                raise
         return x
 
     def _layers(self) -> list[Module]:

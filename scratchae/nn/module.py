@@ -1,8 +1,8 @@
 """Module: something with parameters that can be called; layers and whole models alike.
 
-What a module holds is found by looking at its attributes: a Parameter is trained, a Module (or a list
-of them) is a child, and an array registered as a buffer belongs to the state but is not trained. Names
-in `state_dict()` are the attributes' own, joined with dots, as in PyTorch.
+What a module holds is found by looking at its attributes, and into lists, tuples and dicts among them: a
+Parameter is trained, a Module is a child, and an array registered as a buffer belongs to the state but is
+not trained. Names in `state_dict()` are the attributes' own, joined with dots, as in PyTorch.
 """
 
 from __future__ import annotations
@@ -39,11 +39,7 @@ class Module:
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """Direct children with their names; items of a list attribute are called `name.0`, `name.1`, ..."""
-        for name, value in vars(self).items():
-            if isinstance(value, Module):
-                yield name, value
-            elif isinstance(value, (list, tuple)):
-                yield from ((f"{name}.{i}", m) for i, m in enumerate(value) if isinstance(m, Module))
+        return ((name, value) for name, value in _flattened(vars(self)) if isinstance(value, Module))
 
     def children(self) -> Iterator[Module]:
         return (child for _, child in self.named_children())
@@ -51,10 +47,14 @@ class Module:
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """This module and all inside it, depth first, a shared one once."""
         seen: set[int] = set()
-        for name, module in self._walk(prefix):
+        stack = [(prefix, self)]
+        while stack:
+            name, module = stack.pop()
             if id(module) not in seen:
                 seen.add(id(module))
                 yield name, module
+                below = [(f"{name}.{n}" if name else n, child) for n, child in module.named_children()]
+                stack.extend(reversed(below))
 
     def modules(self) -> Iterator[Module]:
         return (module for _, module in self.named_modules())
@@ -76,8 +76,10 @@ class Module:
 
     def register_buffer(self, name: str, array: Array) -> None:
         """Set attribute `name` to an array that is saved with the model but not trained."""
+        if not is_array(array):
+            raise TypeError(f"register_buffer({name!r}): expected an array, got {type(array).__name__}")
         setattr(self, name, array)
-        self._buffers = (*self._buffers, name)
+        self._buffers = tuple(dict.fromkeys((*self._buffers, name)))
 
     def _walk(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         yield prefix, self
@@ -87,7 +89,7 @@ class Module:
     def _named_state(self) -> Iterator[tuple[str, Any]]:
         """Parameters and buffers of this module and all inside it, under all of their names."""
         for path, module in self._walk():
-            for name, value in vars(module).items():
+            for name, value in _flattened(vars(module)):
                 if isinstance(value, Parameter) or name in module._buffers:
                     yield (f"{path}.{name}" if path else name), value
 
@@ -129,6 +131,12 @@ class Module:
     def eval(self) -> Module:
         return self.train(False)
 
+    def requires_grad_(self, wanted: bool = True) -> Module:
+        """Freeze all parameters (False), or let them be trained again."""
+        for p in self.parameters():
+            p.requires_grad = wanted
+        return self
+
     def zero_grad(self) -> None:
         """Set every parameter's `.grad` to None."""
         for p in self.parameters():
@@ -138,7 +146,7 @@ class Module:
     def to(self, where: Any) -> Module:
         """Move to a device ('cpu', 'gpu', 'gpu:1') or convert to a dtype (np.float64), in place; gradients go."""
         for module in self.modules():
-            for name, value in vars(module).items():
+            for name, value in _flattened(vars(module)):
                 if isinstance(value, Parameter):
                     value.data = _converted(value.data, where)
                     if value.requires_grad:
@@ -209,4 +217,15 @@ def _converted(array: Array, where: Any) -> Array:
     dtype = np.dtype(where)
     if dtype.kind != "f":
         raise ValueError(f"to({where!r}): expected 'cpu', 'gpu', 'gpu:<number>' or a floating point dtype")
-    return array.astype(dtype)
+    return array.astype(dtype) if array.dtype.kind == "f" else array
+
+
+def _flattened(attributes: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """(name, value) of everything in a dict, looking into lists, tuples and dicts: `blocks.0`, `heads.mu`."""
+    for name, value in attributes.items():
+        if isinstance(value, (list, tuple)):
+            yield from ((f"{name}.{n}", v) for n, v in _flattened({str(i): v for i, v in enumerate(value)}))
+        elif isinstance(value, dict):
+            yield from ((f"{name}.{n}", v) for n, v in _flattened({str(k): v for k, v in value.items()}))
+        else:
+            yield name, value

@@ -26,11 +26,15 @@ class SGD(Optimizer):
         weight_decay: float = 0.0,
         nesterov: bool = False,
     ):
-        if nesterov and (momentum <= 0 or dampening != 0):
-            raise ValueError(f"nesterov needs momentum > 0 and dampening = 0, got {momentum} and {dampening}")
         super().__init__(
             params, lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov
         )
+
+    def _check_options(self, group: dict[str, Any]) -> None:
+        super()._check_options(group)
+        momentum, dampening = group["momentum"], group["dampening"]
+        if group["nesterov"] and (momentum <= 0 or dampening != 0):
+            raise ValueError(f"nesterov needs momentum > 0 and dampening = 0, got {momentum} and {dampening}")
 
     def state_names(self, group: dict) -> tuple[str, ...]:
         return ("momentum_buffer",) if group["momentum"] else ()
@@ -167,6 +171,7 @@ class RMSprop(Optimizer):
             mean += xp.multiply(g, 1 - alpha, out=t)
             xp.multiply(mean, mean, out=t)
             xp.subtract(v, t, out=t)
+            xp.maximum(t, 0, out=t)  # rounding can make a variance negative
             xp.sqrt(t, out=t)
         else:
             xp.sqrt(v, out=t)

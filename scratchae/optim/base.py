@@ -10,12 +10,14 @@ import numpy as np
 
 from scratchae.autograd import Tensor
 from scratchae.autograd.tensor import Leaf
-from scratchae.backend import Array, device_of, to_device
+from scratchae.backend import Array, device_of, to_device, xp_of
 from scratchae.optim.flat import Flat
 
 
 class Optimizer:
     """What all optimisers share; a new one defines `defaults`, `state_names` and `update`.
+
+    The parameters' values move into one buffer: an array that shared memory with one no longer follows it.
 
     Args:
         params: Tensors that are leaves, or dicts `{"params": [...], "lr": ..., ...}` with options of
@@ -31,6 +33,8 @@ class Optimizer:
     def __init__(self, params: Iterable[Any], **options: Any):
         if isinstance(params, Tensor):
             raise TypeError("the optimiser takes a list of parameters, got one Tensor; pass [tensor]")
+        if not isinstance(params, Iterable):
+            raise TypeError(f"the optimiser takes parameters, got {type(params).__name__}; pass model.parameters()")
         listed = list(params)
         if not listed:
             raise ValueError("the optimiser got no parameters; pass model.parameters() of a model that has some")
@@ -38,7 +42,11 @@ class Optimizer:
         self.param_groups: list[dict[str, Any]] = []
         self._flats: list[list[Flat]] = []
         for given in groups:
-            group = {**self.defaults, **options, **given, "params": list(given["params"])}
+            params = given.get("params", [])
+            members = [params] if isinstance(params, Tensor) else list(params)
+            group = {**self.defaults, **options, **given, "params": members}
+            if not members:
+                raise ValueError("a group of the optimiser has no parameters; expected {'params': [...], ...}")
             self._check_options(group)
             self.param_groups.append(group)
         self._check_params()
@@ -76,7 +84,7 @@ class Optimizer:
         """Set every `.grad` to None."""
         for flats in self._flats:
             for flat in flats:
-                flat.offer_memory()
+                flat.zero_grad()
 
     @property
     def lr(self) -> float:
@@ -135,9 +143,12 @@ class Optimizer:
                         array[span] = to_device(by_id[id(p)][name], device_of(array)).ravel()
 
     def _check_options(self, group: dict[str, Any]) -> None:
+        """Refuse unknown options and values out of range."""
         if unknown := set(group) - {*self.defaults, "params"}:
             raise TypeError(f"{type(self).__name__} has no options {sorted(unknown)}; it has {sorted(self.defaults)}")
         for name, value in group.items():
+            if name == "betas" and len(value) != 2:
+                raise ValueError(f"betas={value!r}; expected two numbers")
             for v in value if name == "betas" else [value]:
                 if name != "params" and not isinstance(v, bool):
                     check_number(name, v, below=1.0 if name in ("betas", "alpha") else math.inf)
@@ -173,6 +184,9 @@ def clip_grad_norm(params: Iterable[Tensor] | Tensor, max_norm: float) -> float:
     check_number("max_norm", max_norm)
     grads = [p.grad for p in ([params] if isinstance(params, Tensor) else params) if p.grad is not None]
     norm = math.sqrt(sum(float((flat := g.ravel()) @ flat) for g in grads))
+    if math.isinf(norm) and all(xp_of(g).isfinite(g).all() for g in grads):  # finite, but too large to square
+        largest = max(float(abs(g).max()) for g in grads)
+        norm = largest * math.sqrt(sum(float(((g / largest) ** 2).sum()) for g in grads))
     if not math.isfinite(norm):
         raise ValueError(f"clip_grad_norm: the gradients' norm is {norm}, not finite; nothing was changed")
     if norm > max_norm:

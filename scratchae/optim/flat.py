@@ -9,11 +9,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 
 from scratchae.autograd import Tensor
-from scratchae.autograd.tensor import Leaf
 from scratchae.backend import Array, device_of, to_device, xp_of
 
 _CHUNK = 1 << 17  # elements of a piece: small enough to stay in the cache, large enough to hide the calls
@@ -23,7 +23,7 @@ class Flat:
     """Parameters of one dtype and device, their gradients and optimiser state, each end to end.
 
     A parameter stays the object that it is; its `.data` becomes a view of the buffer, and so does its
-    next gradient once `offer_memory` has told the engine where to write. Whatever breaks a view (a copy,
+    next gradient, since `zero_grad` tells the engine where to write it. Whatever breaks a view (a copy,
     `.to`, `.data = ...`, another optimiser) is noticed by `gather`, which lays everything out anew.
     """
 
@@ -36,7 +36,7 @@ class Flat:
         self.state: dict[str, Array] = {}
         self.gather()
         self.state = {name: self.xp.zeros_like(self.values) for name in state_names}
-        self.offer_memory()
+        self._offer([p.node if p.grad is None else None for p in params])
 
     def gather(self) -> None:
         """Lay the parameters out in one buffer, unless they still are."""
@@ -44,8 +44,7 @@ class Flat:
             return
         if len({(p.dtype, p.device) for p in self.params}) > 1:
             raise RuntimeError("parameters of one dtype and device went to different ones; make a new optimiser")
-        self.xp = xp_of(self.params[0].data)
-        self.values = self.xp.concatenate([p.data.ravel() for p in self.params])
+        self.values = xp_of(self.params[0].data).concatenate([p.data.ravel() for p in self.params])
         self.views = [self.values[span].reshape(p.shape) for p, span in zip(self.params, self.spans, strict=True)]
         for p, view in zip(self.params, self.views, strict=True):
             p.data = view
@@ -56,21 +55,36 @@ class Flat:
         self.homes: list = [None] * len(self.params)
         self.references = self._references()
 
+    @property
+    def xp(self) -> Any:
+        return xp_of(self.values)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: what is a view here would not be one there, and is laid out anew."""
+        return {**vars(self), "views": [], "homes": [], "gradients": None, "scratch": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.gather()
+
     def chunk(self) -> int:
         return _CHUNK if self.xp is np else self.values.size
 
     def _references(self) -> int:
         return sys.getrefcount(self.gradients)
 
-    def offer_memory(self) -> None:
+    def zero_grad(self) -> None:
         """Drop all gradients, and ask for the next ones side by side in one buffer."""
-        leaves = [p.node if type(p.node) is Leaf else None for p in self.params]
+        leaves = [p.node for p in self.params]
         for leaf in leaves:
             if leaf is not None:
                 leaf.grad = leaf.home = None
         self.homes = [None] * len(self.params)
         if self._references() > self.references:  # a view lives on: somebody kept a gradient, and shall keep it
             self.gradients = self.xp.empty_like(self.values)
+        self._offer(leaves)
+
+    def _offer(self, leaves: list) -> None:
         for i, (leaf, span) in enumerate(zip(leaves, self.spans, strict=True)):
             if leaf is not None:
                 leaf.home = self.homes[i] = self.gradients[span].reshape(leaf.shape)
@@ -80,7 +94,7 @@ class Flat:
         ready = [i for i, p in enumerate(self.params) if p.grad is not None]
         for i in ready:
             self.steps[i] += 1
-        at_home = {i: self.params[i].grad is self.homes[i] for i in ready}
+        at_home = {i: self.params[i].grad is self.homes[i] for i in ready}  # else assigned, or kept from before
         for (_, step, home), run in groupby(enumerate(ready), lambda e: (e[1] - e[0], self.steps[e[1]], at_home[e[1]])):
             members = [i for _, i in run]
             if home:
