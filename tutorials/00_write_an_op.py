@@ -19,7 +19,7 @@ STEPS = 3000
 QUICK_STEPS = 1500
 LR = 3e-3
 
-args = settings(__file__, __doc__)
+args = settings(__file__, __doc__, uses_data=False)
 sa.manual_seed(0)
 
 # 1. An operation is a function on arrays, and for each argument a vector-Jacobian product: what turns the
@@ -101,7 +101,6 @@ with sa.no_grad():
         right.plot(wide, model(wide).numpy(), label=name)
 right.set(title="Two networks, and what they make of the unseen", xlabel="x", ylabel="y", ylim=(-6, 6))
 right.legend(loc="upper left", fontsize=8)
-args.out.mkdir(parents=True, exist_ok=True)
 figure.savefig(args.out / "snake.png", dpi=120)
 print(f"picture: {args.out / 'snake.png'}")
 

@@ -18,10 +18,11 @@ from scratchae import data, optim, plotting
 CODE_SIZE = 64
 BATCH_SIZE = 64
 LR = 1e-3
-EPOCHS = {"sample": 30, "full": 10}  # 2,400 and 9,400 steps
-TARGET = {"sample": 0.0098, "full": 0.0093}  # test MSE
+EPOCHS = {"quick": 15, "sample": 30, "full": 10}  # 1,200, 2,400 and 9,400 steps
+TARGET = {"quick": 0.0105, "sample": 0.0098, "full": 0.0093}  # test MSE
 
 args = settings(__file__, __doc__)
+run = "quick" if args.quick else args.data
 sa.manual_seed(0)
 train_images, _, test_images, _ = load(args.data, data.mnist, data.mnist_sample)
 
@@ -45,13 +46,12 @@ print(f"PCA with {CODE_SIZE} components, the best that any linear code can do: t
 model = sa.Autoencoder.dense((784, CODE_SIZE), activation=None, output=None, loss="mse")
 print(model)
 trainer = sa.Trainer(model, optim.Adam(model.parameters(), lr=LR))
-history = trainer.fit(train_images, validation=test_images, epochs=EPOCHS[args.data], batch_size=BATCH_SIZE)
+history = trainer.fit(train_images, validation=test_images, epochs=EPOCHS[run], batch_size=BATCH_SIZE)
 
 # 3. Look at it.
 figure = history.plot()
 figure.axes[0].axhline(optimum, color="black", linewidth=1, linestyle=":", label="PCA, the optimum")
 figure.axes[0].legend(frameon=False)
-args.out.mkdir(parents=True, exist_ok=True)
 figure.savefig(args.out / "loss.png", dpi=150)
 shown = test_images[:10]
 plotting.reconstructions(shown, model.reconstruct(shown), args.out / "reconstructions.png")
@@ -60,4 +60,4 @@ print(f"originals above reconstructions: {args.out / 'reconstructions.png'}")
 
 error = float(model.reconstruction_error(test_images).mean())
 print(f"test MSE {error:.6f}: {error / optimum - 1:.1%} above the optimum")
-verdict("test MSE", TARGET[args.data], error)
+verdict("test MSE", TARGET[run], error)
