@@ -96,7 +96,7 @@ def _check(name: str, input: Any, target: Any, reduction: str, *more: str) -> An
         raise ValueError(f"{name}: input has shape {shapes[0]}, target {shapes[1]}; they must be equal")
     if input.dtype.kind != "f":
         raise TypeError(f"{name}: the input is {input.dtype}; convert it with .astype('float32')")
-    if input.size == 0 and reduction != "none":
+    if input.size == 0 and reduction == "mean":
         raise ValueError(f"{name}: the input of shape {input.shape} is empty, and nothing has no mean")
     _check_reduction(name, reduction, *more)
     return target if target.dtype == input.dtype else target.astype(input.dtype)

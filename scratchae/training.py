@@ -18,6 +18,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 from scratchae import backend, plotting
 from scratchae.autoencoders.base import evaluating
 from scratchae.autograd import Tensor, no_grad
@@ -59,6 +61,8 @@ class Schedule(Callback):
         self.schedule, self.monitor = schedule, monitor
 
     def on_epoch_end(self, trainer: Trainer, row: Mapping[str, float]) -> None:
+        if self.monitor is not None and self.monitor not in row:
+            raise ValueError(f"Schedule: monitor={self.monitor!r}; this run records {', '.join(row)}")
         self.schedule.step(*([] if self.monitor is None else [row[self.monitor]]))
 
 
@@ -111,7 +115,7 @@ class Trainer:
         Raises ValueError for an empty set or numbers out of range, and FloatingPointError, before the
         weights change, when a loss or a gradient is not finite.
         """
-        if not isinstance(epochs, int) or epochs < 1:
+        if not isinstance(epochs, (int, np.integer)) or epochs < 1:
             raise ValueError(f"epochs={epochs!r}; expected an integer of at least 1")
         loader = _loader(images, batch_size, shuffle, seed)
         held_out = None if validation is None else _loader(validation, batch_size, False, seed)
@@ -140,25 +144,37 @@ class Trainer:
                 totals.add(self._terms(batch), len(_first(batch)))
         return totals.means()
 
-    def _train_epoch(self, loader: Any, title: str, epoch: int, progress: bool) -> dict[str, float]:
+    def _train_epoch(self, loader: DataLoader, title: str, epoch: int, progress: bool) -> dict[str, float]:
         from tqdm import tqdm
 
         totals = _Means()
-        self.model.train()
-        with tqdm(loader, title, leave=True, disable=not (progress and sys.stderr.isatty()), unit="batch") as bar:
-            for i, batch in enumerate(bar):
-                terms = self._terms(batch)
-                loss = sum(terms.values())
-                self.optimizer.zero_grad()
-                _check_finite_loss(terms, step := (epoch - 1) * len(loader) + i + 1)
-                loss.backward()
-                self._check_finite_gradients(step)
-                self.optimizer.step()
+        buffers = [(module, name) for module in self.model.train().modules() for name in module._buffers]
+        hidden = not (progress and sys.stderr.isatty())
+        with tqdm(desc=title, total=len(loader), disable=hidden, unit="batch") as bar:
+            for i, batch in enumerate(loader):
+                before = [getattr(module, name).copy() for module, name in buffers]
+                try:
+                    terms = self._step(batch, (epoch - 1) * len(loader) + i + 1)
+                except FloatingPointError:
+                    for (module, name), array in zip(buffers, before, strict=True):
+                        setattr(module, name, array)
+                    raise
                 totals.add(terms, len(_first(batch)))
+                bar.update()
                 if i % 64 == 0:
                     bar.set_postfix_str(_text(totals.means()), refresh=False)
             bar.set_postfix_str(_text(totals.means()))
         return totals.means()
+
+    def _step(self, batch: Any, number: int) -> dict[str, Any]:
+        """Forward, backward, update; FloatingPointError before the update where something is not finite."""
+        terms = self._terms(batch)
+        _check_finite_loss(terms, number)
+        self.optimizer.zero_grad()
+        sum(terms.values()).backward()
+        self._check_finite_gradients(number)
+        self.optimizer.step()
+        return terms
 
     def _terms(self, batch: Any) -> dict[str, Any]:
         """The loss terms of one batch, by name, with the graph behind them."""
@@ -166,6 +182,8 @@ class Trainer:
         tensors = [Tensor(backend.to_device(a, device)) for a in (batch if isinstance(batch, tuple) else (batch,))]
         if self._loss is None:
             return self.model.loss_terms(*tensors)  # type: ignore[attr-defined]
+        if len(tensors) != 2:
+            raise ValueError(f"a batch has {len(tensors)} arrays; with a loss it must be a pair (inputs, targets)")
         inputs, targets = tensors
         return {"loss": self._loss(self.model(inputs), targets)}
 
@@ -196,7 +214,10 @@ class _Means:
 
 
 def _loader(data: Any, batch_size: int, shuffle: bool, seed: int) -> Any:
-    return data if isinstance(data, DataLoader) else DataLoader(data, batch_size, shuffle, seed)
+    loader = data if isinstance(data, DataLoader) else DataLoader(data, batch_size, shuffle, seed)
+    if len(loader) == 0:
+        raise ValueError(f"{loader.n_samples} samples, batch_size={loader.batch_size} and drop_last give no batch")
+    return loader
 
 
 def _samples(loader: DataLoader) -> int:
@@ -228,4 +249,6 @@ def _check_finite_loss(terms: Mapping[str, Any], step: int) -> None:
 def _is_finite(g: Any) -> bool:
     flat = g.ravel()
     # One dot product tells almost always; only a huge but finite gradient needs the second look.
-    return math.isfinite(float(flat @ flat)) or bool(backend.xp_of(g).isfinite(g).all())
+    with np.errstate(over="ignore", invalid="ignore"):
+        square = float(flat @ flat)
+    return math.isfinite(square) or bool(backend.xp_of(g).isfinite(g).all())

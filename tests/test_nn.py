@@ -67,7 +67,8 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], Callable[..., 
     "dropout_eval": (lambda: nn.Dropout(0.7).eval(), SHAPE, lambda x: x),
     "noise_eval": (lambda: nn.GaussianNoise(0.7).eval(), SHAPE, lambda x: x),
     "sequential": (
-        lambda: nn.Sequential(nn.Linear(6, 5), nn.Tanh()), SHAPE, lambda x, **s: np.tanh(x @ s["0.weight"].T + s["0.bias"])
+        lambda: nn.Sequential(nn.Linear(6, 5), nn.Tanh()), SHAPE,
+        lambda x, **state: np.tanh(x @ state["0.weight"].T + state["0.bias"]),
     ),
 }  # fmt: skip
 
@@ -419,3 +420,27 @@ def test_kl_div_loss_divides_by_the_batch_and_takes_log_targets(rng: np.random.G
     log_target = nn.KLDivLoss("batchmean", log_target=True)
     assert log_target(sa.Tensor(x), sa.Tensor(np.log(t))).item() == pytest.approx(wanted, rel=1e-12)
     assert F.kl_div(sa.Tensor(x), sa.Tensor(np.exp(x)), "batchmean").item() == pytest.approx(0, abs=1e-15)
+
+
+def test_parameters_in_lists_dicts_and_nested_lists_are_found() -> None:
+    class Holder(nn.Module):
+        def __init__(self) -> None:
+            self.weights = [nn.Parameter(np.ones(1, np.float32))]
+            self.heads = {"mu": nn.Linear(2, 1, bias=False)}
+            self.grid = [[nn.Linear(1, 2, bias=False)]]
+
+    names = ["weights.0", "heads.mu.weight", "grid.0.0.weight"]
+    assert [name for name, _ in Holder().named_parameters()] == names
+    assert list(Holder().state_dict()) == names
+
+
+def test_freezing_a_module_and_letting_it_go() -> None:
+    layer = nn.Linear(2, 2)
+    assert not any(p.requires_grad for p in layer.requires_grad_(False).parameters())
+    assert all(p.requires_grad for p in layer.requires_grad_().parameters())
+
+
+def test_a_module_that_knows_its_parent_is_walked_once() -> None:
+    parent, child = nn.Sequential(nn.Linear(2, 2)), nn.Identity()
+    parent.child, child.parent = child, parent
+    assert len(list(parent.modules())) == 3

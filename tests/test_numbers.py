@@ -319,3 +319,49 @@ def test_python_numbers_become_float32_and_arrays_keep_their_dtype() -> None:
 def test_a_choice_between_two_numbers_is_float32() -> None:
     x = sa.tensor([-1.0, 1.0])
     equal(F.where(x > 0, 1.0, 0.25) * x, np.array([-0.25, 1.0], np.float32))
+
+
+# --- what an infinite gradient must not leak into ---------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cut", "at"),
+    [
+        (F.relu, -1.0),
+        (F.relu, 0.0),
+        (lambda x: F.clip(x, 0.0, 10.0), -1.0),
+        (lambda x: F.maximum(x, 0.0), -1.0),
+        (lambda x: F.where(x.data > 0, x, 0.0), -1.0),
+    ],
+)
+def test_where_the_value_was_cut_the_gradient_is_zero_even_if_infinite(cut, at) -> None:
+    x = sa.tensor([at, 4.0], requires_grad=True)
+    with np.errstate(divide="ignore"):
+        F.sqrt(cut(x)).sum().backward()
+    np.testing.assert_array_equal(x.grad, np.array([0.0, 0.25], np.float32))
+
+
+@pytest.mark.parametrize("other", [np.arange(1, 4), np.array([True, False, True]), [1, 2, 3], np.float64(2), 3])
+def test_float32_stays_float32_beside_integers(other) -> None:
+    x = sa.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    out = x * other
+    out.sum().backward()
+    assert out.dtype == np.float32 and x.grad.dtype == np.float32
+    np.testing.assert_array_equal(out.numpy(), np.float32([1, 2, 3]) * np.float32(other))
+    assert (sa.tensor(np.array([51, 255], np.uint8)) / 255).dtype == np.float32
+
+
+def test_a_sum_of_squares_keeps_its_digits_on_millions_of_elements() -> None:
+    x = np.random.default_rng(0).random(10_000_000, dtype=np.float32)
+    exact = np.mean(x.astype(np.float64) ** 2)
+    assert abs(F.mse_loss(x, np.zeros_like(x)) / exact - 1) < 1e-6
+
+
+def test_losses_compute_in_the_inputs_dtype() -> None:
+    x = sa.tensor([1.0, 2.0])
+    assert F.mse_loss(x, np.array([1, 4])).item() == 2.0
+    assert F.mse_loss(x, np.array([1.0, 4.0])).dtype == np.float32
+    with pytest.raises(TypeError, match=r"uint8.*astype"):
+        F.mse_loss(np.zeros(3, np.uint8), np.full(3, 100, np.uint8))
+    with pytest.raises(ValueError, match=r"\(0, 2\) is empty"):
+        F.l1_loss(np.zeros((0, 2)), np.zeros((0, 2)))

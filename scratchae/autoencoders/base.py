@@ -7,7 +7,7 @@ Every other kind changes or adds a term; everything else is here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -74,6 +74,8 @@ class Autoencoder(nn.Module):
 
         Images are flattened on the way in, and `forward` gives them back in their shape.
         """
+        if not isinstance(sizes, Iterable):
+            raise ValueError(f"sizes={sizes!r}; expected several: input size, hidden sizes and code size")
         sizes = list(sizes)
         if len(sizes) < 2 or any(not isinstance(n, (int, np.integer)) or n < 1 for n in sizes):
             raise ValueError(f"sizes={tuple(sizes)}; expected input size, hidden sizes and code size, each at least 1")

@@ -180,10 +180,11 @@ class Module:
         def watch(name: str, layer: Module) -> None:
             forward = layer.forward
 
-            def watched(*inputs: Any) -> Any:
-                out = forward(*inputs)
+            def watched(*inputs: Any, **options: Any) -> Any:
+                out = forward(*inputs, **options)
+                shapes = ", ".join(str(o.shape[1:]) for o in (out if isinstance(out, (tuple, list)) else [out]))
                 title = f"{name} {type(layer).__name__}({layer.describe()})".strip()
-                rows.append((title, str(out.shape[1:]), f"{layer.count_parameters():,}"))
+                rows.append((title, shapes, f"{layer.count_parameters():,}"))
                 return out
 
             layer.forward = watched  # type: ignore[method-assign]
@@ -214,8 +215,11 @@ def _onto(array: Array, like: Array) -> Array:
 def _converted(array: Array, where: Any) -> Array:
     if isinstance(where, str) and where.partition(":")[0] in ("cpu", "gpu"):
         return to_device(array, where)
-    dtype = np.dtype(where)
-    if dtype.kind != "f":
+    try:
+        dtype = np.dtype(where)
+    except TypeError:
+        dtype = None
+    if dtype is None or dtype.kind != "f":
         raise ValueError(f"to({where!r}): expected 'cpu', 'gpu', 'gpu:<number>' or a floating point dtype")
     return array.astype(dtype) if array.dtype.kind == "f" else array
 

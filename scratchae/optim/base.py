@@ -10,7 +10,7 @@ import numpy as np
 
 from scratchae.autograd import Tensor
 from scratchae.autograd.tensor import Leaf
-from scratchae.backend import Array, device_of, to_device, xp_of
+from scratchae.backend import Array, device_of, to_device
 from scratchae.optim.flat import Flat
 
 
@@ -38,7 +38,9 @@ class Optimizer:
         listed = list(params)
         if not listed:
             raise ValueError("the optimiser got no parameters; pass model.parameters() of a model that has some")
-        groups = listed if isinstance(listed[0], dict) else [{"params": listed}]
+        groups = listed if any(isinstance(g, dict) for g in listed) else [{"params": listed}]
+        if odd := [type(g).__name__ for g in groups if not isinstance(g, dict)]:
+            raise TypeError(f"groups of parameters are dicts {{'params': [...], ...}}; among them is a {odd[0]}")
         self.param_groups: list[dict[str, Any]] = []
         self._flats: list[list[Flat]] = []
         for given in groups:
@@ -112,7 +114,9 @@ class Optimizer:
         if state.get("kind") != type(self).__name__:
             kinds = f"the state is of {state.get('kind')!r}, this is {type(self).__name__}"
             raise ValueError(f"{kinds}; nothing was loaded")
-        groups = state["groups"]
+        groups = state.get("groups", ())
+        if not groups or any("params" not in g for g in groups):
+            raise ValueError("the state has no 'groups', or one of them no 'params'; nothing was loaded")
         if [len(g["params"]) for g in groups] != (expected := [len(g["params"]) for g in self.param_groups]):
             found = [len(g["params"]) for g in groups]
             counts = f"the state has {found} parameters per group, this optimiser {expected}"
@@ -123,6 +127,10 @@ class Optimizer:
             self._check_options({**group, **options})
             names = {"step", *self.state_names({**group, **options})}
             for i, (entry, p) in enumerate(zip(given["params"], group["params"], strict=True)):
+                step = entry.get("step", 0)
+                if not isinstance(step, (int, np.integer)) or step < 0:
+                    where = f"group {g}, parameter {i}"
+                    raise ValueError(f"{where}: step={step!r}; expected an integer of at least 0; nothing was loaded")
                 wrong = {n for n in names - {"step"} if getattr(entry.get(n), "shape", None) != p.shape}
                 if set(entry) != names or wrong:
                     shapes = {n: getattr(v, "shape", v) for n, v in entry.items()}
@@ -135,8 +143,7 @@ class Optimizer:
             group.update(options)
             by_id = {id(p): entry for p, entry in zip(group["params"], entries, strict=True)}
             for flat in flats:
-                for name in self.state_names(group):
-                    flat.state.setdefault(name, flat.xp.zeros_like(flat.values))
+                flat.state = {name: flat.xp.zeros_like(flat.values) for name in self.state_names(group)}
                 for i, (p, span) in enumerate(zip(flat.params, flat.spans, strict=True)):
                     flat.steps[i] = int(by_id[id(p)]["step"])
                     for name, array in flat.state.items():
@@ -176,6 +183,18 @@ def check_number(name: str, value: Any, below: float = math.inf) -> None:
         raise ValueError(f"{name}={value!r}; expected a number of at least 0, and {upper}")
 
 
+def _joint_norm(grads: list[Array]) -> float:
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = sum(float((flat := g.ravel()) @ flat) for g in grads)
+    if 1e-30 < squares < math.inf:
+        return math.sqrt(squares)
+    # The squares of very large or very small float32 numbers leave its range: scale them first.
+    peaks = [float(abs(g).max()) for g in grads if g.size]
+    if not math.isfinite(sum(peaks)) or not any(peaks):
+        return sum(peaks)
+    return max(peaks) * math.sqrt(sum(float((flat := g.ravel() / max(peaks)) @ flat) for g in grads))
+
+
 def clip_grad_norm(params: Iterable[Tensor] | Tensor, max_norm: float) -> float:
     """Scale all gradients together so that their joint Euclidean norm is at most `max_norm`; return the norm before.
 
@@ -183,10 +202,7 @@ def clip_grad_norm(params: Iterable[Tensor] | Tensor, max_norm: float) -> float:
     """
     check_number("max_norm", max_norm)
     grads = [p.grad for p in ([params] if isinstance(params, Tensor) else params) if p.grad is not None]
-    norm = math.sqrt(sum(float((flat := g.ravel()) @ flat) for g in grads))
-    if math.isinf(norm) and all(xp_of(g).isfinite(g).all() for g in grads):  # finite, but too large to square
-        largest = max(float(abs(g).max()) for g in grads)
-        norm = largest * math.sqrt(sum(float(((g / largest) ** 2).sum()) for g in grads))
+    norm = _joint_norm(grads)
     if not math.isfinite(norm):
         raise ValueError(f"clip_grad_norm: the gradients' norm is {norm}, not finite; nothing was changed")
     if norm > max_norm:

@@ -75,6 +75,7 @@ class Flat:
 
     def zero_grad(self) -> None:
         """Drop all gradients, and ask for the next ones side by side in one buffer."""
+        self.gather()  # `.to` may have made their dtype or device another
         leaves = [p.node for p in self.params]
         for leaf in leaves:
             if leaf is not None:
