@@ -75,6 +75,7 @@ class Optimizer:
         for group, flats in zip(self.param_groups, self._flats, strict=True):
             for flat in flats:
                 flat.gather()
+                flat.provide(self.state_names(group))
                 for span, g, step in flat.runs():
                     for start in range(span.start, span.stop, chunk := flat.chunk()):
                         piece = slice(start, min(start + chunk, span.stop))

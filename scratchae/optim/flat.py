@@ -35,8 +35,14 @@ class Flat:
         self.views: list[Array] = []
         self.state: dict[str, Array] = {}
         self.gather()
-        self.state = {name: self.xp.zeros_like(self.values) for name in state_names}
+        self.provide(state_names)
         self._offer([p.node if p.grad is None else None for p in params])
+
+    def provide(self, state_names: Sequence[str]) -> None:
+        """Zeros for those of `state_names` that have no array yet: an option may be switched on between steps."""
+        for name in state_names:
+            if name not in self.state:
+                self.state[name] = self.xp.zeros_like(self.values)
 
     def gather(self) -> None:
         """Lay the parameters out in one buffer, unless they still are."""
