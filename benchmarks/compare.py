@@ -35,6 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="two rounds, without torch.compile")
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--no-compile", action="store_true", help="leave out torch.compile, whose start takes longest")
     parser.add_argument("--out", type=Path, default=Path("outputs/benchmarks"))
     parser.add_argument("--child", nargs=2, metavar=("WORKLOAD", "WHO"), help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -43,7 +44,7 @@ def main() -> None:
         return
 
     rounds_wanted = 2 if args.quick else args.rounds
-    rivals = ["torch eager", "torch fused", *([] if args.quick else ["torch compile"])]
+    rivals = ["torch eager", "torch fused", *([] if args.quick or args.no_compile else ["torch compile"])]
     if importlib.util.find_spec("torch") is None:
         print("PyTorch is not installed: only scratchae is measured. Compare with:  pip install 'scratchae[reference]'")
         rivals = []

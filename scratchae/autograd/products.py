@@ -37,7 +37,7 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     out = xp.matmul(_rows(x), weight.T)
     if bias is not None:
         out += bias
-    return out.reshape(*x.shape[:-1], len(weight))
+    return out if x.ndim == 2 else out.reshape(*x.shape[:-1], len(weight))
 
 
 @primitive(g=lambda h, x: linear(x, h, None), x=lambda h, g: linear(g, swapaxes(h, 0, 1), None))
@@ -49,9 +49,10 @@ def linear_weight_grad(g: Array, x: Array, into: Array | None = None) -> Array:
 @primitive(g=lambda h, shape: broadcast_to(h, shape))
 def sum_rows(g: Array, into: Array | None = None) -> Any:
     """The sum over all axes but the last, as a product with ones, which is faster than `sum`."""
-    rows = _rows(g)
-    xp = xp_of(g)
-    return xp.matmul(xp.ones(len(rows), g.dtype), rows, out=into), {"shape": g.shape}
+    rows, xp = _rows(g), xp_of(g)
+    ones = xp.empty(len(rows), g.dtype)
+    ones.fill(1)
+    return xp.matmul(ones, rows, out=into), {"shape": g.shape}
 
 
 def _rows(x: Array) -> Array:
