@@ -103,11 +103,11 @@ M, CUBE = (3, 4), (3, 4, 2)
 # --- the table ------------------------------------------------------------------------------------
 
 TABLE = [
-    op("+", lambda x, y: x + y, np.add, real(...), real(...)),
-    op("-", lambda x, y: x - y, np.subtract, real(...), real(...)),
-    op("*", lambda x, y: x * y, np.multiply, real(...), real(...)),
-    op("/", lambda x, y: x / y, np.divide, real(...), real(...)),
-    op("**", lambda x, y: x**y, np.power, positive(...), real(...)),
+    op("add", F.add, np.add, real(...), real(...)),
+    op("subtract", F.subtract, np.subtract, real(...), real(...)),
+    op("multiply", F.multiply, np.multiply, real(...), real(...)),
+    op("divide", F.divide, np.divide, real(...), real(...)),
+    op("power", F.power, np.power, positive(...), real(...)),
     op("+ broadcast", lambda x, y: x + y, np.add, real(2, 3, 1), real(4)),
     op("- broadcast", lambda x, y: x - y, np.subtract, real(), real(3, 4)),
     op("* broadcast", lambda x, y: x * y, np.multiply, real(3, 1), real(2, 1, 4)),
@@ -127,7 +127,9 @@ TABLE = [
     op("ndarray /", lambda x: ROW / x, lambda x: ROW / x, real(*M)),
     op("ndarray **", lambda x: abs(ROW) ** x, lambda x: abs(ROW) ** x, real(*M)),
     op("ndarray @", lambda x: ROW @ x, lambda x: ROW @ x, real(4, 2)),
-    op("negative", lambda x: -x, np.negative, real(...)),
+    op("negative", F.negative, np.negative, real(...)),
+    op("- in front", lambda x: -x, np.negative, real(...)),
+    op("sign", F.sign, np.sign, real(...), differentiable=False),
     op("== != < <= > >=", lambda x: F.stack([x == 1, x != 1, x < 1, x <= 1, x > 1, x >= 1]),
        lambda x: np.stack([x == 1, x != 1, x < 1, x <= 1, x > 1, x >= 1]), real(*M), differentiable=False),
     op("abs", F.abs, np.abs, real(...)),
