@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from scratchae.autograd.engine import primitive
+from scratchae.autograd.images import avg_pool2d, conv2d, conv_transpose2d, max_pool2d, upsample
 from scratchae.autograd.ops import (
     abs,
     add,
@@ -66,6 +67,7 @@ from scratchae.autograd.ops import (
     var,
     where,
 )
+from scratchae.autograd.pooling import pixel_shuffle, pixel_unshuffle
 from scratchae.autograd.tensor import Tensor
 from scratchae.backend import Array, device_of, generator, xp_of
 
@@ -75,6 +77,8 @@ __all__ = [
     "logsumexp", "matmul", "max", "maximum", "mean", "min", "minimum", "multiply", "negative", "norm", "pad",
     "power", "relu", "reshape", "sigmoid", "sign", "sin", "softmax", "softplus", "sqrt", "squeeze", "stack",
     "subtract", "sum", "swapaxes", "tanh", "transpose", "var", "where",
+    "avg_pool2d", "conv2d", "conv_transpose2d", "max_pool2d", "pixel_shuffle", "pixel_unshuffle",
+    "upsample",
     "dropout", "mse_loss", "l1_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div",
     "cross_entropy", "gaussian_kl", "bernoulli_kl",
 ]  # fmt: skip

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Any, NamedTuple
 
+import naive
 import numpy as np
 
 import scratchae as sa
@@ -132,6 +133,20 @@ TABLE = [
     op("sign", F.sign, np.sign, real(...), differentiable=False),
     op("== != < <= > >=", lambda x: F.stack([x == 1, x != 1, x < 1, x <= 1, x > 1, x >= 1]),
        lambda x: np.stack([x == 1, x != 1, x < 1, x <= 1, x > 1, x >= 1]), real(*M), differentiable=False),
+    op("conv2d", lambda x, w, b: F.conv2d(x, w, b, stride=(2, 1), padding=1, dilation=(1, 2), groups=2),
+       lambda x, w, b: naive.conv2d(x, w, b, (2, 1), (1, 1), (1, 2), 2), real(2, 4, 5, 6), real(6, 2, 3, 2), real(6)),
+    op("conv2d same", lambda x, w: F.conv2d(x, w, padding="same"),
+       lambda x, w: naive.conv2d(np.pad(x, ((0, 0), (0, 0), (1, 2), (1, 1))), w), real(2, 2, 4, 5), real(3, 2, 4, 3)),
+    op("conv_transpose2d", lambda x, w, b: F.conv_transpose2d(x, w, b, 2, 1, (1, 0)),
+       lambda x, w, b: naive.conv_transpose2d(x, w, b, 2, 1, (1, 0)), real(2, 3, 3, 4), real(3, 2, 3, 3), real(2)),
+    op("max_pool2d", lambda x: F.max_pool2d(x, 3, 2, 1), lambda x: naive.pool(x, 3, 2, 1, np.max, -np.inf),
+       real(2, 2, 5, 6)),
+    op("avg_pool2d", lambda x: F.avg_pool2d(x, (2, 3), (1, 2)), lambda x: naive.pool(x, (2, 3), (1, 2), 0, np.mean, 0),
+       real(2, 2, 4, 5)),
+    op("upsample nearest", lambda x: F.upsample(x, (2, 3)), lambda x: x.repeat(2, 2).repeat(3, 3), real(2, 2, 2, 3)),
+    op("upsample bilinear", lambda x: F.upsample(x, 2, "bilinear"), naive.bilinear_twice, real(2, 2, 3, 2)),
+    op("pixel_shuffle", lambda x: F.pixel_shuffle(x, 2), naive.pixel_shuffle_two, real(2, 8, 2, 3)),
+    op("pixel_unshuffle", lambda x: F.pixel_shuffle(F.pixel_unshuffle(x, 2), 2), lambda x: x, real(2, 1, 4, 6)),
     op("abs", F.abs, np.abs, real(...)),
     op("maximum", F.maximum, np.maximum, real(...), real(...)),
     op("maximum number", lambda x: F.maximum(x, 0.5) + F.maximum(-0.5, x),

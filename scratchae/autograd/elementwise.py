@@ -94,10 +94,16 @@ def minimum(x: Array, y: Array) -> Array:
 
 
 def _row(xp: Any, x: Array, y: Any) -> Any:
-    """A number as a row of it: NumPy's maximum and minimum take several times as long with a scalar."""
-    if isinstance(y, (int, float)) and getattr(x, "dtype", np.dtype(bool)).kind == "f":
+    """A number as a row of it: NumPy's maximum and minimum take several times as long with a scalar.
+
+    The row runs along the axis that is innermost in memory, whichever that is.
+    """
+    if not isinstance(y, (int, float)) or getattr(x, "dtype", np.dtype(bool)).kind != "f":
+        return y
+    if x.flags.c_contiguous:
         return xp.full(x.shape[-1:], y, x.dtype)
-    return y
+    axis = int(np.argmin(x.strides))
+    return xp.full([n if i == axis else 1 for i, n in enumerate(x.shape)], y, x.dtype)
 
 
 def _clip_vjp(g: Any, x: Any, min: float | None, max: float | None) -> Any:

@@ -3,6 +3,17 @@
 from scratchae.nn import init
 from scratchae.nn.activations import ELU, GELU, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
 from scratchae.nn.containers import Sequential
+from scratchae.nn.images import (
+    AvgPool2d,
+    BatchNorm2d,
+    Conv2d,
+    ConvTranspose2d,
+    Dropout2d,
+    MaxPool2d,
+    PixelShuffle,
+    PixelUnshuffle,
+    Upsample,
+)
 from scratchae.nn.linear import Flatten, Identity, Linear, Unflatten
 from scratchae.nn.losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, KLDivLoss, L1Loss, MSELoss
 from scratchae.nn.module import Module, Parameter
@@ -12,6 +23,7 @@ from scratchae.nn.regularisation import Dropout, GaussianNoise
 __all__ = [
     "init", "Module", "Parameter", "Sequential", "Linear", "Flatten", "Unflatten", "Identity",
     "ReLU", "LeakyReLU", "ELU", "GELU", "Sigmoid", "Tanh", "Softplus", "Softmax",
-    "Dropout", "GaussianNoise", "LayerNorm", "BatchNorm1d",
+    "Conv2d", "ConvTranspose2d", "MaxPool2d", "AvgPool2d", "Upsample", "PixelShuffle", "PixelUnshuffle",
+    "Dropout", "Dropout2d", "GaussianNoise", "LayerNorm", "BatchNorm1d", "BatchNorm2d",
     "MSELoss", "L1Loss", "BCELoss", "BCEWithLogitsLoss", "KLDivLoss", "CrossEntropyLoss",
 ]  # fmt: skip

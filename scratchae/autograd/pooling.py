@@ -1,0 +1,150 @@
+"""Pooling and its reverse, on the layout of conv.py: the batch innermost in memory.
+
+Two pairs of linear maps, each the other's derivative: `pool_sum` with `spread`, `pick` with `put_back`.
+Nearest-neighbour upsampling is `spread` with windows that do not overlap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from scratchae.autograd.conv import Pads, Pair, _inner, _outer, _reach, output_size
+from scratchae.autograd.elementwise import masked
+from scratchae.autograd.engine import primitive
+from scratchae.autograd.products import matmul
+from scratchae.autograd.shaping import reshape, transpose
+from scratchae.backend import Array, xp_of
+
+Window = tuple[Pair, Pair, Pads]  # kernel, stride, padding
+
+
+def _taps(size: Pair, out: Pair, window: Window) -> Iterator[tuple[int, tuple, tuple]]:
+    """(number, outputs, inputs) of each element of the window, as indices into (H, C, W, N)."""
+    kernel, stride, pads = window
+    for t in range(kernel[0] * kernel[1]):
+        rows, from_rows = _reach(t // kernel[1], size[0], out[0], stride[0], 1, pads[0][0])
+        columns, from_columns = _reach(t % kernel[1], size[1], out[1], stride[1], 1, pads[1][0])
+        yield t, (rows, slice(None), columns), (from_rows, slice(None), from_columns)
+
+
+def _pooled(size: Pair, window: Window) -> Pair:
+    return output_size(size, *window, (1, 1))
+
+
+def _tiled(size: Pair, window: Window) -> bool:
+    """Whether the windows cover every pixel exactly once: results can then be stored instead of added."""
+    kernel, stride, pads = window
+    return kernel == stride and pads == ((0, 0), (0, 0)) and not (size[0] % kernel[0] or size[1] % kernel[1])
+
+
+@primitive(x=lambda g, index, size, window: put_back(g, index, size, window))
+def max_pool(x: Array, window: Window) -> Any:
+    """The largest element of each window, padding being -inf; of equal ones the first gets the gradient."""
+    X, size = _inner(x), x.shape[2:]
+    xp, out = xp_of(X), _pooled(size, window)
+    best = xp.full((out[0], X.shape[1], out[1], X.shape[3]), -np.inf, X.dtype)
+    index = xp.zeros(best.shape, np.uint8 if window[0][0] * window[0][1] <= 256 else np.int32)
+    for t, to, source in _taps(size, out, window):
+        if t == 0 and _tiled(size, window):
+            best[to] = X[source]
+            continue
+        won = X[source] > best[to]
+        xp.maximum(best[to], X[source], out=best[to])  # NaN passes on
+        # Taps come in order, so the last one that won is the largest that did.
+        xp.maximum(index[to], won.view(np.uint8) * index.dtype.type(t), out=index[to])
+    return _outer(best), {"index": _outer(index), "size": size}
+
+
+@primitive(g=lambda h, index, window: pick(h, index, window))
+def put_back(g: Array, index: Array, size: Pair, window: Window) -> Array:
+    """Each element of `g` at the place in its window that `index` names."""
+    G, I = _inner(g), _inner(index)  # noqa: E741
+    tiled = _tiled(size, window)
+    X = _blank(G, size, tiled)
+    for t, to, source in _taps(size, g.shape[2:], window):
+        kept = masked(G[to], I[to] == t)
+        if tiled:
+            X[source] = kept
+        else:
+            X[source] += kept
+    return _outer(X)
+
+
+@primitive(x=lambda g, index, size, window: put_back(g, index, size, window))
+def pick(x: Array, index: Array, window: Window) -> Any:
+    """The element of each window that `index` names."""
+    X, I, size = _inner(x), _inner(index), x.shape[2:]  # noqa: E741
+    Y = xp_of(X).zeros(I.shape, X.dtype)
+    for t, to, source in _taps(size, index.shape[2:], window):
+        Y[to] += masked(X[source], I[to] == t)
+    return _outer(Y), {"size": size}
+
+
+@primitive(x=lambda g, size, window: spread(g, size, window))
+def pool_sum(x: Array, window: Window) -> Any:
+    """The sum of each window."""
+    X, size = _inner(x), x.shape[2:]
+    out = _pooled(size, window)
+    Y = xp_of(X).zeros((out[0], X.shape[1], out[1], X.shape[3]), X.dtype)
+    for _, to, source in _taps(size, out, window):
+        Y[to] += X[source]
+    return _outer(Y), {"size": size}
+
+
+@primitive(g=lambda h, window: pool_sum(h, window))
+def spread(g: Array, size: Pair, window: Window) -> Array:
+    """Each element of `g` to every place in its window; where windows overlap, they add up."""
+    G, tiled = _inner(g), _tiled(size, window)
+    X = _blank(G, size, tiled)
+    for _, to, source in _taps(size, g.shape[2:], window):
+        if tiled:
+            X[source] = G[to]
+        else:
+            X[source] += G[to]
+    return _outer(X)
+
+
+def _blank(G: Array, size: Pair, tiled: bool) -> Array:
+    """Images of `size` to store into, or zeros to add to."""
+    shape = (size[0], G.shape[1], size[1], G.shape[3])
+    return xp_of(G).empty(shape, G.dtype) if tiled else xp_of(G).zeros(shape, G.dtype)
+
+
+def upsample_nearest(x: Any, scale: Pair) -> Any:
+    """Every pixel repeated to a block of `scale` pixels."""
+    size = (x.shape[2] * scale[0], x.shape[3] * scale[1])
+    return spread(x, size, (scale, scale, ((0, 0), (0, 0))))
+
+
+def upsample_bilinear(x: Any, scale: Pair) -> Any:
+    """Straight lines between pixel centres (PyTorch's align_corners=False)."""
+    xp, dtype = xp_of(getattr(x, "data", x) if not isinstance(x, np.ndarray) else x), x.dtype
+    rows, columns = (xp.asarray(_line(n, s).astype(dtype)) for n, s in zip(x.shape[2:], scale, strict=True))
+    return matmul(matmul(rows, x), columns.T)
+
+
+def _line(n: int, scale: int) -> np.ndarray:
+    """The (n * scale, n) matrix of linear interpolation."""
+    centres = np.clip((np.arange(n * scale) + 0.5) / scale - 0.5, 0, n - 1)
+    below = np.minimum(centres.astype(int), max(n - 2, 0))
+    matrix = np.zeros((n * scale, n))
+    matrix[np.arange(n * scale), below] = 1 - (centres - below)
+    matrix[np.arange(n * scale), np.minimum(below + 1, n - 1)] += centres - below
+    return matrix
+
+
+def pixel_shuffle(x: Any, factor: int) -> Any:
+    """(N, C f^2, H, W) to (N, C, H f, W f): channels become pixels (Shi et al. 2016)."""
+    n, c, h, w = x.shape
+    blocks = reshape(x, (n, c // factor**2, factor, factor, h, w))
+    return reshape(transpose(blocks, (0, 1, 4, 2, 5, 3)), (n, c // factor**2, h * factor, w * factor))
+
+
+def pixel_unshuffle(x: Any, factor: int) -> Any:
+    """(N, C, H f, W f) to (N, C f^2, H, W), the reverse."""
+    n, c, h, w = x.shape
+    blocks = reshape(x, (n, c, h // factor, factor, w // factor, factor))
+    return reshape(transpose(blocks, (0, 1, 3, 5, 2, 4)), (n, c * factor**2, h // factor, w // factor))

@@ -1,0 +1,67 @@
+"""Operations on images the slow way: windows cut out one by one, everything else left to einsum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    return value if isinstance(value, tuple) else (value, value)
+
+
+def windows(x: np.ndarray, kernel: tuple, stride: tuple, dilation: tuple = (1, 1)) -> np.ndarray:
+    """(N, C, H, W) to (N, C, Ho, Wo, kh, kw)."""
+    reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
+    cut = np.lib.stride_tricks.sliding_window_view(x, reach, axis=(2, 3))
+    return cut[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
+
+
+def _padded(x: np.ndarray, padding: tuple, value: float = 0) -> np.ndarray:
+    return np.pad(x, ((0, 0), (0, 0), (padding[0],) * 2, (padding[1],) * 2), constant_values=value)
+
+
+def conv2d(x, w, b=None, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1) -> np.ndarray:
+    cut = windows(_padded(x, padding), w.shape[2:], stride, dilation)
+    blocks = zip(np.split(cut, groups, 1), np.split(w, groups, 0), strict=True)
+    out = np.concatenate([np.einsum("nchwij,ocij->nohw", c, v) for c, v in blocks], 1)
+    return out if b is None else out + b[:, None, None]
+
+
+def conv_transpose2d(x, w, b, stride: int, padding: int, output_padding: tuple) -> np.ndarray:
+    """Every pixel stamps the kernel on the output."""
+    n, _, h, width = x.shape
+    kh, kw = w.shape[2:]
+    out = np.zeros((n, w.shape[1], (h - 1) * stride + kh + 9, (width - 1) * stride + kw + 9), x.dtype)
+    for i in range(h):
+        for j in range(width):
+            stamp = np.einsum("nc,coij->noij", x[:, :, i, j], w)
+            out[:, :, i * stride : i * stride + kh, j * stride : j * stride + kw] += stamp
+    rows = (h - 1) * stride - 2 * padding + kh + output_padding[0]
+    columns = (width - 1) * stride - 2 * padding + kw + output_padding[1]
+    return out[:, :, padding : padding + rows, padding : padding + columns] + b[:, None, None]
+
+
+def pool(x, kernel, stride, padding, reduce: Callable, fill: float) -> np.ndarray:
+    return reduce(windows(_padded(x, _pair(padding), fill), _pair(kernel), _pair(stride)), axis=(4, 5))
+
+
+def bilinear_twice(x: np.ndarray) -> np.ndarray:
+    """Each new pixel lies a quarter from one old pixel: 3/4 of it and 1/4 of its neighbour, the edges repeated."""
+    for axis in (2, 3):
+        before = np.concatenate([x.take([0], axis), x.take(range(x.shape[axis] - 1), axis)], axis)
+        after = np.concatenate([x.take(range(1, x.shape[axis]), axis), x.take([-1], axis)], axis)
+        pairs = np.stack([0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after], axis + 1)
+        x = pairs.reshape([2 * n if i == axis else n for i, n in enumerate(x.shape)])
+    return x
+
+
+def pixel_shuffle_two(x: np.ndarray) -> np.ndarray:
+    n, c, h, w = x.shape
+    out = np.empty((n, c // 4, 2 * h, 2 * w), x.dtype)
+    for a in range(2):
+        for b in range(2):
+            out[:, :, a::2, b::2] = x[:, 2 * a + b :: 4]
+    return out
