@@ -78,6 +78,47 @@ CASES["bce near 0 and 1"] = differentiated(
 CASES["gaussian_kl"] = differentiated(lambda F, x, y: F.gaussian_kl(x, y), "x", "y")
 CASES["bernoulli_kl"] = differentiated(lambda F, u, v: F.bernoulli_kl(u, v), "u", "v")
 
+# --- images: the value, first and second gradients ------------------------------------------------
+
+
+def twice_differentiated(f: Callable, *names: str) -> Callable[[Any], dict[str, Any]]:
+    """The second gradient is that of the sum of the squared first ones."""
+
+    def case(lib: Any) -> dict[str, Any]:
+        inputs = {name: lib.leaf(lib.inputs[name]) for name in names}
+        out = f(lib.F, *inputs.values())
+        cotangent = np.cos(np.arange(np.prod(out.shape, dtype=int))).reshape(tuple(out.shape))
+        first = lib.grad((out * out * lib.constant(cotangent)).sum(), list(inputs.values()))
+        sum((g * g).sum() for g in first).backward()
+        results = {f"first {name}": g for name, g in zip(names, first, strict=True)}
+        return {"out": out, **results, **{f"second {name}": x.grad for name, x in inputs.items()}}
+
+    return case
+
+
+# stride, padding, dilation, groups, kernel
+CONVOLUTIONS = [
+    (1, 0, 1, 1, (3, 3)), (1, 1, 1, 1, (1, 1)), (1, 2, 2, 1, (3, 2)), (1, (2, 1), 1, 4, (4, 3)), (2, 1, 1, 1, (3, 3)),
+    (2, (1, 2), (2, 1), 2, (3, 3)), (3, 0, 1, 1, (2, 3)), ((2, 3), 1, 1, 2, (4, 2)), (3, 2, 2, 4, (2, 2)),
+]  # fmt: skip
+for s, p, d, g, (kh, kw) in CONVOLUTIONS:
+    CASES[f"conv2d {s} {p} {d} {g} {kh}x{kw}"] = twice_differentiated(
+        lambda F, x, w, b, s=s, p=p, d=d, g=g, kh=kh, kw=kw: F.conv2d(x, w[:, : 4 // g, :kh, :kw], b, s, p, d, g),
+        "image", "kernels", "b",
+    )  # fmt: skip
+for s, p, extra, g, d in [(1, 1, 0, 1, 1), (2, 1, 1, 1, 1), (3, 0, (1, 2), 2, 1), (2, 1, 0, 4, 2)]:
+    CASES[f"conv_transpose2d {s} {p} {extra} {g} {d}"] = twice_differentiated(
+        lambda F, x, w, s=s, p=p, e=extra, g=g, d=d: F.conv_transpose2d(x, w[:, :2, :3, :3], None, s, p, e, g, d),
+        "image", "kernels",
+    )  # fmt: skip
+CASES |= {
+    "max_pool2d": twice_differentiated(lambda F, x: F.max_pool2d(x, 3, 2, 1), "image"),
+    "max_pool2d with ties": twice_differentiated(lambda F, x: F.max_pool2d(x, 2), "flat image"),
+    "avg_pool2d": twice_differentiated(lambda F, x: F.avg_pool2d(x, (3, 2), (2, 1), 1), "image"),
+    "pixel_shuffle": twice_differentiated(lambda F, x: F.pixel_shuffle(x, 2), "image"),
+    "pixel_unshuffle": twice_differentiated(lambda F, x: F.pixel_unshuffle(x[:, :, :6], 2), "image"),
+}
+
 # --- layers: three batches in train mode, one in eval mode ----------------------------------------
 
 
@@ -167,6 +208,9 @@ def make_inputs() -> dict[str, np.ndarray]:
     shapes = {"x": (6, 5), "y": (6, 5), "w": (4, 5), "b": (4,), "g": (5,), "h": (5,), "gg": (4, 5), "hh": (4, 5),
               "square": (5, 5), "batch": (3, 4, 5)}  # fmt: skip
     inputs = {name: rng.normal(size=shape) for name, shape in shapes.items()}
+    images = np.random.default_rng(1)  # of their own, so that what stands above keeps its numbers
+    inputs |= {"image": images.normal(size=(2, 4, 7, 4)), "kernels": images.normal(size=(4, 4, 4, 3))}
+    inputs |= {"flat image": images.integers(0, 3, (2, 2, 4, 6)) * 1.0}
     inputs |= {"p": rng.uniform(0.2, 3, (6, 5)), "u": rng.uniform(0.05, 0.95, (6, 5))}
     inputs |= {"v": rng.uniform(0.05, 0.95, (6, 5)), "ties": rng.integers(0, 3, (6, 5)) * 1.0}
     # Not 0 and 1 themselves: PyTorch guards its gradient there with a float32 1e-12, which is another number.
@@ -210,6 +254,9 @@ class Torch:
 
     def leaf(self, array: np.ndarray) -> Any:
         return self.constant(array).requires_grad_()
+
+    def grad(self, out: Any, inputs: list) -> Any:
+        return self.torch.autograd.grad(out, inputs, create_graph=True)
 
     def module(self, module: Any) -> Any:
         return module.to(self.dtype)

@@ -34,6 +34,9 @@ class Scratchae:
     def leaf(self, array: np.ndarray) -> sa.Tensor:
         return sa.tensor(array, self.dtype, requires_grad=True)
 
+    def grad(self, out: sa.Tensor, inputs: list) -> Any:
+        return sa.grad(out, inputs, create_graph=True)
+
     def module(self, module: Any) -> Any:
         return module.to(self.dtype)
 
