@@ -259,6 +259,10 @@ def _copyto(dst: ndarray, src, casting: str = "same_kind", where: ndarray | None
     counts.launches += 1
 
 
+def _as_strided(x: ndarray, shape: tuple, strides: tuple) -> ndarray:
+    return _wrap(np.lib.stride_tricks.as_strided(x._host, shape, strides), x)
+
+
 class Generator:
     """What both libraries' generators have; CuPy's lacks permutation, choice, shuffle and normal."""
 
@@ -321,6 +325,7 @@ vars(module).update(
     asarray=lambda a, dtype=None, order="K", *, copy=None: _array(a, dtype, bool(copy), order or "K"),
     asnumpy=lambda a: a.get() if isinstance(a, ndarray) else np.asarray(a),
     random=SimpleNamespace(default_rng=lambda seed=None: Generator(seed), Generator=Generator),
+    lib=SimpleNamespace(stride_tricks=SimpleNamespace(as_strided=_as_strided)),
     cuda=SimpleNamespace(Device=Device, runtime=SimpleNamespace(getDeviceCount=lambda: 1)),
 )  # fmt: skip
 
