@@ -8,7 +8,8 @@ function that turns the gradient `g` of the output into the gradient of that arg
         return xp_of(x).exp(x)
 
 Called with arrays, it computes and records nothing. Called with a Tensor that requires a gradient,
-it also creates a Node: a link from the output to the inputs. `backward` follows those links.
+it also creates a Node: a link from the output to the inputs. The backward pass (backprop.py) follows
+those links.
 
 A vjp's first parameter is `g`. Its other parameters NAME what it reads, and a node keeps nothing
 else alive until the backward pass:
@@ -32,13 +33,12 @@ import inspect
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ContextDecorator
-from heapq import heappop, heappush
 from itertools import count
 from typing import Any
 
 import numpy as np
 
-from scratchae.autograd.tensor import Leaf, Tensor, box
+from scratchae.autograd.tensor import Tensor, box
 from scratchae.backend import Array, is_array, xp_of
 
 _creation = count()
@@ -215,194 +215,6 @@ def _origin(op: _Op, values: Sequence) -> str:
         return "computed under no_grad()"
     arrays = [f"{a.dtype}{list(a.shape)}" for v in values for a in (v if type(v) is list else [v]) if is_array(a)]
     return f"the result of {op.name} on {' and '.join(arrays)}, none of which requires one"
-
-
-# --- the backward pass ----------------------------------------------------------------------------
-
-
-def backward(output: Tensor, gradient: Any = None, retain_graph: bool = False) -> None:
-    """Add d(output)/d(leaf), times `gradient` (one for a scalar), to the `.grad` of every leaf."""
-    owned: dict[Leaf, Array] = {}
-    seed = _seed(output, gradient, create_graph=False)
-    arrived = _walk([output], [seed], retain_graph, create_graph=False, owned=owned)
-    for leaf, g in arrived.items():
-        leaf.add(g, g is owned.get(leaf))
-
-
-def grad(
-    outputs: Tensor | Sequence[Tensor],
-    inputs: Tensor | Sequence[Tensor],
-    grad_outputs: Any = None,
-    create_graph: bool = False,
-) -> Any:
-    """Gradients of `outputs` (summed) with respect to `inputs`, as Tensors; every `.grad` stays as it was.
-
-    Args:
-        outputs: a Tensor or a list of them. Those that are not scalars need `grad_outputs`.
-        inputs: a Tensor or a list of them; intermediate results are as good as leaves.
-        grad_outputs: what to multiply each output's Jacobian with from the left, in its shape.
-        create_graph: record the computation of the gradients, so that they can be differentiated.
-
-    Returns: a Tensor where `inputs` is one, else a list. The graph is kept.
-
-    Raises:
-        ValueError: an input does not require a gradient, or no output depends on it.
-    """
-    outs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    ins = [inputs] if isinstance(inputs, Tensor) else list(inputs)
-    seeds = grad_outputs if isinstance(grad_outputs, (list, tuple)) else [grad_outputs] * len(outs)
-    found = gradients(outs, ins, seeds, create_graph)
-    if missing := [i for i, g in enumerate(found) if g is None]:
-        what = ", ".join(f"input {i} of shape {ins[i].shape} (requires_grad={ins[i].requires_grad})" for i in missing)
-        raise ValueError(f"the outputs do not depend on {what}; set requires_grad=True before computing them")
-    return found[0] if isinstance(inputs, Tensor) else found
-
-
-def gradients(outputs: list[Tensor], inputs: list[Tensor], seeds: Sequence, create_graph: bool) -> list[Tensor | None]:
-    """`grad` on lists, with None for an input that the outputs do not depend on."""
-    targets = {t.node for t in inputs if t.node is not None}
-    wanted = _leading_to(targets, [o.node for o in outputs])
-    gs = [_seed(o, g, create_graph) for o, g in zip(outputs, seeds, strict=True)]
-    arrived = _walk(outputs, gs, True, create_graph, wanted, targets)
-    found = [arrived.get(t.node) for t in inputs]
-    return [g if g is None or isinstance(g, Tensor) else box(xp_of(g).array(g), None) for g in found]
-
-
-def _walk(
-    outputs: list[Tensor],
-    seeds: list,
-    retain_graph: bool,
-    create_graph: bool,
-    wanted: set | None = None,
-    targets: Any = (),
-    owned: dict | None = None,
-) -> dict:
-    """Send gradients from `outputs` to the leaves, newest node first; return what arrived, by Leaf.
-
-    With `wanted`, only those nodes are visited, and what arrives at `targets` is returned too. `owned` is
-    filled with the memory that leaves lent to vjps that can write into it.
-
-    A node is created after its inputs, so in reverse order of creation every node has received all
-    of its gradient before its turn comes. The heap holds the nodes whose turn is still to come.
-    """
-    arrived: dict[Any, Any] = {}  # Leaf, Node -> gradient so far
-    waiting: dict[int, Node] = {}
-    heap: list[int] = []
-
-    def send(parent: Any, g: Any) -> None:
-        if not hasattr(g, "shape"):
-            raise TypeError(f"a vjp gave {g!r}; expected the gradient, an array")
-        if g.shape != parent.shape:
-            g = _unbroadcast(g, parent.shape)
-        if g.dtype != parent.dtype:
-            g = g.astype(parent.dtype)
-        if parent in arrived:
-            arrived[parent] = arrived[parent] + g
-        else:
-            arrived[parent] = g
-            if type(parent) is Node:
-                waiting[parent.order] = parent
-                heappush(heap, -parent.order)
-
-    for output, g in zip(outputs, seeds, strict=True):
-        send(output.node, g)
-    while heap:
-        node = waiting.pop(-heappop(heap))
-        g = arrived[node] if node in targets else arrived.pop(node)
-        if node.parents is None:
-            raise RuntimeError(
-                f"backward() through {node.op.name!r}, whose graph an earlier backward() freed (or failed in); "
-                "call the earlier one with retain_graph=True"
-            )
-        saved = _tensors(node) if create_graph else node.saved
-        for position, vjp, reads, takes_memory in node.plan.steps:
-            parent = node.parents[position]
-            if wanted is not None and type(parent) is not list and parent not in wanted:
-                continue
-            values = [saved[i] for i in reads]
-            if takes_memory:
-                into = None
-                if owned is not None and type(parent) is Leaf and parent not in arrived:
-                    into = owned[parent] = parent.lend(g)
-                parent_g = vjp(g, *values, into=into)
-            else:
-                parent_g = vjp(g, *values)
-            if type(parent) is list:
-                for p, p_g in zip(parent, parent_g, strict=True):
-                    if p is not None and (wanted is None or p in wanted):
-                        send(p, p_g)
-            else:
-                send(parent, parent_g)
-        if not retain_graph:
-            node.parents = node.saved = None
-    return arrived
-
-
-def _tensors(node: Node) -> list:
-    """A node's saved values as Tensors that know where they came from, for `create_graph`."""
-    values = list(node.saved)
-    for i, position in enumerate(node.plan.keep):
-        if position == node.op.position["out"]:
-            values[i] = box(values[i], node)
-        elif position < len(node.parents) and (parent := node.parents[position]) is not None:
-            if type(parent) is list:
-                values[i] = [box(v, p) for v, p in zip(values[i], parent, strict=True)]
-            else:
-                values[i] = box(values[i], parent)
-    return values
-
-
-def _leading_to(targets: set, roots: Sequence) -> set:
-    """The nodes among the ancestors of `roots` from which a target can be reached."""
-    ancestors: set = set()
-    stack = [root for root in roots if root is not None]
-    while stack:
-        node = stack.pop()
-        if node not in ancestors:
-            ancestors.add(node)
-            stack.extend(_inputs(node))
-    wanted = targets & ancestors
-    for node in sorted((n for n in ancestors if type(n) is Node), key=lambda n: n.order):
-        if any(parent in wanted for parent in _inputs(node)):
-            wanted.add(node)
-    return wanted
-
-
-def _inputs(node: Any) -> list:
-    """The Nodes and Leaves that a node's arguments came from."""
-    if type(node) is Leaf or node.parents is None:
-        return []
-    flat = [p for parent in node.parents for p in (parent if type(parent) is list else [parent])]
-    return [p for p in flat if p is not None]
-
-
-def _unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
-    """Undo broadcasting: sum over the axes that were added or stretched. The one place that does."""
-    added = g.ndim - len(shape)
-    if added < 0 or any(n != size and size != 1 for n, size in zip(g.shape[added:], shape, strict=True)):
-        raise ValueError(f"a vjp gave a gradient of shape {g.shape} for an argument of shape {shape}")
-    stretched = tuple(i + added for i, size in enumerate(shape) if size == 1 and g.shape[i + added] != 1)
-    return g.sum(axis=(*range(added), *stretched), keepdims=True).reshape(shape)
-
-
-def _seed(output: Tensor, gradient: Any, create_graph: bool) -> Any:
-    """The gradient to start from at `output`, checked."""
-    if output.node is None:
-        raise RuntimeError(f"nothing requires a gradient: {output.provenance()}")
-    if gradient is None:
-        if output.shape != ():
-            raise RuntimeError(
-                f"backward from a Tensor of shape {output.shape}; either reduce it to a scalar first, with "
-                ".sum() or .mean(), or pass a gradient of that shape"
-            )
-        one = xp_of(output._data).ones((), output.dtype)
-        return box(one, None) if create_graph else one
-    if not isinstance(gradient, Tensor):
-        gradient = box(gradient if is_array(gradient) else xp_of(output._data).asarray(gradient, output.dtype), None)
-    xp_of(output._data, gradient._data)
-    if gradient.shape != output.shape:
-        raise ValueError(f"the gradient has shape {gradient.shape}; expected the output's, {output.shape}")
-    return gradient if create_graph else gradient._data
 
 
 # --- switching the recording off ------------------------------------------------------------------

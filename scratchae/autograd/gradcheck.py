@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from scratchae.autograd.engine import gradients
+from scratchae.autograd.backprop import gradients
 from scratchae.autograd.tensor import Tensor
 
 

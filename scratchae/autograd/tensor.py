@@ -233,7 +233,7 @@ class Tensor:
             gradient: what to start from, in this Tensor's shape; not needed for a scalar.
             retain_graph: keep the graph for another backward pass. Otherwise it is freed.
         """
-        engine.backward(self, gradient, retain_graph)
+        backprop.backward(self, gradient, retain_graph)
 
     def detach(self) -> Tensor:
         """The same array as a constant."""
@@ -420,4 +420,4 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False, device: st
 
 
 # A Tensor's methods are operators, and operators make Tensors: the one circle in the package.
-from scratchae.autograd import engine, ops  # noqa: E402
+from scratchae.autograd import backprop, ops  # noqa: E402
