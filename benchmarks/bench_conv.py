@@ -53,7 +53,7 @@ class Layer:
         out = -(-self.size // self.stride)
         g = rng.standard_normal((BATCH, self.out, out, out), dtype=np.float32)
         options: dict[str, Any] = {"stride": self.stride, "padding": self.kernel // 2, "groups": self.groups}
-        return self._ours(x, w, g, options) if who == OURS else self._torch(x, w, g, options)
+        return self._ours(x, w, g, options) if who == OURS else self._torch(x, w, g, options, "channels last" in who)
 
     def _ours(self, x: np.ndarray, w: np.ndarray, g: np.ndarray, options: dict) -> Step:
         import scratchae as sa
@@ -76,12 +76,13 @@ class Layer:
 
         return step
 
-    def _torch(self, x: np.ndarray, w: np.ndarray, g: np.ndarray, options: dict) -> Step:
+    def _torch(self, x: np.ndarray, w: np.ndarray, g: np.ndarray, options: dict, channels_last: bool) -> Step:
         import torch
 
         torch.set_num_threads(2)
-        X = torch.from_numpy(x).requires_grad_(not self.first)
-        W, G = torch.from_numpy(w).requires_grad_(True), torch.from_numpy(g)
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        X, W, G = (torch.from_numpy(a).contiguous(memory_format=layout) for a in (x, w, g))
+        X.requires_grad_(not self.first), W.requires_grad_(True)
 
         def step(i: int) -> float:
             if not self.backward:
@@ -96,7 +97,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Network:
-    """A training step (Adam, binary cross-entropy on logits) of a convolutional autoencoder.
+    """A training step (Adam, in PyTorch the fused one; cross-entropy on logits) of a convolutional autoencoder.
 
     `layers`: ("conv", in, out, stride), ("transpose", in, out) with stride 2, "relu", "pool", "upsample".
     """
@@ -123,7 +124,7 @@ class Network:
             wrap = torch.from_numpy
 
             def optimizer_of(params: Any, lr: float) -> Any:
-                return torch.optim.Adam(params, lr=lr, fused="fused" in who)
+                return torch.optim.Adam(params, lr=lr, fused=True)
 
         make = {
             "conv": lambda a, b, stride: nn.Conv2d(a, b, 3, stride, 1),
@@ -140,6 +141,9 @@ class Network:
             p.data = value if who == OURS else torch.from_numpy(value)
         optimizer = optimizer_of(model.parameters(), lr=1e-3)
         batches = [wrap(b) for b in x]
+        if "channels last" in who:
+            model = model.to(memory_format=torch.channels_last)
+            batches = [b.contiguous(memory_format=torch.channels_last) for b in batches]
 
         def step(i: int) -> float:
             batch = batches[i % len(batches)]
@@ -204,6 +208,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two rounds")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--out", type=Path, default=Path("outputs/benchmarks"))
+    parser.add_argument("--cases", default="", metavar="TEXT", help="only those whose name contains TEXT")
     parser.add_argument("--child", nargs=2, metavar=("CASE", "WHO"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
@@ -213,18 +218,18 @@ def main() -> None:
         else:
             print(json.dumps(measure(CASES[name].build(who), who, SECONDS, 5)))
         return
-    rivals = ["torch eager", "torch fused"] if importlib.util.find_spec("torch") else []
+    rivals = ["torch eager", "torch channels last"] if importlib.util.find_spec("torch") else []
     machine, rounds = describe_machine(), 2 if args.quick else args.rounds
     rate = run_rounds(__file__, "rate", [OURS], 1)[0][OURS]["rate"]
     print("\n".join(f"{k}: {v}" for k, v in machine.items()), f"\nmatrix products: {rate / 1e9:.0f} GFLOP/s\n")
     print(f"{'':34} {'ours ms':>8} {'torch / ours':>22} {'GFLOP/s':>8} {'share':>6} {'peak MB':>8} {'torch':>6}")
     table = {}
     for name, case in CASES.items():
-        chosen = rivals if isinstance(case, Network) else rivals[:1]
-        table[name] = found = summary(run_rounds(__file__, name, [OURS, *chosen], rounds))
-        print(f"{name:34} {row(found, case.flops(), rate)}", flush=True)
-    if rivals:
-        best = [math.log(table[name]["torch eager"]["ratio"][0]) for name in SHAPES]
+        if args.cases in name:
+            table[name] = found = summary(run_rounds(__file__, name, [OURS, *rivals], rounds))
+            print(f"{name:34} {row(found, case.flops(), rate)}", flush=True)
+    if rivals and set(SHAPES) <= set(table):
+        best = [min(math.log(table[name][who]["ratio"][0]) for who in rivals) for name in SHAPES]
         print(f"geometric mean of the six shapes, forward and backward: {math.exp(sum(best) / len(best)):.2f}")
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "conv.json").write_text(json.dumps({"machine": machine, "rate": rate, "cases": table}, indent=1))

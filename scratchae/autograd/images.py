@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from scratchae.autograd.conv import Pads, Pair, conv, conv_input, output_size
 from scratchae.autograd.pooling import max_pool, pool_sum, upsample_bilinear, upsample_nearest
 from scratchae.autograd.shaping import reshape
@@ -116,8 +118,8 @@ def check_images(name: str, x: Any, channels: int | None = None) -> None:
 
 
 def _pair(name: str, value: int | Pair, least: int) -> Pair:
-    pair = (value, value) if isinstance(value, int) else tuple(value)
-    if len(pair) != 2 or any(not isinstance(v, int) or v < least for v in pair):
+    pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    if len(pair) != 2 or any(not isinstance(v, (int, np.integer)) or v < least for v in pair):
         raise ValueError(f"{name}={value!r}; expected an integer of at least {least}, or two of them")
     return pair
 
