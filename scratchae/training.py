@@ -88,7 +88,14 @@ class Trainer:
     ):
         if loss is None and not hasattr(model, "loss_terms"):
             raise TypeError(f"{type(model).__name__} has no loss_terms(); pass a loss: Trainer(..., loss=F.mse_loss)")
+        moved = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        if not any(id(p) in moved for p in model.parameters()):
+            raise ValueError("the optimiser holds none of the model's parameters; make it from model.parameters()")
         self.model, self.optimizer, self.callbacks, self._loss = model, optimizer, list(callbacks), loss
+        for callback in self.callbacks:
+            if not hasattr(callback, "on_epoch_end"):
+                name = type(callback).__name__
+                raise TypeError(f"callback {name} has no on_epoch_end(); wrap learning-rate schedules in Schedule(...)")
         self.history = History()
         self.stop = False
 

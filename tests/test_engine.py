@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,16 +20,6 @@ def leaf(values: Any = (1.0, 2.0, 3.0), dtype: Any = np.float64) -> sa.Tensor:
 
 def equal(found: Any, wanted: Any) -> None:
     np.testing.assert_array_equal(found.numpy() if isinstance(found, sa.Tensor) else found, wanted)
-
-
-@contextlib.contextmanager
-def without_collector() -> Iterator[None]:
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 # --- backward -------------------------------------------------------------------------------------

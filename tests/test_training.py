@@ -354,3 +354,12 @@ def test_mistakes_are_named_and_change_nothing(case: str) -> None:
     with pytest.raises(error, match=message):
         call(run)
     assert bits(net) == before and sa.backend.generator().bit_generator.state == random
+
+
+def test_a_trainer_refuses_another_models_optimiser_and_a_bare_schedule() -> None:
+    model, other = sa.Autoencoder.dense((4, 2)), sa.Autoencoder.dense((4, 2))
+    with pytest.raises(ValueError, match=r"none of the model's parameters.*model\.parameters\(\)"):
+        sa.Trainer(model, optim.SGD(other.parameters(), lr=0.1))
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(TypeError, match=r"StepLR has no on_epoch_end.*Schedule"):
+        sa.Trainer(model, optimizer, [optim.StepLR(optimizer, 1)])
