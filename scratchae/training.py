@@ -128,15 +128,10 @@ class Trainer:
         held_out = None if validation is None else _loader(validation, batch_size, False, seed)
         self.history, self.stop = History(), False
         for epoch in range(1, epochs + 1):
-            start = time.perf_counter()
-            row = self._train_epoch(loader, f"epoch {epoch}/{epochs}", epoch, progress)
-            seconds = time.perf_counter() - start
-            if held_out is not None:
-                row |= {f"val_{name}": value for name, value in self.evaluate(held_out).items()}
-            row |= {"seconds": seconds, "images_per_second": _samples(loader) / seconds}
+            row = self._epoch(loader, held_out, f"epoch {epoch}/{epochs}", epoch, progress)
             self.history.append(row)
             if progress and not sys.stderr.isatty():
-                print(f"epoch {epoch}/{epochs}  {_text(row)}  {seconds:.1f} s", flush=True)
+                print(f"epoch {epoch}/{epochs}  {_text(row)}  {row['seconds']:.1f} s", flush=True)
             for callback in self.callbacks:
                 callback.on_epoch_end(self, row)
             if self.stop:
@@ -144,17 +139,23 @@ class Trainer:
         return self.history
 
     def evaluate(self, data: Any, batch_size: int = 256) -> dict[str, float]:
-        """The mean loss and its terms over `data`, in eval mode and without a graph."""
+        """The mean loss and its terms over `data`, in eval mode and without a graph.
+
+        Randomness in it comes from a fixed seed, and the generators go on afterwards where they were.
+        """
         totals = _Means()
         with evaluating(self.model), no_grad(), backend.fixed_seed(0):
             for batch in _loader(data, batch_size, False, 0):
                 totals.add(self._terms(batch), len(_first(batch)))
         return totals.means()
 
-    def _train_epoch(self, loader: DataLoader, title: str, epoch: int, progress: bool) -> dict[str, float]:
+    def _epoch(
+        self, loader: DataLoader, held_out: DataLoader | None, title: str, epoch: int, progress: bool
+    ) -> dict[str, float]:
+        """One pass over the data, then the validation; the numbers that go into the history."""
         from tqdm import tqdm
 
-        totals = _Means()
+        totals, start = _Means(), time.perf_counter()
         buffers = [(module, name) for module in self.model.train().modules() for name in module._buffers]
         hidden = not (progress and sys.stderr.isatty())
         with tqdm(desc=title, total=len(loader), disable=hidden, unit="batch") as bar:
@@ -170,8 +171,12 @@ class Trainer:
                 bar.update()
                 if i % 64 == 0:
                     bar.set_postfix_str(_text(totals.means()), refresh=False)
-            bar.set_postfix_str(_text(totals.means()))
-        return totals.means()
+            seconds = time.perf_counter() - start
+            row = totals.means()
+            if held_out is not None:
+                row |= {f"val_{name}": value for name, value in self.evaluate(held_out).items()}
+            bar.set_postfix_str(_text(row))
+        return row | {"seconds": seconds, "images_per_second": _samples(loader) / seconds}
 
     def _step(self, batch: Any, number: int) -> dict[str, Any]:
         """Forward, backward, update; FloatingPointError before the update where something is not finite."""
