@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 
 from scratchae import backend, plotting
-from scratchae.autoencoders.base import evaluating
 from scratchae.autograd import Tensor, no_grad
 from scratchae.data import DataLoader
 from scratchae.nn import Module
+from scratchae.nn.module import evaluating
 from scratchae.optim import Optimizer
 
 
@@ -157,12 +157,13 @@ class Trainer:
 
         totals, start = _Means(), time.perf_counter()
         buffers = [(module, name) for module in self.model.train().modules() for name in module._buffers]
+        named = list(self.model.named_parameters())
         hidden = not (progress and sys.stderr.isatty())
         with tqdm(desc=title, total=len(loader), disable=hidden, unit="batch") as bar:
             for i, batch in enumerate(loader):
                 before = [getattr(module, name).copy() for module, name in buffers]
                 try:
-                    terms = self._step(batch, (epoch - 1) * len(loader) + i + 1)
+                    terms = self._step(batch, (epoch - 1) * len(loader) + i + 1, named)
                 except FloatingPointError:
                     for (module, name), array in zip(buffers, before, strict=True):
                         setattr(module, name, array)
@@ -178,13 +179,13 @@ class Trainer:
             bar.set_postfix_str(_text(row))
         return row | {"seconds": seconds, "images_per_second": _samples(loader) / seconds}
 
-    def _step(self, batch: Any, number: int) -> dict[str, Any]:
+    def _step(self, batch: Any, number: int, named: list[tuple[str, Any]]) -> dict[str, Any]:
         """Forward, backward, update; FloatingPointError before the update where something is not finite."""
         terms = self._terms(batch)
         _check_finite_loss(terms, number)
         self.optimizer.zero_grad()
         sum(terms.values()).backward()
-        self._check_finite_gradients(number)
+        _check_finite_gradients(named, number)
         self.optimizer.step()
         return terms
 
@@ -198,14 +199,6 @@ class Trainer:
             raise ValueError(f"a batch has {len(tensors)} arrays; with a loss it must be a pair (inputs, targets)")
         inputs, targets = tensors
         return {"loss": self._loss(self.model(inputs), targets)}
-
-    def _check_finite_gradients(self, step: int) -> None:
-        for name, p in self.model.named_parameters():
-            if p.grad is not None and not _is_finite(p.grad):
-                raise FloatingPointError(
-                    f"the gradient of {name} is not finite at step {step}; the weights are those of the step before. "
-                    "A smaller learning rate, or clip_grad_norm, often helps"
-                )
 
 
 class _Means:
@@ -255,6 +248,15 @@ def _check_finite_loss(terms: Mapping[str, Any], step: int) -> None:
             raise FloatingPointError(
                 f"the loss term {name!r} is {number}, not finite, at step {step}; the weights are those of the "
                 "step before. Check the data for NaN, or lower the learning rate"
+            )
+
+
+def _check_finite_gradients(named: Iterable[tuple[str, Any]], step: int) -> None:
+    for name, p in named:
+        if p.grad is not None and not _is_finite(p.grad):
+            raise FloatingPointError(
+                f"the gradient of {name} is not finite at step {step}; the weights are those of the step before. "
+                "A smaller learning rate, or clip_grad_norm, often helps"
             )
 
 

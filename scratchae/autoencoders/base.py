@@ -7,8 +7,7 @@ Every other kind changes or adds a term; everything else is here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from scratchae import functional as F
 from scratchae import nn
 from scratchae.autograd import Tensor, no_grad
 from scratchae.backend import Array, is_array, to_device
+from scratchae.nn.module import evaluating
 
 LOSSES: dict[str, Callable[..., Any]] = {
     "mse": F.mse_loss,
@@ -158,18 +158,6 @@ class Autoencoder(nn.Module):
         with evaluating(self), no_grad():
             batches = (arrays[i : i + batch_size] for i in range(0, len(arrays), batch_size))
             return np.concatenate([function(Tensor(to_device(b, device))).numpy() for b in batches])
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Eval mode inside; afterwards every module is in the mode that it was in."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def _layers(sizes: Sequence[int], activations: Sequence[str | None]) -> list[nn.Module]:

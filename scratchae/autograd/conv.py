@@ -53,10 +53,10 @@ def conv(x: Array, weight: Array, bias: Any, stride: Pair, pads: Pads, dilation:
             return _scatter(X, _reversed(w), stride, _reversed_pads(kernel, pads, dilation), dilation, out)
         return _gather(X, w, stride, pads, dilation, out)
 
-    Y = _by_group(one_group, groups, _inner(x), weight)
+    Y = _by_group(one_group, groups, inner(x), weight)
     if bias is not None:
         Y += bias[:, None, None]
-    return _outer(Y), {"size": size, "kernel": kernel}
+    return outer(Y), {"size": size, "kernel": kernel}
 
 
 @primitive(
@@ -76,7 +76,7 @@ def conv_input(y: Array, weight: Array, size: Pair, stride: Pair, pads: Pads, di
             return _interleave(Y, w, stride, pads, size)
         return _scatter(Y, w, stride, pads, dilation, size)
 
-    return _outer(_by_group(one_group, groups, _inner(y), weight)), {"kernel": kernel}
+    return outer(_by_group(one_group, groups, inner(y), weight)), {"kernel": kernel}
 
 
 @primitive(
@@ -85,7 +85,7 @@ def conv_input(y: Array, weight: Array, size: Pair, stride: Pair, pads: Pads, di
 )
 def conv_weight(x: Array, y: Array, kernel: Pair, stride: Pair, pads: Pads, dilation: Pair, groups: int) -> Any:
     """W: (N, C, H, W) and (N, O, Ho, Wo) to (O, C / groups, *kernel)."""
-    X, Y, size = _inner(x), _inner(y), x.shape[2:]
+    X, Y, size = inner(x), inner(y), x.shape[2:]
     xp, out, c, o = xp_of(X), y.shape[2:], X.shape[1] // groups, Y.shape[1] // groups
     parts = []
     for i in range(groups):
@@ -103,7 +103,7 @@ def conv_weight(x: Array, y: Array, kernel: Pair, stride: Pair, pads: Pads, dila
 @primitive(g=lambda h, shape: broadcast_to(reshape(h, (1, -1, 1, 1)), shape))
 def sum_over_images(g: Array) -> Any:
     """(N, C, H, W) to (C): the gradient of a bias."""
-    G, xp = _inner(g), xp_of(g)
+    G, xp = inner(g), xp_of(g)
     rows, channels, width, n = G.shape
     ones = xp.ones(width * n, g.dtype)  # a product with ones is several times faster than `sum`
     return (G.reshape(rows, channels, width * n) @ ones).sum(axis=0), {"shape": g.shape}
@@ -130,12 +130,12 @@ def output_size(size: Pair, kernel: Pair, stride: Pair, pads: Pads, dilation: Pa
 # --- the plans, on arrays whose memory and shape are (H, C, W, N) ---------------------------------
 
 
-def _inner(x: Array) -> Array:
+def inner(x: Array) -> Array:
     """(N, C, H, W) as (H, C, W, N) in one piece: free where it lies so already."""
     return xp_of(x).ascontiguousarray(x.transpose(2, 1, 3, 0))
 
 
-def _outer(y: Array) -> Array:
+def outer(y: Array) -> Array:
     return y.transpose(3, 1, 0, 2)
 
 
@@ -178,7 +178,7 @@ def _columns(X: Array, kernel: Pair, stride: Pair, pads: Pads, dilation: Pair, o
     taps[:first] = 0
     taps[last:] = 0
     for j in range(kw):
-        to, source = _reach(j, W, Wo, stride[1], dilation[1], pads[1][0])
+        to, source = reach(j, W, Wo, stride[1], dilation[1], pads[1][0])
         taps[first:last, j, :, : to.start] = 0
         taps[first:last, j, :, to.stop :] = 0
         taps[first:last, j, :, to] = X[first - top : last - top, :, source]
@@ -196,9 +196,9 @@ def _scatter(Y: Array, w: Array, stride: Pair, pads: Pads, dilation: Pair, size:
     product = product.reshape(Ho, kh, kw, C, Wo, N)
     X = xp.zeros((size[0], C, size[1], N), Y.dtype)
     for i in range(kh):
-        rows, to_rows = _reach(i, size[0], Ho, stride[0], dilation[0], pads[0][0])
+        rows, to_rows = reach(i, size[0], Ho, stride[0], dilation[0], pads[0][0])
         for j in range(kw):
-            columns, to_columns = _reach(j, size[1], Wo, stride[1], dilation[1], pads[1][0])
+            columns, to_columns = reach(j, size[1], Wo, stride[1], dilation[1], pads[1][0])
             X[to_rows, :, to_columns] += product[rows, i, j, :, columns]
     return X
 
@@ -231,7 +231,7 @@ def _products(columns: Array, Y: Array) -> Array:
     return xp_of(Y).matmul(columns, Y.reshape(rows, channels, width * n).transpose(0, 2, 1)).sum(axis=0)
 
 
-def _reach(tap: int, n_in: int, n_out: int, stride: int, dilation: int, pad: int) -> tuple[slice, slice]:
+def reach(tap: int, n_in: int, n_out: int, stride: int, dilation: int, pad: int) -> tuple[slice, slice]:
     """Along one axis: the outputs for which `tap` reads inside the input, and the inputs that it reads."""
     shift = dilation * tap - pad
     first = min(max(0, -(shift // stride)), n_out)

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from scratchae.autograd.conv import Pads, Pair, _inner, _outer, _reach, output_size
+from scratchae.autograd.conv import Pads, Pair, inner, outer, output_size, reach
 from scratchae.autograd.elementwise import masked
 from scratchae.autograd.engine import primitive
 from scratchae.autograd.products import matmul
 from scratchae.autograd.shaping import reshape, transpose
+from scratchae.autograd.tensor import Tensor
 from scratchae.backend import Array, xp_of
 
 Window = tuple[Pair, Pair, Pads]  # kernel, stride, padding
@@ -25,8 +26,8 @@ def _taps(size: Pair, out: Pair, window: Window) -> Iterator[tuple[int, tuple, t
     """(number, outputs, inputs) of each element of the window, as indices into (H, C, W, N)."""
     kernel, stride, pads = window
     for t in range(kernel[0] * kernel[1]):
-        rows, from_rows = _reach(t // kernel[1], size[0], out[0], stride[0], 1, pads[0][0])
-        columns, from_columns = _reach(t % kernel[1], size[1], out[1], stride[1], 1, pads[1][0])
+        rows, from_rows = reach(t // kernel[1], size[0], out[0], stride[0], 1, pads[0][0])
+        columns, from_columns = reach(t % kernel[1], size[1], out[1], stride[1], 1, pads[1][0])
         yield t, (rows, slice(None), columns), (from_rows, slice(None), from_columns)
 
 
@@ -43,7 +44,7 @@ def _tiled(size: Pair, window: Window) -> bool:
 @primitive(x=lambda g, index, size, window: put_back(g, index, size, window))
 def max_pool(x: Array, window: Window) -> Any:
     """The largest element of each window, padding being -inf; of equal ones the first gets the gradient."""
-    X, size = _inner(x), x.shape[2:]
+    X, size = inner(x), x.shape[2:]
     xp, out = xp_of(X), _pooled(size, window)
     best = xp.full((out[0], X.shape[1], out[1], X.shape[3]), -np.inf, X.dtype)
     index = xp.zeros(best.shape, np.uint8 if window[0][0] * window[0][1] <= 256 else np.int32)
@@ -55,13 +56,13 @@ def max_pool(x: Array, window: Window) -> Any:
         xp.maximum(best[to], X[source], out=best[to])  # NaN passes on
         # Taps come in order, so the last one that won is the largest that did.
         xp.maximum(index[to], won.view(np.uint8) * index.dtype.type(t), out=index[to])
-    return _outer(best), {"index": _outer(index), "size": size}
+    return outer(best), {"index": outer(index), "size": size}
 
 
 @primitive(g=lambda h, index, window: pick(h, index, window))
 def put_back(g: Array, index: Array, size: Pair, window: Window) -> Array:
     """Each element of `g` at the place in its window that `index` names."""
-    G, I = _inner(g), _inner(index)  # noqa: E741
+    G, I = inner(g), inner(index)  # noqa: E741
     tiled = _tiled(size, window)
     X = _blank(G, size, tiled)
     for t, to, source in _taps(size, g.shape[2:], window):
@@ -70,41 +71,41 @@ def put_back(g: Array, index: Array, size: Pair, window: Window) -> Array:
             X[source] = kept
         else:
             X[source] += kept
-    return _outer(X)
+    return outer(X)
 
 
 @primitive(x=lambda g, index, size, window: put_back(g, index, size, window))
 def pick(x: Array, index: Array, window: Window) -> Any:
     """The element of each window that `index` names."""
-    X, I, size = _inner(x), _inner(index), x.shape[2:]  # noqa: E741
+    X, I, size = inner(x), inner(index), x.shape[2:]  # noqa: E741
     Y = xp_of(X).zeros(I.shape, X.dtype)
     for t, to, source in _taps(size, index.shape[2:], window):
         Y[to] += masked(X[source], I[to] == t)
-    return _outer(Y), {"size": size}
+    return outer(Y), {"size": size}
 
 
 @primitive(x=lambda g, size, window: spread(g, size, window))
 def pool_sum(x: Array, window: Window) -> Any:
     """The sum of each window."""
-    X, size = _inner(x), x.shape[2:]
+    X, size = inner(x), x.shape[2:]
     out = _pooled(size, window)
     Y = xp_of(X).zeros((out[0], X.shape[1], out[1], X.shape[3]), X.dtype)
     for _, to, source in _taps(size, out, window):
         Y[to] += X[source]
-    return _outer(Y), {"size": size}
+    return outer(Y), {"size": size}
 
 
 @primitive(g=lambda h, window: pool_sum(h, window))
 def spread(g: Array, size: Pair, window: Window) -> Array:
     """Each element of `g` to every place in its window; where windows overlap, they add up."""
-    G, tiled = _inner(g), _tiled(size, window)
+    G, tiled = inner(g), _tiled(size, window)
     X = _blank(G, size, tiled)
     for _, to, source in _taps(size, g.shape[2:], window):
         if tiled:
             X[source] = G[to]
         else:
             X[source] += G[to]
-    return _outer(X)
+    return outer(X)
 
 
 def _blank(G: Array, size: Pair, tiled: bool) -> Array:
@@ -121,7 +122,7 @@ def upsample_nearest(x: Any, scale: Pair) -> Any:
 
 def upsample_bilinear(x: Any, scale: Pair) -> Any:
     """Straight lines between pixel centres (PyTorch's align_corners=False)."""
-    xp, dtype = xp_of(getattr(x, "data", x) if not isinstance(x, np.ndarray) else x), x.dtype
+    xp, dtype = xp_of(x.data if isinstance(x, Tensor) else x), x.dtype
     rows, columns = (xp.asarray(_line(n, s).astype(dtype)) for n, s in zip(x.shape[2:], scale, strict=True))
     return matmul(matmul(rows, x), columns.T)
 

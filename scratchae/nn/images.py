@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import numpy as np
-
 from scratchae import functional as F
+from scratchae.autograd import Tensor
 from scratchae.autograd.images import check_images
-from scratchae.backend import device_of, generator
-from scratchae.nn import init
-from scratchae.nn.linear import check_dtype
-from scratchae.nn.module import Module, Parameter
+from scratchae.backend import xp_of
+from scratchae.nn.linear import check_dtype, new_parameters
+from scratchae.nn.module import Module
 from scratchae.nn.normalisation import BatchNorm1d
+from scratchae.nn.regularisation import Dropout
 
 Size = int | tuple[int, int]
 
@@ -22,21 +20,18 @@ def _both(value: Size) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else (value[0], value[1])
 
 
-def describe_conv(layer: Any) -> str:
-    sizes = f"{layer.in_channels}, {layer.out_channels}, {layer.kernel_size}"
-    return f"{sizes}, stride={layer.stride}, padding={layer.padding!r}"
-
-
 class _Conv(Module):
-    """What both convolutions share: sizes, and a weight whose first two axes the subclass decides."""
+    """What both convolutions share: the check of their sizes, and how they are shown."""
 
-    def _create(self, first: int, second: int, out_channels: int, kernel: tuple[int, int], bias: bool) -> None:
-        self.weight = Parameter(np.empty((first, second, *kernel), np.float32))
-        bound = 1 / math.sqrt(second * kernel[0] * kernel[1])  # PyTorch's default: fan_in of the weight as it lies
-        init.uniform_(self.weight, -bound, bound)
-        self.bias = Parameter(np.empty(out_channels, np.float32)) if bias else None
-        if self.bias is not None:
-            init.uniform_(self.bias, -bound, bound)
+    in_channels: int
+    out_channels: int
+    kernel_size: tuple[int, int]
+    stride: Size
+    padding: Any  # a number or a pair, or "same"
+
+    def describe(self) -> str:
+        sizes = f"{self.in_channels}, {self.out_channels}, {self.kernel_size}"
+        return f"{sizes}, stride={self.stride}, padding={self.padding!r}"
 
     def _check_sizes(self, **sizes: int) -> None:
         for name, value in sizes.items():
@@ -63,14 +58,12 @@ class Conv2d(_Conv):
         self._check_sizes(in_channels=in_channels, out_channels=out_channels, groups=groups)
         self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, _both(kernel_size)
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
-        self._create(out_channels, in_channels // groups, out_channels, self.kernel_size, bias)
+        shape = (out_channels, in_channels // groups, *self.kernel_size)
+        self.weight, self.bias = new_parameters(shape, out_channels, bias)
 
     def forward(self, x: Any) -> Any:
         check_dtype(self, x, self.weight)
         return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
-
-    def describe(self) -> str:
-        return describe_conv(self)
 
 
 class ConvTranspose2d(_Conv):
@@ -95,16 +88,14 @@ class ConvTranspose2d(_Conv):
         self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, _both(kernel_size)
         self.stride, self.padding, self.output_padding = stride, padding, output_padding
         self.dilation, self.groups = dilation, groups
-        self._create(in_channels, out_channels // groups, out_channels, self.kernel_size, bias)
+        shape = (in_channels, out_channels // groups, *self.kernel_size)
+        self.weight, self.bias = new_parameters(shape, out_channels, bias)
 
     def forward(self, x: Any) -> Any:
         check_dtype(self, x, self.weight)
         return F.conv_transpose2d(
             x, self.weight, self.bias, self.stride, self.padding, self.output_padding, self.groups, self.dilation
         )
-
-    def describe(self) -> str:
-        return describe_conv(self)
 
 
 class _Pool(Module):
@@ -174,21 +165,12 @@ class BatchNorm2d(BatchNorm1d):
     _shapes = {4: "(N, C, H, W)"}
 
 
-class Dropout2d(Module):
+class Dropout2d(Dropout):
     """In train mode, whole channels become 0 with probability `p`, the others are divided by 1 - p."""
-
-    def __init__(self, p: float = 0.5):
-        if not 0 <= p <= 1:
-            raise ValueError(f"Dropout2d: p={p}; expected 0 <= p <= 1")
-        self.p = p
 
     def forward(self, x: Any) -> Any:
         check_images("Dropout2d", x)
         if not self.training or self.p == 0:
             return x
-        device = x.device if hasattr(x, "node") else device_of(x)
-        kept = generator(device).random((*x.shape[:2], 1, 1), dtype=np.float32) >= self.p
-        return x * (kept.astype(x.dtype) * (1 / (1 - self.p) if self.p < 1 else 0.0))
-
-    def describe(self) -> str:
-        return f"{self.p}"
+        data = x.data if isinstance(x, Tensor) else x
+        return x * F.dropout(xp_of(data).ones((*x.shape[:2], 1, 1), x.dtype), self.p)

@@ -24,12 +24,7 @@ class Linear(Module):
             if not isinstance(value, (int, np.integer)) or value < 1:
                 raise ValueError(f"Linear: {name}={value!r}; expected an integer of at least 1")
         self.in_features, self.out_features = in_features, out_features
-        bound = 1 / math.sqrt(in_features)
-        self.weight = Parameter(np.empty((out_features, in_features), np.float32))
-        init.uniform_(self.weight, -bound, bound)
-        self.bias = Parameter(np.empty(out_features, np.float32)) if bias else None
-        if self.bias is not None:
-            init.uniform_(self.bias, -bound, bound)
+        self.weight, self.bias = new_parameters((out_features, in_features), out_features, bias)
 
     def forward(self, x: Any) -> Any:
         if x.ndim == 0 or x.shape[-1] != self.in_features:
@@ -44,6 +39,18 @@ class Linear(Module):
 
     def describe(self) -> str:
         return f"{self.in_features}, {self.out_features}" + ("" if self.bias is not None else ", bias=False")
+
+
+def new_parameters(shape: tuple[int, ...], outputs: int, bias: bool) -> tuple[Parameter, Parameter | None]:
+    """A weight and a bias, uniform in [-1/sqrt(fan_in), 1/sqrt(fan_in)]: how PyTorch's layers start."""
+    bound = 1 / math.sqrt(init.fans(shape)[0])
+    weight = Parameter(np.empty(shape, np.float32))
+    init.uniform_(weight, -bound, bound)
+    if not bias:
+        return weight, None
+    offset = Parameter(np.empty(outputs, np.float32))
+    init.uniform_(offset, -bound, bound)
+    return weight, offset
 
 
 def check_dtype(layer: Module, x: Any, weight: Parameter) -> None:

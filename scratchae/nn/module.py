@@ -8,6 +8,7 @@ not trained. Names in `state_dict()` are the attributes' own, joined with dots, 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -175,7 +176,6 @@ class Module:
         """
         rows: list[tuple[str, str, str]] = []
         leaves = [(name, m) for name, m in self.named_modules() if not any(True for _ in m.children())]
-        modes = {m: m.training for m in self.modules()}
 
         def watch(name: str, layer: Module) -> None:
             forward = layer.forward
@@ -194,17 +194,27 @@ class Module:
         try:
             for name, layer in leaves:
                 watch(name, layer)
-            with no_grad():
-                self.eval()(Tensor(to_device(zeros, "cpu" if first is None else first.device)))
+            with evaluating(self), no_grad():
+                self(Tensor(to_device(zeros, "cpu" if first is None else first.device)))
         finally:
             for _, layer in leaves:
                 vars(layer).pop("forward", None)
-            for module, mode in modes.items():
-                module.training = mode
         table = [("layer", "output", "parameters"), *rows, ("total", "", f"{self.count_parameters():,}")]
         widths = [max(len(row[i]) for row in table) for i in range(3)]
         for a, b, c in table:
             print(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}")
+
+
+@contextmanager
+def evaluating(model: Module) -> Iterator[None]:
+    """Eval mode inside; afterwards every module is in the mode that it was in."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 def _onto(array: Array, like: Array) -> Array:

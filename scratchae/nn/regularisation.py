@@ -17,7 +17,7 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5):
         if not 0 <= p <= 1:
-            raise ValueError(f"Dropout: p={p}; expected 0 <= p <= 1")
+            raise ValueError(f"{type(self).__name__}: p={p}; expected 0 <= p <= 1")
         self.p = p
 
     def forward(self, x: Any) -> Any:
