@@ -3,14 +3,25 @@
 from scratchae.backend import gpu_available, manual_seed  # isort: skip  (first: it also tunes the allocator)
 from scratchae import autoencoders, data, functional, nn, optim
 from scratchae.autoencoders import Autoencoder
-from scratchae.autograd import Tensor, grad, gradcheck, gradgradcheck, no_grad, primitive, tensor
+from scratchae.autograd import (
+    Tensor,
+    enable_grad,
+    grad,
+    gradcheck,
+    gradgradcheck,
+    is_grad_enabled,
+    no_grad,
+    primitive,
+    tensor,
+)
+from scratchae.callbacks import Callback, EarlyStopping, SaveHistory, Schedule, Snapshots
 from scratchae.data import DataLoader
-from scratchae.training import Callback, History, Schedule, Trainer
+from scratchae.training import History, Trainer
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "Autoencoder", "Callback", "DataLoader", "History", "Schedule", "Tensor", "Trainer", "autoencoders", "data",
-    "functional", "gpu_available", "grad", "gradcheck", "gradgradcheck", "manual_seed", "nn", "no_grad", "optim",
-    "primitive", "tensor",
+    "Autoencoder", "Callback", "DataLoader", "EarlyStopping", "History", "SaveHistory", "Schedule", "Snapshots",
+    "Tensor", "Trainer", "autoencoders", "data", "enable_grad", "functional", "gpu_available", "grad", "gradcheck",
+    "gradgradcheck", "is_grad_enabled", "manual_seed", "nn", "no_grad", "optim", "primitive", "tensor",
 ]  # fmt: skip

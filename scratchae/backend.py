@@ -156,6 +156,12 @@ def fixed_seed(seed: int) -> Iterator[None]:
         _seed, _generators = before
 
 
+def normal_like(x: Array) -> Array:
+    """Standard normal numbers in the shape, dtype and place of `x`."""
+    noise = generator(device_of(x)).standard_normal(x.shape, dtype=np.float64 if x.dtype == np.float64 else np.float32)
+    return noise.astype(x.dtype, copy=False)
+
+
 def random_seed() -> int:
     """A fresh seed for something that keeps its own generator (a loader)."""
     return int(generator().integers(2**31))

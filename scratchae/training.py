@@ -11,17 +11,20 @@ What it does at each step is four lines that anybody can write:
 from __future__ import annotations
 
 import csv
+import json
 import math
 import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from scratchae import backend, plotting
 from scratchae.autograd import Tensor, no_grad
+from scratchae.callbacks import Callback
 from scratchae.data import DataLoader
 from scratchae.nn import Module
 from scratchae.nn.module import evaluating
@@ -40,30 +43,16 @@ class History(dict[str, list[float]]):
         return plotting.loss_curves(self, path)
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """One line per epoch, with a header."""
-        with open(path, "w", newline="") as file:
+        """One line per epoch, with a header; folders are created."""
+        with _created(path) as file:
             writer = csv.writer(file)
             writer.writerow(["epoch", *self])
             writer.writerows([epoch, *row] for epoch, row in enumerate(zip(*self.values(), strict=True), 1))
 
-
-class Callback:
-    """Something that looks in after each epoch. It may set `trainer.stop = True`."""
-
-    def on_epoch_end(self, trainer: Trainer, row: Mapping[str, float]) -> None:
-        """`row` holds this epoch's numbers, as they go into the history."""
-
-
-class Schedule(Callback):
-    """Steps a learning-rate schedule after each epoch, one that follows a metric with `monitor`'s value."""
-
-    def __init__(self, schedule: Any, monitor: str | None = None):
-        self.schedule, self.monitor = schedule, monitor
-
-    def on_epoch_end(self, trainer: Trainer, row: Mapping[str, float]) -> None:
-        if self.monitor is not None and self.monitor not in row:
-            raise ValueError(f"Schedule: monitor={self.monitor!r}; this run records {', '.join(row)}")
-        self.schedule.step(*([] if self.monitor is None else [row[self.monitor]]))
+    def to_json(self, path: str | os.PathLike[str]) -> None:
+        """An object with a list per name; folders are created."""
+        with _created(path) as file:
+            json.dump(self, file, indent=1)
 
 
 class Trainer:
@@ -127,15 +116,16 @@ class Trainer:
         loader = _loader(images, batch_size, shuffle, seed)
         held_out = None if validation is None else _loader(validation, batch_size, False, seed)
         self.history, self.stop = History(), False
+        self._tell("on_fit_begin")
         for epoch in range(1, epochs + 1):
             row = self._epoch(loader, held_out, f"epoch {epoch}/{epochs}", epoch, progress)
             self.history.append(row)
             if progress and not sys.stderr.isatty():
                 print(f"epoch {epoch}/{epochs}  {_text(row)}  {row['seconds']:.1f} s", flush=True)
-            for callback in self.callbacks:
-                callback.on_epoch_end(self, row)
+            self._tell("on_epoch_end", row)
             if self.stop:
                 break
+        self._tell("on_fit_end")
         return self.history
 
     def evaluate(self, data: Any, batch_size: int = 256) -> dict[str, float]:
@@ -148,6 +138,11 @@ class Trainer:
             for batch in _loader(data, batch_size, False, 0):
                 totals.add(self._terms(batch), len(_first(batch)))
         return totals.means()
+
+    def _tell(self, moment: str, *news: Any) -> None:
+        for callback in self.callbacks:
+            if hasattr(callback, moment):  # any object with on_epoch_end will do
+                getattr(callback, moment)(self, *news)
 
     def _epoch(
         self, loader: DataLoader, held_out: DataLoader | None, title: str, epoch: int, progress: bool
@@ -216,6 +211,11 @@ class _Means:
     def means(self) -> dict[str, float]:
         means = {name: total / self.samples for name, total in self.sums.items()}
         return means if "loss" in means else {"loss": sum(means.values()), **means}
+
+
+def _created(path: str | os.PathLike[str]) -> Any:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    return open(path, "w", newline="")
 
 
 def _loader(data: Any, batch_size: int, shuffle: bool, seed: int) -> Any:

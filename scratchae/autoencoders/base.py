@@ -2,12 +2,15 @@
 
     code = encode(x)        reconstruction = decode(code)        loss = distance(reconstruction, x)
 
-Every other kind changes or adds a term; everything else is here.
+Every other kind changes what is encoded, or adds a penalty; everything else is here. Kinds combine by inheriting from
+two: `class DenoisingSparse(DenoisingAutoencoder, SparseAutoencoder): pass` takes the options of both.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -74,18 +77,12 @@ class Autoencoder(nn.Module):
 
         Images are flattened on the way in, and `forward` gives them back in their shape.
         """
-        if not isinstance(sizes, Iterable):
-            raise ValueError(f"sizes={sizes!r}; expected several: input size, hidden sizes and code size")
-        sizes = list(sizes)
-        if len(sizes) < 2 or any(not isinstance(n, (int, np.integer)) or n < 1 for n in sizes):
-            raise ValueError(f"sizes={tuple(sizes)}; expected input size, hidden sizes and code size, each at least 1")
-        if loss == "bce_logits" and output == "sigmoid":
-            output = None  # the loss applies it
+        sizes = check_sizes(sizes)
         if code_activation == "default":
             code_activation = activation if activation in ("sigmoid", "tanh") else None
-        hidden, back = [activation] * (len(sizes) - 2), sizes[::-1]
-        encoder = _layers(sizes, [*hidden, code_activation])
-        decoder = _layers(back, [*hidden, output])
+        hidden = [activation] * (len(sizes) - 2)
+        encoder = dense_layers(sizes, [*hidden, code_activation])
+        decoder = dense_layers(sizes[::-1], [*hidden, output_activation(output, loss)])
         return cls(nn.Sequential(nn.Flatten(), *encoder), nn.Sequential(*decoder), loss=loss, **options)
 
     # --- on Tensors ---
@@ -104,7 +101,16 @@ class Autoencoder(nn.Module):
 
     def loss_terms(self, x: Any, target: Any = None) -> dict[str, Any]:
         """The terms of the loss by name; their sum is the loss. `target` is `x` itself if None."""
-        return {"reconstruction": self._distance(self.forward(x), x if target is None else target)}
+        code = self.encode(x)
+        reconstruction = self._like(self.decode(code), x)
+        return {
+            "reconstruction": self._distance(reconstruction, x if target is None else target),
+            **self.penalties(x, code),
+        }
+
+    def penalties(self, x: Any, code: Any) -> dict[str, Any]:
+        """What a kind adds to the loss, by name and already weighted: none here."""
+        return {}
 
     def loss(self, x: Any, target: Any = None) -> Any:
         """The sum of `loss_terms`, to call backward() on. Kinds of autoencoders change the terms, not this."""
@@ -115,7 +121,10 @@ class Autoencoder(nn.Module):
         if out.shape == x.shape:
             return out
         if out.size != x.size:
-            raise ValueError(f"the decoder gives shape {out.shape} for inputs of shape {x.shape}; sizes must agree")
+            raise ValueError(
+                f"the decoder gives shape {out.shape} for inputs of shape {x.shape}; sizes must agree. "
+                "Layers that halve an image and double it again need sides divisible by 2 as many times"
+            )
         return F.reshape(out, x.shape)
 
     # --- on arrays: eval mode, in batches, no graph ---
@@ -160,14 +169,41 @@ class Autoencoder(nn.Module):
             return np.concatenate([function(Tensor(to_device(b, device))).numpy() for b in batches])
 
 
-def _layers(sizes: Sequence[int], activations: Sequence[str | None]) -> list[nn.Module]:
-    """Linear layers between the sizes, each with its activation."""
+# --- building blocks of every kind ----------------------------------------------------------------
+
+
+def check_sizes(sizes: Sequence[int]) -> list[int]:
+    """`sizes` as a list; ValueError unless it holds an input size and a code size, with hidden ones between."""
+    if not isinstance(sizes, Iterable):
+        raise ValueError(f"sizes={sizes!r}; expected several: input size, hidden sizes and code size")
+    sizes = list(sizes)
+    if len(sizes) < 2 or any(not isinstance(n, (int, np.integer)) or n < 1 for n in sizes):
+        raise ValueError(f"sizes={tuple(sizes)}; expected input size, hidden sizes and code size, each at least 1")
+    return sizes
+
+
+def check_weight(name: str, value: float) -> float:
+    """`value`; ValueError unless it is a finite number of at least 0."""
+    if not isinstance(value, Real) or not 0 <= value < math.inf:
+        raise ValueError(f"{name}={value!r}; expected a finite number of at least 0")
+    return float(value)
+
+
+def activation_layers(name: str | None) -> list[nn.Module]:
+    """The layer of that name, or none for None."""
+    if name is not None and name not in ACTIVATIONS:
+        raise ValueError(f"activation={name!r}; expected None or one of {sorted(ACTIVATIONS)}")
+    return [] if name is None else [ACTIVATIONS[name]()]
+
+
+def output_activation(output: str | None, loss: str | Callable[..., Any]) -> str | None:
+    """The last layer's activation: where the loss works on logits, it applies the sigmoid itself."""
+    return None if loss == "bce_logits" and output == "sigmoid" else output
+
+
+def dense_layers(sizes: Sequence[int], activations: Sequence[str | None]) -> list[nn.Module]:
+    """Linear layers between the sizes, each followed by its activation."""
     layers: list[nn.Module] = []
     for n_in, n_out, name in zip(sizes[:-1], sizes[1:], activations, strict=True):
-        layers.append(nn.Linear(n_in, n_out))
-        if name is not None:
-            if name not in ACTIVATIONS:
-                raise ValueError(f"activation={name!r}; expected None or one of {sorted(ACTIVATIONS)}")
-            layers.append(ACTIVATIONS[name]())
+        layers += [nn.Linear(n_in, n_out), *activation_layers(name)]
     return layers
-

@@ -31,8 +31,8 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ContextDecorator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ContextDecorator, contextmanager
 from itertools import count
 from typing import Any
 
@@ -239,3 +239,18 @@ class no_grad(ContextDecorator):
 
     def __exit__(self, *exception: object) -> None:
         _grad_mode.depth = max(0, _grad_mode.depth - 1)
+
+
+@contextmanager
+def enable_grad() -> Iterator[None]:
+    """Record inside, even within `no_grad`: for values that are themselves made of gradients."""
+    outer, _grad_mode.depth = _grad_mode.depth, 0
+    try:
+        yield
+    finally:
+        _grad_mode.depth = outer
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations are recorded at this point, in this thread."""
+    return _grad_mode.depth == 0

@@ -46,7 +46,8 @@ class Leaf:
     def add(self, g: Array, owned: bool) -> None:
         """Take in a gradient: the first is stored (copied, unless it lies in lent memory), later ones are added."""
         if not owned and self.grad is None:
-            memory = self.lend(g)
+            # A copy in the memory order of `g`: into another order, it can take longer than the whole vjp.
+            memory = xp_of(g).empty_like(g, self.dtype) if self.home is None else self.lend(g)
             memory[...] = g
             g = memory
         with _leaves:

@@ -21,7 +21,7 @@ def gaussian(x: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarr
 
     Raises ValueError unless `amount` is finite and at least 0, TypeError for an x of another dtype.
     """
-    _check("gaussian", x, amount, largest=None)
+    _check("gaussian", x, amount)
     noisy = rng.standard_normal(x.shape, dtype=x.dtype)
     noisy *= float(amount)
     noisy += x
@@ -33,7 +33,7 @@ def masking(x: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarra
 
     Raises ValueError unless `amount` is in [0, 1], TypeError for an x of another dtype.
     """
-    _check("masking", x, amount, largest=1)
+    _check("masking", x, amount)
     return x * (rng.random(x.shape, dtype=x.dtype) >= float(amount))
 
 
@@ -42,7 +42,7 @@ def salt_and_pepper(x: np.ndarray, amount: float, rng: np.random.Generator) -> n
 
     Raises ValueError unless `amount` is in [0, 1], TypeError for an x of another dtype.
     """
-    _check("salt_and_pepper", x, amount, largest=1)
+    _check("salt_and_pepper", x, amount)
     draw = rng.random(x.shape, dtype=x.dtype)
     noisy = x.copy()
     noisy[draw < float(amount)] = 1
@@ -50,11 +50,16 @@ def salt_and_pepper(x: np.ndarray, amount: float, rng: np.random.Generator) -> n
     return noisy
 
 
-def _check(name: str, x: np.ndarray, amount: float, largest: int | None) -> None:
+def check_amount(name: str, amount: float) -> None:
+    """ValueError unless `amount` is one that the noise of that name takes."""
+    largest = math.inf if name == "gaussian" else 1
+    if not isinstance(amount, Real) or not (0 <= amount <= largest and math.isfinite(amount)):
+        allowed = "a finite number of at least 0" if name == "gaussian" else "a number in [0, 1]"
+        raise ValueError(f"{name} noise got amount={amount!r}; expected {allowed}")
+
+
+def _check(name: str, x: np.ndarray, amount: float) -> None:
     dtype = getattr(x, "dtype", type(x).__name__)
     if dtype not in (np.float32, np.float64):
         raise TypeError(f"{name} noise got {dtype}; expected an array of float32 or float64: use .astype")
-    below = math.inf if largest is None else largest
-    if not isinstance(amount, Real) or not (0 <= amount <= below and math.isfinite(amount)):
-        allowed = "a finite number of at least 0" if largest is None else f"a number in [0, {largest}]"
-        raise ValueError(f"{name} noise got amount={amount!r}; expected {allowed}")
+    check_amount(name, amount)

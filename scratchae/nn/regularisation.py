@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from scratchae import functional as F
 from scratchae.autograd import Tensor
-from scratchae.backend import device_of, generator
+from scratchae.backend import normal_like
 from scratchae.nn.module import Module
 
 
@@ -38,9 +36,7 @@ class GaussianNoise(Module):
     def forward(self, x: Any) -> Any:
         if not self.training or self.std == 0:
             return x
-        device = x.device if isinstance(x, Tensor) else device_of(x)
-        noise = generator(device).standard_normal(x.shape, dtype=np.float32)
-        return x + noise.astype(x.dtype) * self.std
+        return x + normal_like(x.data if isinstance(x, Tensor) else x) * self.std
 
     def describe(self) -> str:
         return f"{self.std}"

@@ -1,0 +1,122 @@
+"""Convolutional autoencoders: the code keeps its place in the image.
+
+Two ways to halve an image and to double it again, for channels = (1, 16, 32):
+
+    down="pool"      conv 1-16, ReLU, max-pool, conv 16-32, ReLU, max-pool
+                     conv 32-16, ReLU, upsample, conv 16-16, ReLU, upsample, conv 16-1, sigmoid
+    down="stride"    conv 1-16 with stride 2, ReLU, conv 16-32 with stride 2, ReLU
+                     transposed conv 32-16 with stride 2, ReLU, transposed conv 16-1 with stride 2, sigmoid
+
+`conv_encoder` and `conv_decoder` build the halves for any kind: `DenoisingAutoencoder(conv_encoder(c),
+conv_decoder(c), ...)`. With `code_size` a linear layer makes a flat code of the last images, and back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from scratchae import nn
+from scratchae.autoencoders.base import Autoencoder, activation_layers, output_activation
+
+
+def conv_encoder(
+    channels: Sequence[int] = (1, 16, 16),
+    down: str = "pool",
+    kernel_size: int = 3,
+    activation: str | None = "relu",
+    code_size: int | None = None,
+    size: int = 28,
+) -> nn.Sequential:
+    """From images (N, channels[0], H, W) to (N, channels[-1], H / 2^k, W / 2^k), k halvings, or (N, code_size).
+
+    Args:
+        channels: of the images, and after each halving.
+        down: "pool" or "stride".
+        kernel_size: odd.
+        activation: after each convolution.
+        code_size: the code's length; None keeps the code an image.
+        size: side of the images, which `code_size` needs to know.
+    """
+    channels = _check(channels, down, kernel_size)
+    layers: list[nn.Module] = []
+    for c_in, c_out in zip(channels[:-1], channels[1:], strict=True):
+        stride = 2 if down == "stride" else 1
+        layers += [nn.Conv2d(c_in, c_out, kernel_size, stride, kernel_size // 2), *activation_layers(activation)]
+        layers += [nn.MaxPool2d(2)] if down == "pool" else []
+    if code_size is not None:
+        layers += [nn.Flatten(), nn.Linear(feature_size(channels, size), code_size)]
+    return nn.Sequential(*layers)
+
+
+def conv_decoder(
+    channels: Sequence[int] = (1, 16, 16),
+    down: str = "pool",
+    kernel_size: int = 3,
+    activation: str | None = "relu",
+    output: str | None = "sigmoid",
+    code_size: int | None = None,
+    size: int = 28,
+) -> nn.Sequential:
+    """The way back from `conv_encoder` of the same arguments; `output` is the activation of the last layer."""
+    channels = _check(channels, down, kernel_size)
+    back, pad = channels[::-1], kernel_size // 2
+    layers: list[nn.Module] = []
+    if code_size is not None:
+        side = size // 2 ** (len(channels) - 1)
+        layers += [nn.Linear(code_size, feature_size(channels, size)), nn.Unflatten(1, (back[0], side, side))]
+        layers += activation_layers(activation)
+    if down == "stride":
+        for c_in, c_out in zip(back[:-1], back[1:], strict=True):
+            layers += [nn.ConvTranspose2d(c_in, c_out, kernel_size, 2, pad, 1), *activation_layers(activation)]
+        layers = layers[: len(layers) - len(activation_layers(activation))]
+    else:
+        for c_in, c_out in zip(back[:-1], [*back[1:-1], back[-2]], strict=True):
+            layers += [nn.Conv2d(c_in, c_out, kernel_size, 1, pad), *activation_layers(activation), nn.Upsample(2)]
+        layers += [nn.Conv2d(back[-2], back[-1], kernel_size, 1, pad)]
+    return nn.Sequential(*layers, *activation_layers(output))
+
+
+def feature_size(channels: Sequence[int], size: int) -> int:
+    """The number of features of the last images: what a `VariationalAutoencoder` needs to know of its encoder."""
+    halvings = len(channels) - 1
+    if size < 1 or size % 2**halvings:
+        raise ValueError(f"size={size} cannot be halved {halvings} times; expected a multiple of {2**halvings}")
+    return channels[-1] * (size // 2**halvings) ** 2
+
+
+class ConvAutoencoder(Autoencoder):
+    """Builds both halves; see `conv_encoder` and `conv_decoder` for the arguments, `Autoencoder` for `loss`."""
+
+    def __init__(
+        self,
+        channels: Sequence[int] = (1, 16, 16),
+        down: str = "pool",
+        kernel_size: int = 3,
+        activation: str | None = "relu",
+        output: str | None = "sigmoid",
+        loss: str | Callable[..., Any] = "bce",
+        code_size: int | None = None,
+        size: int = 28,
+    ):
+        code: dict[str, Any] = {"code_size": code_size, "size": size}
+        super().__init__(
+            conv_encoder(channels, down, kernel_size, activation, **code),
+            conv_decoder(channels, down, kernel_size, activation, output_activation(output, loss), **code),
+            loss,
+        )
+
+
+def _check(channels: Sequence[int], down: str, kernel_size: int) -> list[int]:
+    if isinstance(channels, nn.Module):
+        raise TypeError("ConvAutoencoder builds its own halves; for halves of yours, or dense ones, use Autoencoder")
+    channels = [int(c) if isinstance(c, np.integer) else c for c in channels]
+    if len(channels) < 2 or any(not isinstance(c, int) or c < 1 for c in channels):
+        raise ValueError(f"channels={tuple(channels)}; expected the images' channels and one number per halving")
+    if down not in ("pool", "stride"):
+        raise ValueError(f"down={down!r}; expected 'pool' or 'stride'")
+    if not isinstance(kernel_size, int) or kernel_size < 1 or kernel_size % 2 == 0:
+        raise ValueError(f"kernel_size={kernel_size!r}; expected an odd number, which keeps the size")
+    return channels

@@ -1,0 +1,74 @@
+"""Denoising autoencoder: the input is damaged, and the clean one has to come back.
+
+    noisy = corruption(x)        loss = distance(decode(encode(noisy)), x)
+
+To fill in what is missing, the code must hold what the pixels of an image have to do with each other; copying the
+input does not help. Source: P. Vincent, H. Larochelle, Y. Bengio, P.-A. Manzagol, "Extracting and composing robust
+features with denoising autoencoders", ICML 2008.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from scratchae import functional as F
+from scratchae import nn
+from scratchae.autoencoders.base import Autoencoder
+from scratchae.autograd import Tensor
+from scratchae.backend import Array, device_of, generator
+from scratchae.data import noise
+
+CORRUPTIONS: dict[str, Callable[..., Any]] = {
+    "gaussian": noise.gaussian,
+    "masking": noise.masking,
+    "salt_and_pepper": noise.salt_and_pepper,
+}
+
+
+class DenoisingAutoencoder(Autoencoder):
+    """Corrupts the input in `loss_terms(x)`, and nowhere else.
+
+    Args:
+        encoder, decoder, loss: see `Autoencoder`.
+        corruption: "gaussian" (then clipped to [0, 1]), "masking" or "salt_and_pepper", see `data.noise`;
+            or a function from an array to a damaged one of the same shape.
+        amount: standard deviation of the Gaussian, fraction of damaged elements of the others; not for a function.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        loss: str | Callable[..., Any] = F.mse_loss,
+        *,
+        corruption: str | Callable[[Array], Array] = "gaussian",
+        amount: float | None = None,
+        **others: Any,
+    ):
+        super().__init__(encoder, decoder, loss, **others)
+        if callable(corruption):
+            if amount is not None:
+                raise ValueError(f"amount={amount} beside a corruption function, which has its own; leave it out")
+        elif corruption not in CORRUPTIONS:
+            raise ValueError(f"corruption={corruption!r}; expected a function or one of {sorted(CORRUPTIONS)}")
+        else:
+            amount = 0.3 if amount is None else amount
+            noise.check_amount(corruption, amount)
+        self.corruption, self.amount = corruption, amount
+
+    def corrupt(self, x: Array) -> Array:
+        """A damaged copy of the array `x`, drawn from the seeded generator of its device."""
+        if not callable(self.corruption):
+            return CORRUPTIONS[self.corruption](x, self.amount, generator(device_of(x)))
+        damaged = self.corruption(x)
+        if damaged.shape != x.shape:
+            raise ValueError(f"the corruption made shape {damaged.shape} of {x.shape}; it must keep the shape")
+        return damaged
+
+    def loss_terms(self, x: Any, target: Any = None) -> dict[str, Any]:
+        """With `x` alone: its reconstruction from a damaged copy. With `target`: `x` is the noisy image, `target`
+        the clean one."""
+        if target is None:
+            x, target = Tensor(self.corrupt(x.data if isinstance(x, Tensor) else x)), x
+        return super().loss_terms(x, target)

@@ -1,0 +1,78 @@
+"""Sparse autoencoder: few units of the code may be active at a time, so that each comes to stand for something.
+
+    penalty "kl"    sum over units j of KL(target || mean over the batch of code_j)     (a sigmoid code, in (0, 1))
+    penalty "l1"    mean over samples of the sum over units of |code_j|
+
+The first asks that every unit be on for a `target` share of the samples, the second only that codes be small.
+Source: A. Ng, "Sparse autoencoder", CS294A lecture notes, Stanford 2011.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from numbers import Real
+from typing import Any
+
+from scratchae import functional as F
+from scratchae import nn
+from scratchae.autoencoders.base import Autoencoder, check_weight
+
+
+class SparseAutoencoder(Autoencoder):
+    """Adds `weight` times a sparsity penalty on the code.
+
+    Args:
+        encoder, decoder, loss: see `Autoencoder`; under "kl" the encoder must end in activations within [0, 1].
+        penalty: "kl" or "l1".
+        target: the mean activation that "kl" pulls every unit to, in (0, 1).
+        weight: of the penalty, beside a reconstruction term that is a mean over pixels.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        loss: str | Callable[..., Any] = F.mse_loss,
+        *,
+        penalty: str = "kl",
+        target: float = 0.05,
+        weight: float = 1e-3,
+        **others: Any,
+    ):
+        super().__init__(encoder, decoder, loss, **others)
+        if penalty not in ("kl", "l1"):
+            raise ValueError(f"penalty={penalty!r}; expected 'kl' or 'l1'")
+        if not isinstance(target, Real) or not 0 < target < 1:
+            raise ValueError(f"target={target!r}; expected a mean activation in (0, 1), such as 0.05")
+        self.penalty: str = penalty
+        self.target: float = float(target)
+        self.weight: float = check_weight("weight", weight)
+
+    @classmethod
+    def dense(
+        cls,
+        sizes: Any,
+        activation: str | None = "relu",
+        output: str | None = "sigmoid",
+        loss: str | Callable[..., Any] = "bce",
+        code_activation: str | None = "default",
+        **options: Any,
+    ) -> Any:
+        """As `Autoencoder.dense`; under "kl" the code is a sigmoid unless `code_activation` says otherwise."""
+        if code_activation == "default" and options.get("penalty", "kl") == "kl":
+            code_activation = "sigmoid"
+        return super().dense(sizes, activation, output, loss, code_activation, **options)
+
+    def penalties(self, x: Any, code: Any) -> dict[str, Any]:
+        units = F.reshape(code, (len(code), -1))
+        if self.penalty == "l1":
+            sparsity = F.sum(F.abs(units)) / len(units)
+        else:
+            low, high = units.data.min(), units.data.max()
+            if low < 0 or high > 1:
+                raise ValueError(
+                    f"SparseAutoencoder: penalty 'kl' takes codes for probabilities, but they range over "
+                    f"[{low:.4g}, {high:.4g}]; end the encoder in a sigmoid, or use penalty='l1'"
+                )
+            sparsity = F.bernoulli_kl(self.target, F.mean(units, axis=0), reduction="sum")
+        return {**super().penalties(x, code), "sparsity": self.weight * sparsity}

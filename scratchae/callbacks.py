@@ -1,0 +1,126 @@
+"""What looks in on training after each epoch: schedules, early stopping, pictures, files.
+
+A callback is any object with `on_epoch_end(trainer, row)`; `Callback` adds the moments before and after training.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from scratchae import plotting
+from scratchae.backend import Array
+
+Trainer = Any  # of training.py, which stands above this file
+
+
+class Callback:
+    """Something that looks in after each epoch. It may set `trainer.stop = True`."""
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        """Before the first epoch of a `fit`."""
+
+    def on_epoch_end(self, trainer: Trainer, row: Mapping[str, float]) -> None:
+        """`row` holds this epoch's numbers, as they stand in the history."""
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        """After the last epoch, not after an interruption or an error."""
+
+
+class Schedule(Callback):
+    """Steps a learning-rate schedule after each epoch, one that follows a metric with `monitor`'s value."""
+
+    def __init__(self, schedule: Any, monitor: str | None = None):
+        self.schedule, self.monitor = schedule, monitor
+
+    def on_epoch_end(self, trainer: Trainer, row: Mapping[str, float]) -> None:
+        self.schedule.step(*([] if self.monitor is None else [_monitored(self, row, self.monitor)]))
+
+
+class EarlyStopping(Callback):
+    """Stops training when a number has not fallen for `patience` epochs, and gives the best weights back.
+
+    Args:
+        monitor: the name of the number, "val_loss" or another of the history's.
+        patience: epochs without improvement that end training.
+        min_delta: what a number must fall by to count as improved.
+        restore_best: after training, put back the weights (and buffers) of the best epoch.
+
+    Attributes: `best` and `best_epoch`, the lowest number and the epoch that gave it, counted from 1.
+    """
+
+    def __init__(self, monitor: str = "val_loss", patience: int = 5, min_delta: float = 0.0, restore_best: bool = True):
+        if patience < 1 or not min_delta >= 0:
+            raise ValueError(f"EarlyStopping(patience={patience}, min_delta={min_delta}); expected >= 1 and >= 0")
+        self.monitor, self.patience, self.min_delta, self.restore_best = monitor, patience, min_delta, restore_best
+        self.best, self.best_epoch = math.inf, 0
+        self._epoch = 0
+        self._weights: dict[str, Array] = {}
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        self.best, self.best_epoch, self._epoch, self._weights = math.inf, 0, 0, {}
+
+    def on_epoch_end(self, trainer: Trainer, row: Mapping[str, float]) -> None:
+        value = _monitored(self, row, self.monitor)
+        self._epoch += 1
+        if value < self.best - self.min_delta:
+            self.best, self.best_epoch = value, self._epoch
+            self._weights = trainer.model.state_dict() if self.restore_best else {}
+        elif self._epoch - self.best_epoch >= self.patience:
+            trainer.stop = True
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        if self._weights:
+            trainer.model.load_state_dict(self._weights)
+
+
+class Snapshots(Callback):
+    """A film strip of learning: reconstructions of the same images after every `every` epochs, one row each.
+
+    The picture at `path` is written anew each time, so that it can be watched. Attribute `frames` maps each
+    row's title ("original", "before", "epoch 1", ...) to its images.
+    """
+
+    def __init__(self, images: Array, path: str | os.PathLike[str], every: int = 1):
+        if every < 1:
+            raise ValueError(f"Snapshots(every={every}); expected at least 1")
+        self.images, self.path, self.every = images, path, every
+        self.frames: dict[str, Array] = {}
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        self.frames = {"original": self.images}
+        self._take(trainer, "before")
+
+    def on_epoch_end(self, trainer: Trainer, row: Mapping[str, float]) -> None:
+        epoch = len(trainer.history["loss"])
+        if epoch % self.every == 0:
+            self._take(trainer, f"epoch {epoch}")
+
+    def _take(self, trainer: Trainer, title: str) -> None:
+        if not hasattr(trainer.model, "reconstruct"):
+            raise TypeError(f"Snapshots: {type(trainer.model).__name__} has no reconstruct(); it is for autoencoders")
+        self.frames[title] = trainer.model.reconstruct(self.images)
+        plotting.image_rows(self.frames, self.path, len(self.images))
+
+
+class SaveHistory(Callback):
+    """Writes the history after every epoch, as CSV or JSON by the suffix of `path`."""
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = Path(path)
+        if self.path.suffix not in (".csv", ".json"):
+            raise ValueError(f"SaveHistory({str(path)!r}): expected a name that ends in .csv or .json")
+
+    def on_epoch_end(self, trainer: Trainer, row: Mapping[str, float]) -> None:
+        write = trainer.history.to_csv if self.path.suffix == ".csv" else trainer.history.to_json
+        write(self.path)
+
+
+def _monitored(callback: Callback, row: Mapping[str, float], name: str) -> float:
+    if name not in row:
+        missing = "; pass validation=..." if name.startswith("val_") else ""
+        raise ValueError(f"{type(callback).__name__}: monitor={name!r}; this run records {', '.join(row)}{missing}")
+    return row[name]
