@@ -7,7 +7,7 @@ rises like a line, so that a network made of it can go on where periodic data en
 """
 
 import numpy as np
-from common import settings, verdict
+from common import finish, settings, verdict
 from matplotlib.figure import Figure
 
 import scratchae as sa
@@ -107,3 +107,4 @@ print(f"picture: {args.out / 'snake.png'}")
 with sa.no_grad():
     loss = F.mse_loss(models["snake"](x_train), y_train)
 verdict("mean squared error of the snake network on its data", 1e-3, loss.item())
+finish()

@@ -10,7 +10,7 @@ known before the first step of training, and gradient descent can be watched on 
 """
 
 import numpy as np
-from common import load, settings, verdict
+from common import finish, load, pca, pca_reconstruct, settings, verdict
 
 import scratchae as sa
 from scratchae import data, optim, plotting
@@ -26,19 +26,9 @@ run = "quick" if args.quick else args.data
 sa.manual_seed(0)
 train_images, _, test_images, _ = load(args.data, data.mnist, data.mnist_sample)
 
-
 # 1. The optimum, without any learning: the first 64 principal directions of the training images.
-def pca_error(train: np.ndarray, test: np.ndarray, k: int) -> float:
-    """Mean squared error of `test` projected onto the `k` principal directions of `train`."""
-    train, test = train.reshape(len(train), -1).astype(np.float64), test.reshape(len(test), -1).astype(np.float64)
-    mean = train.mean(axis=0)
-    # The right singular vectors of the centred data are the eigenvectors of this far smaller matrix.
-    directions = np.linalg.svd((train - mean).T @ (train - mean))[2][:k]
-    centred = test - mean
-    return float(np.mean((centred - centred @ directions.T @ directions) ** 2))
-
-
-optimum = pca_error(train_images, test_images, CODE_SIZE)
+mean, directions = pca(train_images)
+optimum = float(np.mean((test_images - pca_reconstruct(test_images, mean, directions[:CODE_SIZE])) ** 2))
 print(f"{len(train_images):,} training images, {len(test_images):,} test images")
 print(f"PCA with {CODE_SIZE} components, the best that any linear code can do: test MSE {optimum:.6f}")
 
@@ -61,3 +51,4 @@ print(f"originals above reconstructions: {args.out / 'reconstructions.png'}")
 error = float(model.reconstruction_error(test_images).mean())
 print(f"test MSE {error:.6f}: {error / optimum - 1:.1%} above the optimum")
 verdict("test MSE", TARGET[run], error)
+finish()

@@ -1,11 +1,15 @@
-"""What every tutorial shares: its command line, the data it asks for, and its last line."""
+"""What every tutorial shares: its command line, the data it asks for, and its last lines."""
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
 
 from scratchae import data
 
@@ -38,8 +42,33 @@ def load(which: str, full: Callable, sample: Callable) -> tuple:
         sys.exit(f"{error}")
 
 
-def verdict(what: str, target: float, result: float) -> None:
-    """The last line. The script fails where `result` is above `target`."""
-    reached = result <= target
-    print(f"{what}: target at most {target:.5g}, result {result:.5g} - {'reached' if reached else 'MISSED'}")
-    sys.exit(not reached)
+def pca(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The mean (D,) of flattened images and their principal directions (D, D): unit rows, largest variance first."""
+    flat = images.reshape(len(images), -1).astype(np.float64)
+    mean = flat.mean(axis=0)
+    # The right singular vectors of the centred data are the eigenvectors of this far smaller matrix.
+    return mean, np.linalg.eigh((flat - mean).T @ (flat - mean))[1].T[::-1]
+
+
+def pca_reconstruct(images: np.ndarray, mean: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    """`images` projected onto the plane through `mean` along the given rows of directions, in their shape."""
+    centred = images.reshape(len(images), -1) - mean
+    return (mean + centred @ directions.T @ directions).reshape(images.shape)
+
+
+_results: dict[str, dict[str, float | bool]] = {}
+
+
+def verdict(what: str, target: float, result: float, at_least: bool = False) -> None:
+    """One line on a target: `result` is to be at most `target`, or at least."""
+    reached = bool(result >= target if at_least else result <= target)
+    _results[what] = {"target": target, "result": float(result), "at_least": at_least, "reached": reached}
+    bound = "at least" if at_least else "at most"
+    print(f"{what}: target {bound} {target:.5g}, result {result:.5g} - {'reached' if reached else 'MISSED'}")
+
+
+def finish() -> None:
+    """End the script; its exit status is 1 if a target was missed. `run_all.py` asks for the results as JSON."""
+    if path := os.environ.get("SCRATCHAE_RESULTS"):
+        Path(path).write_text(json.dumps(_results, indent=1))
+    sys.exit(not all(r["reached"] for r in _results.values()))
