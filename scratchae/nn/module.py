@@ -7,14 +7,17 @@ not trained. Names in `state_dict()` are the attributes' own, joined with dots, 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
+from scratchae import storage
 from scratchae.autograd import Tensor, no_grad
 from scratchae.backend import Array, is_array, to_device
+from scratchae.storage import FilePath
 
 
 class Parameter(Tensor):
@@ -122,6 +125,22 @@ class Module:
         for name, value in own.items():
             array = value.data if isinstance(value, Parameter) else value
             array[...] = _onto(given[name], array)
+
+    def save_weights(self, path: FilePath) -> None:
+        """Write `state_dict()` as a safetensors file, readable by `safetensors.torch.load_file` too."""
+        storage.write_arrays(path, self.state_dict())
+
+    def load_weights(self, path: FilePath) -> None:
+        """Load what `save_weights`, or PyTorch through `safetensors.torch.save_file`, wrote: all of it or nothing.
+
+        Raises ValueError for a damaged file, or one that does not fit (see `load_state_dict`), OSError where there
+        is none.
+        """
+        state, _ = storage.read_arrays(path)
+        try:
+            self.load_state_dict(state)
+        except ValueError as error:
+            raise ValueError(f"{os.fspath(path)}: {error}") from None
 
     def train(self, mode: bool = True) -> Module:
         """Switch dropout, noise and batch statistics on (or off) in this module and all inside it."""

@@ -1,0 +1,134 @@
+"""Convolutional autoencoders: layers that see an image as an image.
+
+A dense layer would do as well if all pixels were shuffled. A convolution looks at each pixel's neighbourhood, with
+the same few weights everywhere: this network has 28,353 parameters where the dense one of tutorial 04 has 218,000.
+Its code is 32 small images of 7 x 7, so it says *where* something is, and reconstructions are sharp.
+
+Network and noise are those of S. Valdarrama, "Convolutional autoencoder for image denoising" (Keras code examples,
+2021).
+
+    python tutorials/06_convolutional.py                 the embedded sample, about two minutes
+    python tutorials/06_convolutional.py --data full     all 60,000 images, 50 epochs: about an hour on two cores
+"""
+
+import numpy as np
+from common import finish, load, settings, verdict
+
+import scratchae as sa
+from scratchae import data, nn, optim, plotting
+from scratchae.autoencoders import ConvAutoencoder, DenoisingAutoencoder
+
+BATCH_SIZE = 128
+LR = 1e-3
+NOISE = 0.4  # standard deviation
+EPOCHS = {"quick": 6, "sample": 8, "full": 50}
+FEW_EPOCHS = {"quick": 2, "sample": 8, "full": 3}
+FASHION_EPOCHS = {"quick": 2, "sample": 20, "full": 5}
+CODE_SIZE = 64
+
+args = settings(__file__, __doc__)
+run = "quick" if args.quick else args.data
+train_images, _, test_images, _ = load(args.data, data.mnist, data.mnist_sample)
+fashion_train, _, fashion_test, _ = load(args.data, data.fashion_mnist, data.fashion_mnist_sample)
+if args.quick:
+    train_images, fashion_train, test_images, fashion_test = (
+        images[:2000] for images in (train_images, fashion_train, test_images, fashion_test)
+    )
+
+
+# 1. Halve twice, double twice. Padding 1 keeps the size under a 3 x 3 kernel; a transposed convolution with stride 2
+#    is the gradient of a convolution with stride 2, so it doubles what that one halves.
+def build_encoder():
+    return nn.Sequential(
+        nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),  # (N, 32, 14, 14)
+        nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),  # (N, 32, 7, 7)
+    )  # fmt: skip
+
+
+def build_decoder():
+    return nn.Sequential(
+        nn.ConvTranspose2d(32, 32, 3, stride=2, padding=1, output_padding=1), nn.ReLU(),  # (N, 32, 14, 14)
+        nn.ConvTranspose2d(32, 32, 3, stride=2, padding=1, output_padding=1), nn.ReLU(),  # (N, 32, 28, 28)
+        nn.Conv2d(32, 1, 3, padding=1), nn.Sigmoid(),
+    )  # fmt: skip
+
+
+def train(model, name, images, held_out, epochs):
+    print(f"\n{name}: {model.count_parameters():,} parameters")
+    trainer = sa.Trainer(model, optim.Adam(model.parameters(), lr=LR))
+    return trainer.fit(images, validation=held_out, epochs=epochs, batch_size=BATCH_SIZE)
+
+
+sa.manual_seed(0)
+plain = sa.Autoencoder(build_encoder(), build_decoder(), loss="bce")
+plain.summary((1, 28, 28))
+plain_history = train(plain, "plain", train_images, test_images, EPOCHS[run])
+
+# 2. The same network, given a noisy image and asked for the clean one. Each epoch draws new noise.
+sa.manual_seed(0)
+denoising = DenoisingAutoencoder(build_encoder(), build_decoder(), loss="bce", corruption="gaussian", amount=NOISE)
+denoising_history = train(denoising, f"denoising, noise {NOISE}", train_images, test_images, EPOCHS[run])
+
+# 3. The two halves are modules like any other. Whoever sends images needs the encoder, whoever receives them the
+#    decoder: saved apart, loaded into new ones, they must give the same.
+plain.encoder.save_weights(args.out / "encoder.safetensors")
+plain.decoder.save_weights(args.out / "decoder.safetensors")
+sender, receiver = build_encoder(), build_decoder()
+sender.load_weights(args.out / "encoder.safetensors")
+receiver.load_weights(args.out / "decoder.safetensors")
+shown = test_images[:10]
+with sa.no_grad():
+    received = receiver(sender(shown))
+print(f"\nhalves saved and loaded apart: largest difference {np.abs(received - plain.reconstruct(shown)).max():.1g}")
+
+# 4. Other ways down and up. ConvAutoencoder builds both: max-pool and plain upsampling, or strides both ways.
+few = {}
+for down in ("pool", "stride"):
+    sa.manual_seed(0)
+    history = train(ConvAutoencoder((1, 32, 32), down), f"ConvAutoencoder, {down}", train_images, test_images,
+                    FEW_EPOCHS[run])  # fmt: skip
+    few[down] = history["val_loss"][-1]
+
+# 5. Against the dense network of tutorial 04 with as many numbers in the code, on clothes. With `code_size`, a linear
+#    layer turns the last small images into a flat code.
+sa.manual_seed(0)
+dense = sa.Autoencoder.dense((784, 128, CODE_SIZE))
+dense_history = train(dense, "dense, Fashion-MNIST", fashion_train, fashion_test, FASHION_EPOCHS[run])
+sa.manual_seed(0)
+conv = ConvAutoencoder((1, 16, 32), code_size=CODE_SIZE)
+conv_history = train(conv, "convolutional, Fashion-MNIST", fashion_train, fashion_test, FASHION_EPOCHS[run])
+
+# 6. Look at it.
+sa.manual_seed(1)
+noisy = denoising.corrupt(shown)
+plotting.image_rows(
+    {"original": shown, "plain": plain.reconstruct(shown), "noisy": noisy, "denoised": denoising.reconstruct(noisy)},
+    args.out / "reconstructions.png",
+)
+clothes = fashion_test[:10]
+rows = {"original": clothes, "dense": dense.reconstruct(clothes), "convolutional": conv.reconstruct(clothes)}
+plotting.image_rows(rows, args.out / "fashion.png")
+plotting.filters(plain.encoder[0].weight.numpy(), args.out / "filters.png")
+code = plain.transform(shown[:1])[0]
+plotting.image_rows({"a code's 32": code[:16] / code.max(), "small images": code[16:] / code.max()},
+                    args.out / "code.png", n=16)  # fmt: skip
+plotting.loss_curves({"plain": plain_history["loss"], "val_plain": plain_history["val_loss"],
+                      "denoising": denoising_history["loss"], "val_denoising": denoising_history["val_loss"]},
+                     args.out / "loss.png", "MNIST, binary cross-entropy")  # fmt: skip
+
+print(f"\npictures: {args.out}")
+print(f"test loss after {FEW_EPOCHS[run]} epochs, transposed / upsampled / strided: "
+      f"{plain_history['val_loss'][FEW_EPOCHS[run] - 1]:.4f} / {few['pool']:.4f} / {few['stride']:.4f}")  # fmt: skip
+print(f"Fashion-MNIST, codes of {CODE_SIZE}: dense {dense_history['val_loss'][-1]:.4f} with "
+      f"{dense.count_parameters():,} parameters, convolutional {conv_history['val_loss'][-1]:.4f} with "
+      f"{conv.count_parameters():,}")  # fmt: skip
+
+if run == "full":
+    verdict("plain, test loss after 3 epochs", 0.0705, plain_history["val_loss"][2])
+    verdict("denoising, test loss after 3 epochs", 0.0945, denoising_history["val_loss"][2])
+    verdict("plain, test loss after 50 epochs", 0.0635, plain_history["val_loss"][49])
+    verdict("denoising, test loss after 50 epochs", 0.0845, denoising_history["val_loss"][49])
+else:
+    verdict("plain, test loss", {"quick": 0.2, "sample": 0.1}[run], plain_history["val_loss"][-1])
+    verdict("denoising, test loss", {"quick": 0.2, "sample": 0.12}[run], denoising_history["val_loss"][-1])
+finish()

@@ -1,0 +1,90 @@
+"""Run the tutorials one after the other, and keep what they reached.
+
+    python tutorials/run_all.py --data full              all of them: hours
+    python tutorials/run_all.py --data full 04 09        some
+
+After each script its targets and results, and the minutes it took, go into tutorials/results.json; those of scripts
+that were not run stay. Then the table in tutorials/README.md is written from that file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+RESULTS, README = HERE / "results.json", HERE / "README.md"
+BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", choices=["sample", "full"], default="full")
+    parser.add_argument("--out", type=Path, default=Path("outputs"), help="folder for the pictures")
+    parser.add_argument("which", nargs="*", metavar="NN", help="numbers of scripts, such as 04; all of them if none")
+    args = parser.parse_args()
+    scripts = sorted(HERE.glob("[0-9][0-9]_*.py"))
+    if unknown := set(args.which) - {script.name[:2] for script in scripts}:
+        parser.error(f"no tutorial {', '.join(sorted(unknown))}; there are {', '.join(s.name for s in scripts)}")
+    missed = False
+    for script in scripts:
+        if not args.which or script.name[:2] in args.which:
+            print(f"\n=== {script.name}", flush=True)
+            found = run(script, args.data, args.out)
+            missed |= not found["reached"]
+            keep(script.stem, found)
+            README.write_text(with_table(README.read_text()))
+    sys.exit(missed)
+
+
+def run(script: Path, data: str, out: Path) -> dict:
+    """One tutorial in a process of its own: its targets and results."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "results.json"
+        takes_data = "uses_data=False" not in script.read_text()
+        command = [sys.executable, str(script), "--out", str(out), *(["--data", data] if takes_data else [])]
+        start = time.monotonic()
+        status = subprocess.run(command, env={**os.environ, "SCRATCHAE_RESULTS": str(path)}).returncode
+        minutes = (time.monotonic() - start) / 60
+        if not path.exists():
+            sys.exit(f"{script.name} ended with exit status {status} before it came to its results")
+        targets = json.loads(path.read_text())
+    return {
+        "data": data,
+        "date": datetime.date.today().isoformat(),
+        "minutes": round(minutes, 1),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "reached": status == 0,
+        "targets": targets,
+    }
+
+
+def keep(name: str, found: dict) -> None:
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    results[name] = found
+    RESULTS.write_text(json.dumps(dict(sorted(results.items())), indent=1) + "\n")
+
+
+def with_table(text: str) -> str:
+    """`text` with the table between the two marks made anew."""
+    lines = ["| script | what | target | result | minutes |", "|---|---|---|---|---|"]
+    for name, found in json.loads(RESULTS.read_text()).items():
+        for i, (what, r) in enumerate(found["targets"].items()):
+            target = f"{'at least' if r['at_least'] else 'at most'} {r['target']:.5g}"
+            result = f"{r['result']:.5g}" + ("" if r["reached"] else " (missed)")
+            first = (name, f"{found['minutes']:g}") if i == 0 else ("", "")
+            lines.append(f"| {first[0]} | {what} | {target} | {result} | {first[1]} |")
+    before, _, rest = text.partition(BEGIN)
+    return f"{before}{BEGIN}\n" + "\n".join(lines) + f"\n{END}{rest.partition(END)[2]}"
+
+
+if __name__ == "__main__":
+    main()
