@@ -15,13 +15,16 @@ from scratchae.autograd import (
     tensor,
 )
 from scratchae.callbacks import Callback, EarlyStopping, SaveHistory, Schedule, Snapshots
+from scratchae.checkpoint import load_checkpoint, save_checkpoint
 from scratchae.data import DataLoader
-from scratchae.training import History, Trainer
+from scratchae.history import History
+from scratchae.training import Trainer
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Autoencoder", "Callback", "DataLoader", "EarlyStopping", "History", "SaveHistory", "Schedule", "Snapshots",
     "Tensor", "Trainer", "autoencoders", "data", "enable_grad", "functional", "gpu_available", "grad", "gradcheck",
-    "gradgradcheck", "is_grad_enabled", "manual_seed", "nn", "no_grad", "optim", "primitive", "tensor",
+    "gradgradcheck", "is_grad_enabled", "load_checkpoint", "manual_seed", "nn", "no_grad", "optim", "primitive",
+    "save_checkpoint", "tensor",
 ]  # fmt: skip

@@ -156,6 +156,19 @@ def fixed_seed(seed: int) -> Iterator[None]:
         _seed, _generators = before
 
 
+def random_state() -> dict[str, Any]:
+    """The seed, and where the CPU's generator stands, as numbers and strings; for `set_random_state`."""
+    return {"seed": _seed, "cpu": generator().bit_generator.state}
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Go on where `random_state` was taken. Generators of GPUs start anew from the seed."""
+    global _seed
+    _seed = state["seed"]
+    _generators.clear()
+    generator().bit_generator.state = state["cpu"]
+
+
 def normal_like(x: Array) -> Array:
     """Standard normal numbers in the shape, dtype and place of `x`."""
     noise = generator(device_of(x)).standard_normal(x.shape, dtype=np.float64 if x.dtype == np.float64 else np.float32)

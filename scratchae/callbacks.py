@@ -29,6 +29,13 @@ class Callback:
     def on_fit_end(self, trainer: Trainer) -> None:
         """After the last epoch, not after an interruption or an error."""
 
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint must keep of it, as dicts, lists, arrays, numbers and strings."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state_dict` gave; called after `on_fit_begin`, when a run is resumed."""
+
 
 class Schedule(Callback):
     """Steps a learning-rate schedule after each epoch, one that follows a metric with `monitor`'s value."""
@@ -38,6 +45,12 @@ class Schedule(Callback):
 
     def on_epoch_end(self, trainer: Trainer, row: Mapping[str, float]) -> None:
         self.schedule.step(*([] if self.monitor is None else [_monitored(self, row, self.monitor)]))
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.schedule.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.schedule.load_state_dict(state)
 
 
 class EarlyStopping(Callback):
@@ -76,6 +89,13 @@ class EarlyStopping(Callback):
         if self._weights:
             trainer.model.load_state_dict(self._weights)
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "best_epoch": self.best_epoch, "epoch": self._epoch, "weights": self._weights}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.best, self.best_epoch = state["best"], state["best_epoch"]
+        self._epoch, self._weights = state["epoch"], state["weights"]
+
 
 class Snapshots(Callback):
     """A film strip of learning: reconstructions of the same images after every `every` epochs, one row each.
@@ -98,6 +118,12 @@ class Snapshots(Callback):
         epoch = len(trainer.history["loss"])
         if epoch % self.every == 0:
             self._take(trainer, f"epoch {epoch}")
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"frames": self.frames}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.frames = state["frames"]
 
     def _take(self, trainer: Trainer, title: str) -> None:
         if not hasattr(trainer.model, "reconstruct"):

@@ -1,4 +1,4 @@
-"""Trainer: the loop over epochs and batches, with progress, validation and a history.
+"""Trainer: the loop over epochs and batches, with progress, validation, checkpoints and a history.
 
 What it does at each step is four lines that anybody can write:
 
@@ -10,49 +10,54 @@ What it does at each step is four lines that anybody can write:
 
 from __future__ import annotations
 
-import csv
-import json
 import math
 import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from scratchae import backend, plotting
+from scratchae import backend
 from scratchae.autograd import Tensor, no_grad
 from scratchae.callbacks import Callback
+from scratchae.checkpoint import apply_state, read_state, state_of, write_state
 from scratchae.data import DataLoader
+from scratchae.history import History, Means
+from scratchae.interrupts import HeldSignals
 from scratchae.nn import Module
 from scratchae.nn.module import evaluating
 from scratchae.optim import Optimizer
+from scratchae.storage import FilePath
 
 
-class History(dict[str, list[float]]):
-    """Numbers per epoch by name: "loss" and every term, "val_..." of each, "seconds", "images_per_second"."""
+@dataclass
+class _Run:
+    """One call of `fit`: its data, where its checkpoints go, and how far it has come."""
 
-    def append(self, row: Mapping[str, float]) -> None:
-        for name, value in row.items():
-            self.setdefault(name, []).append(value)
+    loader: DataLoader
+    held_out: DataLoader | None
+    checkpoint: FilePath | None
+    every: int | None
+    first_epoch: int  # the loader's, when the run began
+    epoch: int = 0  # complete ones
+    batch: int = 0  # of the epoch in progress, as are the next two
+    means: Means = field(default_factory=Means)
+    seconds: float = 0.0
+    saved_step: int | None = None
+    identity: dict[str, Any] = field(default_factory=dict)  # what must be the same for a run to be resumed
 
-    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
-        """The loss curves as a matplotlib Figure, saved to `path` if that is given."""
-        return plotting.loss_curves(self, path)
+    def __post_init__(self) -> None:
+        if self.checkpoint is not None:
+            settings = {name: getattr(self.loader, name) for name in ("batch_size", "seed", "shuffle", "drop_last")}
+            validation = None if self.held_out is None else self.held_out.fingerprint()
+            self.identity = {**settings, "data": self.loader.fingerprint(), "validation": validation}
 
-    def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """One line per epoch, with a header; folders are created."""
-        with _created(path) as file:
-            writer = csv.writer(file)
-            writer.writerow(["epoch", *self])
-            writer.writerows([epoch, *row] for epoch, row in enumerate(zip(*self.values(), strict=True), 1))
-
-    def to_json(self, path: str | os.PathLike[str]) -> None:
-        """An object with a list per name; folders are created."""
-        with _created(path) as file:
-            json.dump(self, file, indent=1)
+    @property
+    def step(self) -> int:
+        return self.epoch * len(self.loader) + self.batch
 
 
 class Trainer:
@@ -96,7 +101,10 @@ class Trainer:
         batch_size: int = 64,
         shuffle: bool = True,
         seed: int = 0,
+        checkpoint: FilePath | None = None,
+        resume: bool = False,
         progress: bool = True,
+        checkpoint_every: int | None = None,
     ) -> History:
         """Train for `epochs` passes over `images`.
 
@@ -105,26 +113,40 @@ class Trainer:
                 targets), or a DataLoader, which then decides batch size and order itself.
             validation: the same kinds; its loss is taken after each epoch, in eval mode, under a fixed
                 seed, and does not touch the random generators.
-            epochs, batch_size, shuffle, seed: the order of epoch e follows from (seed, e).
+            epochs, batch_size, shuffle, seed: the order of epoch e follows from (seed, e). `epochs` counts those
+                before a resumption too.
+            checkpoint: a file that gets the whole state after every epoch, and at an interruption.
+            resume: go on from that file, to the same weights as without the break; start afresh where there is none.
             progress: show a bar in a terminal, one line per epoch elsewhere.
+            checkpoint_every: write the checkpoint every so many steps too.
 
-        Raises ValueError for an empty set or numbers out of range, and FloatingPointError, before the
-        weights change, when a loss or a gradient is not finite.
+        Ctrl-C and SIGTERM finish the step, save, and then end the script in their usual ways; a second one does not
+        wait. Raises ValueError for an empty set, numbers out of range, or a checkpoint of another model, other data
+        or settings; and FloatingPointError, before the weights change, when a loss or a gradient is not finite.
         """
-        if not isinstance(epochs, (int, np.integer)) or epochs < 1:
-            raise ValueError(f"epochs={epochs!r}; expected an integer of at least 1")
+        for name, count in (("epochs", epochs), ("checkpoint_every", checkpoint_every)):
+            if count is not None and (not isinstance(count, (int, np.integer)) or count < 1):
+                raise ValueError(f"{name}={count!r}; expected an integer of at least 1")
+        if checkpoint is None and (resume or checkpoint_every):
+            raise ValueError("resume and checkpoint_every need to know the file: checkpoint='run.safetensors'")
         loader = _loader(images, batch_size, shuffle, seed)
         held_out = None if validation is None else _loader(validation, batch_size, False, seed)
+        run = _Run(loader, held_out, checkpoint, checkpoint_every, loader.epoch)
         self.history, self.stop = History(), False
         self._tell("on_fit_begin")
-        for epoch in range(1, epochs + 1):
-            row = self._epoch(loader, held_out, f"epoch {epoch}/{epochs}", epoch, progress)
-            self.history.append(row)
-            if progress and not sys.stderr.isatty():
-                print(f"epoch {epoch}/{epochs}  {_text(row)}  {row['seconds']:.1f} s", flush=True)
-            self._tell("on_epoch_end", row)
-            if self.stop:
-                break
+        if resume and checkpoint is not None and os.path.exists(checkpoint):
+            self._resume(run, checkpoint)
+        with HeldSignals() as signals:
+            while run.epoch < epochs and not self.stop:
+                title = f"epoch {run.epoch + 1}/{epochs}"
+                row = self._epoch(run, signals, title, progress)
+                self.history.append(row)
+                run.epoch, run.batch, run.means, run.seconds = run.epoch + 1, 0, Means(), 0.0
+                if progress and not sys.stderr.isatty():
+                    print(f"{title}  {_text(row)}  {row['seconds']:.1f} s", flush=True)
+                self._tell("on_epoch_end", row)
+                self._save(run)
+                self._end_if_asked(run, signals)
         self._tell("on_fit_end")
         return self.history
 
@@ -133,10 +155,15 @@ class Trainer:
 
         Randomness in it comes from a fixed seed, and the generators go on afterwards where they were.
         """
-        totals = _Means()
+        return self._evaluate(_loader(data, batch_size, False, 0), HeldSignals())
+
+    def _evaluate(self, loader: DataLoader, signals: HeldSignals) -> dict[str, float]:
+        totals = Means()
         with evaluating(self.model), no_grad(), backend.fixed_seed(0):
-            for batch in _loader(data, batch_size, False, 0):
+            for batch in loader:
                 totals.add(self._terms(batch), len(_first(batch)))
+                if signals.pending is not None:
+                    break
         return totals.means()
 
     def _tell(self, moment: str, *news: Any) -> None:
@@ -144,43 +171,50 @@ class Trainer:
             if hasattr(callback, moment):  # any object with on_epoch_end will do
                 getattr(callback, moment)(self, *news)
 
-    def _epoch(
-        self, loader: DataLoader, held_out: DataLoader | None, title: str, epoch: int, progress: bool
-    ) -> dict[str, float]:
-        """One pass over the data, then the validation; the numbers that go into the history."""
+    def _epoch(self, run: _Run, signals: HeldSignals, title: str, progress: bool) -> dict[str, float]:
+        """The rest of an epoch, then the validation; the numbers that go into the history."""
         from tqdm import tqdm
 
-        totals, start = _Means(), time.perf_counter()
+        loader = run.loader
+        loader.epoch, loader.skip = run.first_epoch + run.epoch, run.batch
         buffers = [(module, name) for module in self.model.train().modules() for name in module._buffers]
         named = list(self.model.named_parameters())
         hidden = not (progress and sys.stderr.isatty())
-        with tqdm(desc=title, total=len(loader), disable=hidden, unit="batch") as bar:
-            for i, batch in enumerate(loader):
-                before = [getattr(module, name).copy() for module, name in buffers]
-                try:
-                    terms = self._step(batch, (epoch - 1) * len(loader) + i + 1, named)
-                except FloatingPointError:
-                    for (module, name), array in zip(buffers, before, strict=True):
-                        setattr(module, name, array)
-                    raise
-                totals.add(terms, len(_first(batch)))
+        start = time.perf_counter() - run.seconds
+        with tqdm(desc=title, total=len(loader), initial=run.batch, disable=hidden, unit="batch") as bar:
+            for batch in loader:
+                terms = self._step(batch, run, named, buffers)
+                run.batch += 1
+                run.means.add(terms, len(_first(batch)))
+                run.seconds = time.perf_counter() - start
+                if run.every and run.step % run.every == 0 and run.batch < len(loader):
+                    self._save(run)
+                self._end_if_asked(run, signals)
                 bar.update()
-                if i % 64 == 0:
-                    bar.set_postfix_str(_text(totals.means()), refresh=False)
-            seconds = time.perf_counter() - start
-            row = totals.means()
-            if held_out is not None:
-                row |= {f"val_{name}": value for name, value in self.evaluate(held_out).items()}
+                if run.batch % 64 == 1:
+                    bar.set_postfix_str(_text(run.means.means()), refresh=False)
+            row = run.means.means()
+            if run.held_out is not None:
+                row |= {f"val_{name}": value for name, value in self._evaluate(run.held_out, signals).items()}
+                self._end_if_asked(run, signals)
             bar.set_postfix_str(_text(row))
-        return row | {"seconds": seconds, "images_per_second": _samples(loader) / seconds}
+        return row | {"seconds": run.seconds, "images_per_second": _samples(loader) / run.seconds}
 
-    def _step(self, batch: Any, number: int, named: list[tuple[str, Any]]) -> dict[str, Any]:
+    def _step(self, batch: Any, run: _Run, named: list, buffers: list) -> dict[str, Any]:
         """Forward, backward, update; FloatingPointError before the update where something is not finite."""
-        terms = self._terms(batch)
-        _check_finite_loss(terms, number)
-        self.optimizer.zero_grad()
-        sum(terms.values()).backward()
-        _check_finite_gradients(named, number)
+        before = [getattr(module, name).copy() for module, name in buffers]
+        try:
+            terms = self._terms(batch)
+            _check_finite_loss(terms, run.step + 1)
+            self.optimizer.zero_grad()
+            sum(terms.values()).backward()
+            _check_finite_gradients(named, run.step + 1)
+        except FloatingPointError as error:
+            for (module, name), array in zip(buffers, before, strict=True):
+                setattr(module, name, array)
+            if run.saved_step is not None:
+                error.args = (f"{error}. The last good checkpoint is {run.checkpoint}, of step {run.saved_step}",)
+            raise
         self.optimizer.step()
         return terms
 
@@ -195,30 +229,54 @@ class Trainer:
         inputs, targets = tensors
         return {"loss": self._loss(self.model(inputs), targets)}
 
+    # --- breaking off and going on ---
 
-class _Means:
-    """Running means of loss terms, weighted by the number of samples in each batch."""
+    def _end_if_asked(self, run: _Run, signals: HeldSignals) -> None:
+        if signals.pending is not None:
+            self._save(run)
+            signals.act()
 
-    def __init__(self) -> None:
-        self.sums: dict[str, float] = {}
-        self.samples = 0
+    def _save(self, run: _Run) -> None:
+        if run.checkpoint is None or run.saved_step == run.step and run.batch:
+            return
+        state = {
+            **state_of(self.model, self.optimizer),
+            "run": run.identity,
+            "epoch": run.epoch,
+            "batch": run.batch,
+            "first_epoch": run.first_epoch,
+            "sums": run.means.sums,
+            "samples": run.means.samples,
+            "seconds": run.seconds,
+            "stop": self.stop,
+            "history": self.history,
+            "random": backend.random_state(),
+            "callbacks": [c.state_dict() if hasattr(c, "state_dict") else {} for c in self.callbacks],
+        }
+        write_state(run.checkpoint, state, {"epoch": run.epoch, "step": run.step})
+        run.saved_step = run.step
 
-    def add(self, terms: Mapping[str, Any], n: int) -> None:
-        self.samples += n
-        for name, value in terms.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value.item() * n
+    def _resume(self, run: _Run, path: FilePath) -> None:
+        state, _ = read_state(path)
+        if "run" not in state:
+            raise ValueError(f"{os.fspath(path)} was not written by Trainer.fit; see load_checkpoint for such files")
+        own = {**run.identity, "callbacks": len(self.callbacks)}
+        theirs = {**state["run"], "callbacks": len(state["callbacks"])}
+        if differences := [f"{name} {own[name]!r}, not {theirs[name]!r}" for name in own if own[name] != theirs[name]]:
+            listed = "; ".join(differences)
+            raise ValueError(f"{os.fspath(path)} is of another run, nothing was loaded. This one has {listed}")
+        apply_state(path, state, self.model, self.optimizer)
+        run.epoch, run.batch, run.first_epoch = state["epoch"], state["batch"], state["first_epoch"]
+        run.means.sums, run.means.samples, run.seconds = state["sums"], state["samples"], state["seconds"]
+        run.saved_step = run.step
+        self.stop, self.history = state["stop"], History(state["history"])
+        backend.set_random_state(state["random"])
+        for callback, own_state in zip(self.callbacks, state["callbacks"], strict=True):
+            if hasattr(callback, "load_state_dict"):
+                callback.load_state_dict(own_state)
 
-    def means(self) -> dict[str, float]:
-        means = {name: total / self.samples for name, total in self.sums.items()}
-        return means if "loss" in means else {"loss": sum(means.values()), **means}
 
-
-def _created(path: str | os.PathLike[str]) -> Any:
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    return open(path, "w", newline="")
-
-
-def _loader(data: Any, batch_size: int, shuffle: bool, seed: int) -> Any:
+def _loader(data: Any, batch_size: int, shuffle: bool, seed: int) -> DataLoader:
     loader = data if isinstance(data, DataLoader) else DataLoader(data, batch_size, shuffle, seed)
     if len(loader) == 0:
         raise ValueError(f"{loader.n_samples} samples, batch_size={loader.batch_size} and drop_last give no batch")

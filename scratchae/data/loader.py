@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from scratchae.backend import Array, is_array, random_seed, xp_of
+from scratchae.backend import Array, is_array, random_seed, to_device, xp_of
 
 
 class DataLoader:
@@ -21,7 +22,8 @@ class DataLoader:
     The order of epoch e follows from (seed, e) alone; setting `epoch` thus repeats or resumes a run.
     `seed=None` takes one from the package's generator, so that it follows `manual_seed`.
 
-    Attributes: `batch_size`, `n_samples`, `seed`, and `epoch`, the number of iterations started so far.
+    Attributes: `batch_size`, `n_samples`, `seed`, and `epoch`, the number of iterations started so far. `skip` is a
+    number of batches that the next iteration leaves out at its start, to go on in the middle of an epoch.
     Raises ValueError for an empty set, unequal lengths or a batch size or seed out of range, TypeError
     for anything that is no array, or a batch size or seed that is no integer.
     """
@@ -45,6 +47,7 @@ class DataLoader:
         self.shuffle = shuffle
         self.drop_last = drop_last
         self.epoch = 0
+        self.skip = 0
 
     def __len__(self) -> int:
         full, rest = divmod(self.n_samples, self.batch_size)
@@ -52,12 +55,21 @@ class DataLoader:
 
     def __iter__(self) -> Iterator[Array | tuple[Array, ...]]:
         epoch, self.epoch = self.epoch, self.epoch + 1
+        skip, self.skip = self.skip, 0
         if not self.shuffle:
-            return self._batches(None)
-        return self._batches(np.random.default_rng([self.seed, epoch]).permutation(self.n_samples))
+            return self._batches(None, skip)
+        return self._batches(np.random.default_rng([self.seed, epoch]).permutation(self.n_samples), skip)
 
-    def _batches(self, order: np.ndarray | None) -> Iterator[Array | tuple[Array, ...]]:
-        for start in range(0, len(self) * self.batch_size, self.batch_size):
+    def fingerprint(self) -> str:
+        """A hash of the arrays' shapes, dtypes and some 256 of their rows, to tell whether data are the same."""
+        digest = hashlib.sha256()
+        for a in self._arrays:
+            rows = to_device(a[:: max(1, self.n_samples // 256)], "cpu")
+            digest.update(f"{a.shape} {a.dtype}".encode() + np.ascontiguousarray(rows).tobytes())
+        return digest.hexdigest()
+
+    def _batches(self, order: np.ndarray | None, skip: int) -> Iterator[Array | tuple[Array, ...]]:
+        for start in range(skip * self.batch_size, len(self) * self.batch_size, self.batch_size):
             rows = slice(start, start + self.batch_size)
             if order is None:
                 batch = tuple(a[rows] for a in self._arrays)

@@ -1,0 +1,58 @@
+"""The numbers of a training run."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from scratchae import plotting
+
+
+class History(dict[str, list[float]]):
+    """Numbers per epoch by name: "loss" and every term, "val_..." of each, "seconds", "images_per_second"."""
+
+    def append(self, row: Mapping[str, float]) -> None:
+        for name, value in row.items():
+            self.setdefault(name, []).append(value)
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+        """The loss curves as a matplotlib Figure, saved to `path` if that is given."""
+        return plotting.loss_curves(self, path)
+
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """One line per epoch, with a header; folders are created."""
+        with _created(path) as file:
+            writer = csv.writer(file)
+            writer.writerow(["epoch", *self])
+            writer.writerows([epoch, *row] for epoch, row in enumerate(zip(*self.values(), strict=True), 1))
+
+    def to_json(self, path: str | os.PathLike[str]) -> None:
+        """An object with a list per name; folders are created."""
+        with _created(path) as file:
+            json.dump(self, file, indent=1)
+
+
+class Means:
+    """Running means of loss terms, weighted by the number of samples in each batch."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, float] = {}
+        self.samples = 0
+
+    def add(self, terms: Mapping[str, Any], n: int) -> None:
+        self.samples += n
+        for name, value in terms.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value.item() * n
+
+    def means(self) -> dict[str, float]:
+        means = {name: total / self.samples for name, total in self.sums.items()}
+        return means if "loss" in means else {"loss": sum(means.values()), **means}
+
+
+def _created(path: str | os.PathLike[str]) -> Any:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    return open(path, "w", newline="")
