@@ -9,6 +9,7 @@ Network and noise are those of S. Valdarrama, "Convolutional autoencoder for ima
 
     python tutorials/06_convolutional.py                 the embedded sample, about two minutes
     python tutorials/06_convolutional.py --data full     all 60,000 images, 50 epochs: about an hour on two cores
+    python tutorials/06_convolutional.py --data full --resume    go on where that was broken off
 """
 
 import numpy as np
@@ -56,7 +57,9 @@ def build_decoder():
 def train(model, name, images, held_out, epochs):
     print(f"\n{name}: {model.count_parameters():,} parameters")
     trainer = sa.Trainer(model, optim.Adam(model.parameters(), lr=LR))
-    return trainer.fit(images, validation=held_out, epochs=epochs, batch_size=BATCH_SIZE)
+    file = args.out / f"{name.split()[0].strip(',')}-run.safetensors"  # broken off, the script goes on with --resume
+    return trainer.fit(images, validation=held_out, epochs=epochs, batch_size=BATCH_SIZE, checkpoint=file,
+                       resume=args.resume)  # fmt: skip
 
 
 sa.manual_seed(0)
@@ -85,7 +88,7 @@ print(f"\nhalves saved and loaded apart: largest difference {np.abs(received - p
 few = {}
 for down in ("pool", "stride"):
     sa.manual_seed(0)
-    history = train(ConvAutoencoder((1, 32, 32), down), f"ConvAutoencoder, {down}", train_images, test_images,
+    history = train(ConvAutoencoder((1, 32, 32), down), f"{down}-ConvAutoencoder", train_images, test_images,
                     FEW_EPOCHS[run])  # fmt: skip
     few[down] = history["val_loss"][-1]
 

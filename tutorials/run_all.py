@@ -29,6 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", choices=["sample", "full"], default="full")
     parser.add_argument("--out", type=Path, default=Path("outputs"), help="folder for the pictures")
+    parser.add_argument("--resume", action="store_true", help="go on with long runs that were broken off")
     parser.add_argument("which", nargs="*", metavar="NN", help="numbers of scripts, such as 04; all of them if none")
     args = parser.parse_args()
     scripts = sorted(HERE.glob("[0-9][0-9]_*.py"))
@@ -38,19 +39,20 @@ def main() -> None:
     for script in scripts:
         if not args.which or script.name[:2] in args.which:
             print(f"\n=== {script.name}", flush=True)
-            found = run(script, args.data, args.out)
+            found = run(script, args.data, args.out, args.resume)
             missed |= not found["reached"]
             keep(script.stem, found)
             README.write_text(with_table(README.read_text()))
     sys.exit(missed)
 
 
-def run(script: Path, data: str, out: Path) -> dict:
+def run(script: Path, data: str, out: Path, resume: bool) -> dict:
     """One tutorial in a process of its own: its targets and results."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "results.json"
         takes_data = "uses_data=False" not in script.read_text()
-        command = [sys.executable, str(script), "--out", str(out), *(["--data", data] if takes_data else [])]
+        command = [sys.executable, str(script), "--out", str(out), *(["--data", data] if takes_data else []),
+                   *(["--resume"] if takes_data and resume else [])]  # fmt: skip
         start = time.monotonic()
         status = subprocess.run(command, env={**os.environ, "SCRATCHAE_RESULTS": str(path)}).returncode
         minutes = (time.monotonic() - start) / 60
