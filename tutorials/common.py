@@ -22,8 +22,8 @@ def settings(script: str, description: str | None, uses_data: bool = True) -> ar
     if uses_data:
         which = "5,000 embedded images, or all 60,000"
         parser.add_argument("--data", choices=["sample", "full"], default="sample", help=which)
-    parser.add_argument("--out", type=Path, default=Path("outputs"), help="folder for the pictures (default: outputs)")
         parser.add_argument("--resume", action="store_true", help="go on with a run that was broken off")
+    parser.add_argument("--out", type=Path, default=Path("outputs"), help="folder for the pictures (default: outputs)")
     args = parser.parse_args()
     if uses_data and args.quick and args.data == "full":
         parser.error("--quick runs on the embedded sample; leave out one of --quick and --data full")
