@@ -5,6 +5,7 @@ from scratchae import autoencoders, data, functional, nn, optim
 from scratchae.autoencoders import Autoencoder
 from scratchae.autograd import (
     Tensor,
+    detect_anomaly,
     enable_grad,
     grad,
     gradcheck,
@@ -24,7 +25,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Autoencoder", "Callback", "DataLoader", "EarlyStopping", "History", "SaveHistory", "Schedule", "Snapshots",
-    "Tensor", "Trainer", "autoencoders", "data", "enable_grad", "functional", "gpu_available", "grad", "gradcheck",
-    "gradgradcheck", "is_grad_enabled", "load_checkpoint", "manual_seed", "nn", "no_grad", "optim", "primitive",
-    "save_checkpoint", "tensor",
+    "Tensor", "Trainer", "autoencoders", "data", "detect_anomaly", "enable_grad", "functional", "gpu_available", "grad",
+    "gradcheck", "gradgradcheck", "is_grad_enabled", "load_checkpoint", "manual_seed", "nn", "no_grad", "optim",
+    "primitive", "save_checkpoint", "tensor",
 ]  # fmt: skip

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from heapq import heappop, heappush
 from typing import Any
 
-from scratchae.autograd.engine import Node
+from scratchae.autograd.engine import Node, _watchers, check_finite
 from scratchae.autograd.tensor import Leaf, Tensor, box
 from scratchae.backend import Array, is_array, xp_of
 
@@ -122,6 +122,9 @@ def _walk(
                 parent_g = vjp(g, *values, into=into)
             else:
                 parent_g = vjp(g, *values)
+            if _watchers:
+                for found in parent_g if type(parent) is list else [parent_g]:
+                    check_finite(found, f"the vjp of {node.op.name}", [g, *values])
             if type(parent) is list:
                 for p, p_g in zip(parent, parent_g, strict=True):
                     if p is not None and (wanted is None or p in wanted):

@@ -169,6 +169,8 @@ def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
                 out = np.asarray(out)
             if out.dtype == np.float64 and not keeps_dtype:
                 out = _narrowed(out, values)
+            if _watchers:
+                check_finite(out, op.name, values)
             if not mask or _grad_mode.depth or not (plan := op.plans.get(mask) or op.plan(mask)).steps:
                 return box(out, None, _origin(op, values))
             values.append(out)
@@ -254,3 +256,37 @@ def enable_grad() -> Iterator[None]:
 def is_grad_enabled() -> bool:
     """Whether operations are recorded at this point, in this thread."""
     return _grad_mode.depth == 0
+
+
+# --- looking for the first NaN --------------------------------------------------------------------
+
+_watchers: list[object] = []  # the detect_anomaly blocks entered
+
+
+class detect_anomaly(ContextDecorator):
+    """Inside, the operation that first gives a NaN or an infinity, forward or backward, raises FloatingPointError.
+
+    Every result is looked at, which costs time: it is for finding an error, not for every day. The setting holds for
+    all threads.
+    """
+
+    def __enter__(self) -> detect_anomaly:
+        _watchers.append(self)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        _watchers.remove(self)
+
+
+def check_finite(result: Any, what: str, inputs: Sequence) -> None:
+    """FloatingPointError that names the operation, where a result is not finite."""
+    result, *inputs = (v._data if isinstance(v, Tensor) else v for v in (result, *inputs))
+    xp = xp_of(result)
+    if result.dtype.kind != "f" or (finite := xp.isfinite(result)).all():
+        return
+    place = tuple(int(axis[0]) for axis in (~finite).nonzero())
+    arrays = [a for v in inputs for a in (v if type(v) is list else [v]) if is_array(a) and a.size]
+    ranges = "; ".join(f"{a.dtype}{list(a.shape)} in [{float(a.min()):.4g}, {float(a.max()):.4g}]" for a in arrays)
+    raise FloatingPointError(
+        f"{what} gave {float(result[place])} at index {place} of its result of shape {result.shape}; it read {ranges}"
+    )

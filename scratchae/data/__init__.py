@@ -2,6 +2,7 @@
 
 from scratchae.data import noise
 from scratchae.data.datasets import fashion_mnist, fashion_mnist_sample, mnist, mnist_sample
+from scratchae.data.files import image_folder, load_array
 from scratchae.data.idx import DataError, read_idx, write_idx
 from scratchae.data.loader import DataLoader
 from scratchae.data.toys import helix, tilted_gaussian
@@ -12,6 +13,8 @@ __all__ = [
     "fashion_mnist",
     "fashion_mnist_sample",
     "helix",
+    "image_folder",
+    "load_array",
     "mnist",
     "mnist_sample",
     "noise",

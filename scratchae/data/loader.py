@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -41,6 +42,7 @@ class DataLoader:
         _check_arrays(given)
         # A plain view of a memory map: its subclass would stick to every batch and slow it down.
         self._arrays = tuple(np.asarray(a) if isinstance(a, np.ndarray) else a for a in given)
+        self._maps = [m for m in map(_memory_map, given) if m is not None]
         self.n_samples = len(given[0])
         self.batch_size = _integer("batch_size", batch_size, smallest=1)
         self.seed = random_seed() if seed is None else _integer("seed", seed, smallest=0)
@@ -76,6 +78,19 @@ class DataLoader:
             else:
                 batch = tuple(a[xp_of(a).asarray(order[rows])] for a in self._arrays)
             yield batch if self._several else batch[0]
+            if self._maps and start // self.batch_size % 64 == 63:
+                for pages in self._maps:  # else what was read stays in memory, up to the whole file
+                    pages.madvise(mmap.MADV_DONTNEED)
+
+
+def _memory_map(array: Array) -> mmap.mmap | None:
+    """The map behind an array, if its pages can be dropped and read again from the file."""
+    if not isinstance(array, np.memmap) or array.mode == "c" or not hasattr(mmap, "MADV_DONTNEED"):
+        return None  # mode "c" has changes that are nowhere but in memory
+    base: object = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return base if isinstance(base, mmap.mmap) else None
 
 
 def _check_arrays(arrays: tuple[Array, ...]) -> None:
