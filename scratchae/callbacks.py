@@ -59,7 +59,7 @@ class EarlyStopping(Callback):
     Args:
         monitor: the name of the number, "val_loss" or another of the history's.
         patience: epochs without improvement that end training.
-        min_delta: what a number must fall by to count as improved.
+        min_delta: a number has improved when it falls by more than this.
         restore_best: after training, put back the weights (and buffers) of the best epoch.
 
     Attributes: `best` and `best_epoch`, the lowest number and the epoch that gave it, counted from 1.

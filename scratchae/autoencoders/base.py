@@ -3,7 +3,9 @@
     code = encode(x)        reconstruction = decode(code)        loss = distance(reconstruction, x)
 
 Every other kind changes what is encoded, or adds a penalty; everything else is here. Kinds combine by inheriting from
-two: `class DenoisingSparse(DenoisingAutoencoder, SparseAutoencoder): pass` takes the options of both.
+two: `class DenoisingSparse(DenoisingAutoencoder, SparseAutoencoder): pass` takes the options of both. (An option that
+both have, `weight`, goes to the first; the attributes `sparsity_weight` and `contraction_weight` are separate.
+Convolutional halves come from `conv_encoder` and `conv_decoder`, for any kind.)
 """
 
 from __future__ import annotations
@@ -53,6 +55,7 @@ class Autoencoder(nn.Module):
         if not callable(loss) and loss not in LOSSES:
             raise ValueError(f"loss={loss!r}; expected a function or one of {sorted(LOSSES)}")
         self._distance: Callable[..., Any] = loss if callable(loss) else LOSSES[loss]
+        self._loss_function = getattr(type(loss), "function", self._distance)  # of nn.MSELoss(), F.mse_loss
 
     @classmethod
     def dense(
@@ -120,7 +123,7 @@ class Autoencoder(nn.Module):
     def _like(self, out: Any, x: Any) -> Any:
         if out.shape == x.shape:
             return out
-        if out.size != x.size:
+        if out.size != x.size or min(out.ndim, x.ndim) > 2:
             raise ValueError(
                 f"the decoder gives shape {out.shape} for inputs of shape {x.shape}; sizes must agree. "
                 "Layers that halve an image and double it again need sides divisible by 2 as many times"
@@ -152,8 +155,7 @@ class Autoencoder(nn.Module):
 
     def _visible(self, out: Any) -> Any:
         """Outputs as data: logits become probabilities."""
-        on_logits = isinstance(self._distance, nn.BCEWithLogitsLoss) or self._distance is LOSSES["bce_logits"]
-        return F.sigmoid(out) if on_logits else out
+        return F.sigmoid(out) if self._loss_function is F.binary_cross_entropy_with_logits else out
 
     def _in_batches(self, function: Callable[[Tensor], Tensor], arrays: Array, batch_size: int) -> np.ndarray:
         arrays = arrays.data if isinstance(arrays, Tensor) else arrays
@@ -161,8 +163,7 @@ class Autoencoder(nn.Module):
             raise TypeError(f"expected an array of samples, got {type(arrays).__name__}; convert with np.asarray")
         if len(arrays) == 0:
             raise ValueError(f"got an empty array of shape {arrays.shape}; expected at least one sample")
-        if batch_size < 1:
-            raise ValueError(f"batch_size={batch_size}; expected at least 1")
+        check_count("batch_size", batch_size)
         device = next((p.device for p in self.parameters()), "cpu")
         with evaluating(self), no_grad():
             batches = (arrays[i : i + batch_size] for i in range(0, len(arrays), batch_size))
@@ -180,6 +181,11 @@ def check_sizes(sizes: Sequence[int]) -> list[int]:
     if len(sizes) < 2 or any(not isinstance(n, (int, np.integer)) or n < 1 for n in sizes):
         raise ValueError(f"sizes={tuple(sizes)}; expected input size, hidden sizes and code size, each at least 1")
     return sizes
+
+
+def check_count(name: str, value: int, least: int = 1) -> None:
+    if not isinstance(value, (int, np.integer)) or value < least:
+        raise ValueError(f"{name}={value!r}; expected an integer of at least {least}")
 
 
 def check_weight(name: str, value: float) -> float:

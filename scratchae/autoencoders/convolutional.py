@@ -13,7 +13,7 @@ conv_decoder(c), ...)`. With `code_size` a linear layer makes a flat code of the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -112,11 +112,12 @@ class ConvAutoencoder(Autoencoder):
 def _check(channels: Sequence[int], down: str, kernel_size: int) -> list[int]:
     if isinstance(channels, nn.Module):
         raise TypeError("ConvAutoencoder builds its own halves; for halves of yours, or dense ones, use Autoencoder")
-    channels = [int(c) if isinstance(c, np.integer) else c for c in channels]
-    if len(channels) < 2 or any(not isinstance(c, int) or c < 1 for c in channels):
-        raise ValueError(f"channels={tuple(channels)}; expected the images' channels and one number per halving")
+    channels = list(channels) if isinstance(channels, Iterable) else [channels]
+    if len(channels) < 2 or any(not isinstance(c, (int, np.integer)) or c < 1 for c in channels):
+        given = channels[0] if len(channels) == 1 else tuple(channels)
+        raise ValueError(f"channels={given!r}; expected the images' channels and one number per halving: (1, 16, 16)")
     if down not in ("pool", "stride"):
         raise ValueError(f"down={down!r}; expected 'pool' or 'stride'")
-    if not isinstance(kernel_size, int) or kernel_size < 1 or kernel_size % 2 == 0:
+    if not isinstance(kernel_size, (int, np.integer)) or kernel_size < 1 or kernel_size % 2 == 0:
         raise ValueError(f"kernel_size={kernel_size!r}; expected an odd number, which keeps the size")
     return channels

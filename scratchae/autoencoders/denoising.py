@@ -61,7 +61,7 @@ class DenoisingAutoencoder(Autoencoder):
         """A damaged copy of the array `x`, drawn from the seeded generator of its device."""
         if not callable(self.corruption):
             return CORRUPTIONS[self.corruption](x, self.amount, generator(device_of(x)))
-        damaged = self.corruption(x)
+        damaged = self.corruption(x.copy())
         if damaged.shape != x.shape:
             raise ValueError(f"the corruption made shape {damaged.shape} of {x.shape}; it must keep the shape")
         return damaged

@@ -46,7 +46,7 @@ class SparseAutoencoder(Autoencoder):
             raise ValueError(f"target={target!r}; expected a mean activation in (0, 1), such as 0.05")
         self.penalty: str = penalty
         self.target: float = float(target)
-        self.weight: float = check_weight("weight", weight)
+        self.sparsity_weight: float = check_weight("weight", weight)
 
     @classmethod
     def dense(
@@ -75,4 +75,4 @@ class SparseAutoencoder(Autoencoder):
                     f"[{low:.4g}, {high:.4g}]; end the encoder in a sigmoid, or use penalty='l1'"
                 )
             sparsity = F.bernoulli_kl(self.target, F.mean(units, axis=0), reduction="sum")
-        return {**super().penalties(x, code), "sparsity": self.weight * sparsity}
+        return {**super().penalties(x, code), "sparsity": self.sparsity_weight * sparsity}

@@ -22,6 +22,7 @@ from scratchae import nn
 from scratchae.autoencoders.base import (
     LOSSES,
     Autoencoder,
+    check_count,
     check_sizes,
     check_weight,
     dense_layers,
@@ -125,8 +126,7 @@ class VariationalAutoencoder(Autoencoder):
 
     def sample(self, n: int) -> np.ndarray:
         """`n` new inputs, decoded from codes drawn from N(0, 1)."""
-        if n < 1:
-            raise ValueError(f"sample({n}); expected at least 1")
+        check_count("n", n)
         return self._decoded(generator().standard_normal((n, self.code_size)))
 
     def manifold(self, n: int = 20, low: float = -2.0, high: float = 2.0) -> np.ndarray:
@@ -134,8 +134,7 @@ class VariationalAutoencoder(Autoencoder):
         z_2 from `high` at the top to `low` at the bottom, in standard deviations of the prior."""
         if self.code_size != 2:
             raise ValueError(f"manifold() draws codes of size 2, this model has {self.code_size}; see interpolate()")
-        if n < 1:
-            raise ValueError(f"manifold(n={n}); expected at least 1")
+        check_count("n", n)
         across, down = np.meshgrid(np.linspace(low, high, n), np.linspace(high, low, n))
         return self._decoded(np.stack([across.ravel(), down.ravel()], axis=1))
 
@@ -144,8 +143,7 @@ class VariationalAutoencoder(Autoencoder):
 
         `a` and `b` are single samples, or batches of one where samples are images or vectors.
         """
-        if steps < 2:
-            raise ValueError(f"interpolate(steps={steps}); expected at least 2, the ends themselves")
+        check_count("steps", steps, least=2)
         a, b = (x[0] if x.ndim in (2, 4) and len(x) == 1 else x for x in (a, b))
         if a.shape != b.shape:
             raise ValueError(f"interpolate() between shapes {a.shape} and {b.shape}; they must be equal")
@@ -159,18 +157,17 @@ class VariationalAutoencoder(Autoencoder):
         the true value with `samples`. Under "mse" p(x | z) is normal with variance 1/2, under "mae" Laplace with
         scale 1, under "bce" Bernoulli (for pixels between 0 and 1: up to its unknown normaliser).
         """
-        if self._distance not in LOG_NORMALISERS:
+        if self._loss_function not in LOG_NORMALISERS:
             raise ValueError(f"log_likelihood() needs a loss that is a log-probability: one of {sorted(LOSSES)}")
-        if samples < 1:
-            raise ValueError(f"log_likelihood(samples={samples}); expected at least 1")
+        check_count("samples", samples)
 
         def log_mean_weight(x: Any) -> Any:
             mu, logvar = self.posterior(x)
-            normaliser = LOG_NORMALISERS[self._distance] * (x.size // len(x))
+            normaliser = LOG_NORMALISERS[self._loss_function] * (x.size // len(x))
             log_weights = []
             for _ in range(samples):
                 z = self.reparameterise(mu, logvar)
-                losses = self._distance(self._like(self.decode(z), x), x, reduction="none")
+                losses = self._loss_function(self._like(self.decode(z), x), x, reduction="none")
                 log_p_x = -F.sum(F.reshape(losses, (len(x), -1)), axis=1) - normaliser
                 noise_squared = (z - mu) ** 2 * F.exp(-logvar)
                 log_p_z_over_q = 0.5 * F.sum(noise_squared - z * z + logvar, axis=1)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from scratchae import functional as F
 from scratchae.autograd import Tensor
 from scratchae.autograd.images import check_images
@@ -17,7 +19,7 @@ Size = int | tuple[int, int]
 
 
 def _both(value: Size) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else (value[0], value[1])
+    return (value[0], value[1]) if isinstance(value, (tuple, list)) else (value, value)
 
 
 class _Conv(Module):
@@ -35,7 +37,7 @@ class _Conv(Module):
 
     def _check_sizes(self, **sizes: int) -> None:
         for name, value in sizes.items():
-            if not isinstance(value, int) or value < 1:
+            if not isinstance(value, (int, np.integer)) or value < 1:
                 raise ValueError(f"{type(self).__name__}: {name}={value!r}; expected an integer of at least 1")
         if sizes["in_channels"] % sizes["groups"] or sizes["out_channels"] % sizes["groups"]:
             raise ValueError(f"{type(self).__name__}: groups must divide both channel counts, got {sizes}")

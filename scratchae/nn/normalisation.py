@@ -73,7 +73,7 @@ class BatchNorm1d(Module):
         else:
             centred = x - self.running_mean.reshape(along_channels)
             variance = self.running_var.reshape(along_channels)
-        scale = (variance + self.eps) ** -0.5 * self.weight.reshape(along_channels)
+        scale = self.weight.reshape(along_channels) * (variance + self.eps) ** -0.5
         return centred * scale + self.bias.reshape(along_channels)
 
     def _update(self, mean: Any, variance: Any, n: int) -> None:

@@ -145,7 +145,7 @@ def bars(
         bar = ax.barh(places[name], drawn, 0.9, color=colour, label=name)
         ax.bar_label(bar, [_number(value) for value in drawn], padding=4, fontsize=10, color=INK)
     ax.set_yticks((tops[:-1] + tops[1:] - 1.5) / 2, list(groups))
-    ax.invert_yaxis()
+    ax.set_ylim(tops[-1] - 0.75, -0.75)
     ax.margins(x=0.12)
     ax.grid(visible=False, axis="y")
     ax.tick_params(axis="y", length=0)

@@ -36,10 +36,10 @@ def image_rows(rows: Mapping[str, ArrayLike], path: FilePath = None, n: int = 10
         _check_scale(row, name)
     if len({row.ndim for row in images.values()}) > 1:  # grey beside colour
         images = {name: row if row.ndim == 4 else np.stack([row] * 3, axis=-1) for name, row in images.items()}
-    n, height, width = next(iter(images.values())).shape[:3]
+    tiles = np.clip(np.concatenate(list(images.values())), 0, 1)
 
-    fig, ax = _mosaic(np.clip(np.concatenate(list(images.values())), 0, 1), n, cmap="gray", vmin=0, vmax=1)
-    ax.set_yticks(np.arange(len(rows)) * (height + _gap(height, width)) + (height - 1) / 2, list(rows))
+    fig, ax = _mosaic(tiles, len(tiles) // len(rows), cmap="gray", vmin=0, vmax=1)
+    ax.set_yticks(np.arange(len(rows)) + 0.5, list(rows))
     ax.tick_params(length=0, pad=6, labelsize=11, labelcolor=INK)
     return finish(_fitted(fig, ax), path)
 
@@ -72,7 +72,7 @@ def filters(weights: ArrayLike, path: FilePath = None, n: int = 64, shape: tuple
     limits = np.abs(images).max(axis=(1, 2), keepdims=True)
     scaled = images / np.where(limits > 0, limits, 1)
 
-    fig, ax = _mosaic(scaled, _side(len(images)), fill=np.nan, cmap="RdBu_r", vmin=-1, vmax=1)
+    fig, ax = _mosaic(scaled, _side(len(images)), 1 / 10, np.nan, cmap="RdBu_r", vmin=-1, vmax=1)
     width = fig.get_figwidth()
     bar = fig.colorbar(ax.images[0], cax=ax.inset_axes((1 + 0.12 / width, 0, 0.14 / width, 1)), ticks=[-1, 0, 1])
     bar.ax.set_yticklabels(["−max", "0", "+max"])
@@ -84,18 +84,19 @@ def _side(count: int) -> int:
     return math.ceil(count**0.5)
 
 
-def _gap(height: int, width: int) -> int:
-    """Pixels between images of this size: thin, yet seen where pixels are small."""
-    return max(1, round(max(height, width) / 28))
-
-
-def _mosaic(tiles: np.ndarray, columns: int, fill: float = 1.0, **scale: Any) -> tuple[Any, Axes]:
+def _mosaic(
+    tiles: np.ndarray, columns: int, apart: float = 1 / 28, fill: float = 1.0, **scale: Any
+) -> tuple[Any, Axes]:
     """A figure filled by axes that show all tiles, (N, H, W) or (N, H, W, 3), row by row with gaps of ``fill``.
 
-    They are one picture, not axes each: hundreds of tiles are drawn as fast as ten.
+    They are one picture, not axes each: hundreds of tiles are drawn as fast as ten. On the axes a tile is 1 by 1, the
+    gaps, about ``apart`` of it, included.
     """
-    (count, height, width), rows = tiles.shape[:3], -(-len(tiles) // columns)
-    gap, colours = _gap(height, width), tiles.shape[3:]
+    # Gaps are thin, yet whole pixels: tiles of few pixels get several for each.
+    repeats = max(1, 28 // max(tiles.shape[1:3]))
+    tiles = tiles.repeat(repeats, axis=1).repeat(repeats, axis=2)
+    (count, height, width), colours, rows = tiles.shape[:3], tiles.shape[3:], -(-len(tiles) // columns)
+    gap = max(1, round(max(height, width) * apart))
     canvas = np.full((rows * columns, height + gap, width + gap, *colours), fill)
     canvas[:count, :height, :width] = tiles
     canvas = canvas.reshape(rows, columns, *canvas.shape[1:]).swapaxes(1, 2)
@@ -107,7 +108,7 @@ def _mosaic(tiles: np.ndarray, columns: int, fill: float = 1.0, **scale: Any) ->
     zoom, smoothing = (max(1, round(zoom)), "nearest") if zoom > 0.75 else (zoom, "antialiased")
     fig = new_figure(canvas.shape[1] * zoom / SAVED_DPI, canvas.shape[0] * zoom / SAVED_DPI, None, SAVED_DPI)
     ax = fig.add_axes((0, 0, 1, 1))
-    ax.imshow(canvas, interpolation=smoothing, **scale)
+    ax.imshow(canvas, extent=(0, columns, rows, 0), aspect="auto", interpolation=smoothing, **scale)
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
     return fig, ax

@@ -1,0 +1,182 @@
+"""What the figures of numbers show: the data given, on the axes and scales and with the labels it should have."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("matplotlib")
+from matplotlib.colors import to_hex
+
+from scratchae import plotting
+
+
+def legend_labels(owner):
+    return [text.get_text() for text in owner.get_texts()]
+
+
+def ticks_within(ax, which):
+    low, high = getattr(ax, f"get_{which}lim")()
+    return [tick for tick in getattr(ax, f"get_{which}ticks")() if low <= tick <= high]
+
+
+# --- loss_curves
+
+
+def test_loss_curves_draw_each_term_with_validation_dashed_in_its_colour():
+    history = {
+        "loss": [0.5, 0.4, 0.3], "val_loss": [0.6, 0.5, 0.4], "reconstruction": [0.4, 0.3, 0.25],
+        "val_reconstruction": [0.5, 0.4, 0.3], "kl": [0.1, 0.1, 0.05],
+        "seconds": [9, 9, 9], "images_per_second": [1, 1, 1], "lr": [1, 1, 1],
+    }  # fmt: skip
+    (ax,) = plotting.loss_curves(history, title="run 1").axes
+    lines = {line.get_label(): line for line in ax.lines}
+    assert list(lines) == ["loss", "validation loss", "reconstruction", "validation reconstruction", "kl"]
+    assert legend_labels(ax.get_legend()) == list(lines)
+    for term in ("loss", "reconstruction"):
+        train, validation = lines[term], lines["validation " + term]
+        np.testing.assert_array_equal(train.get_xdata(), [1, 2, 3])
+        np.testing.assert_array_equal(train.get_ydata(), history[term])
+        np.testing.assert_array_equal(validation.get_ydata(), history["val_" + term])
+        assert train.get_color() == validation.get_color()
+        assert (train.get_linestyle(), validation.get_linestyle()) == ("-", "--")
+    assert len({lines[term].get_color() for term in ("loss", "reconstruction", "kl")}) == 3
+    assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_title(loc="left")) == ("epoch", "loss", "run 1")
+    assert not ax.spines["top"].get_visible() and not ax.spines["right"].get_visible()
+
+
+def test_a_lone_term_is_dropped_only_where_it_is_the_whole_loss():
+    def labels(**history):
+        return [line.get_label() for line in plotting.loss_curves(history).axes[0].lines]
+
+    assert labels(loss=[2, 1], reconstruction=[2, 1]) == ["loss"]
+    both = {"loss": [2, 1], "val_loss": [3, 2], "reconstruction": [2, 1]}
+    assert labels(**both, val_reconstruction=[3, 2]) == ["loss", "validation loss"]
+    assert len(labels(**both, val_reconstruction=[3, 1])) == 4
+    assert labels(loss=[2, 1], reconstruction=[2, 0.5]) == ["loss", "reconstruction"]
+    assert labels(loss=[2, 1], a=[2, 1], b=[0, 0]) == ["loss", "a", "b"]
+
+
+@pytest.mark.parametrize(
+    "values, scale",
+    [([1, 0.05], "log"), ([1, 1e-6], "log"), ([1, 0.1], "linear"), ([1, 0.0], "linear"), ([1, 0.01, -1], "linear")],
+)
+def test_loss_axis_is_logarithmic_only_for_positive_values_over_a_decade(values, scale):
+    assert plotting.loss_curves({"loss": values}).axes[0].get_yscale() == scale
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 7, 30, 500])
+def test_epoch_ticks_are_whole_epochs(epochs):
+    figure = plotting.loss_curves({"loss": np.linspace(1, 2, epochs)})
+    (ax,) = figure.axes
+    low, high = ax.get_xlim()
+    ticks = [tick for tick in ax.get_xticks() if low <= tick <= high]
+    assert ticks and all(tick == int(tick) and 1 <= tick <= epochs for tick in ticks)
+    assert low < 1 and high > epochs
+
+
+def test_one_epoch_shows_a_marker_and_gaps_are_bridged():
+    (line,) = plotting.loss_curves({"loss": [0.3]}).axes[0].lines
+    assert line.get_marker() == "o"
+    ax = plotting.loss_curves({"loss": [3, 2, 1], "val_loss": [None, 2.5, float("nan")]}).axes[0]
+    np.testing.assert_array_equal(ax.lines[1].get_xdata(), [2])
+    assert ax.lines[1].get_marker() == "o"
+
+
+# --- curves
+
+
+def test_curves_draw_every_pair_and_a_dotted_level_for_each_reference():
+    lines = {"linear": ([2, 4, 8], [3.0, 2.0, 1.0]), "β = 4": (np.array([2, 8]), np.array([1.5, 0.5]))}
+    figure = plotting.curves(lines, None, "code size", "MSE", "errors", references={"PCA": 0.7, "mean": 4})
+    (ax,) = figure.axes
+    assert legend_labels(figure.legends[0]) == ["linear", "β = 4", "PCA", "mean"]
+    for line, (xs, ys) in zip(ax.lines[:2], lines.values(), strict=True):
+        np.testing.assert_array_equal(line.get_xdata(), xs)
+        np.testing.assert_array_equal(line.get_ydata(), ys)
+        assert line.get_linestyle() == "-"
+    for line, level in zip(ax.lines[2:], [0.7, 4], strict=True):
+        np.testing.assert_array_equal(line.get_ydata(), [level, level])
+        assert line.get_linestyle() == ":"
+    assert len({line.get_color() for line in ax.lines}) == 4
+    assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_title(loc="left")) == ("code size", "MSE", "errors")
+    assert (ax.get_xscale(), ax.get_yscale()) == ("linear", "linear")
+
+
+def test_gaps_are_bridged_and_markers_can_be_left_out():
+    lines = {"a": ([1, 2, 3], [5, None, 6]), "b": ([1, np.nan], [0, 0])}
+    first, second = plotting.curves(lines).axes[0].lines
+    np.testing.assert_array_equal(first.get_xydata(), [[1, 5], [3, 6]])
+    np.testing.assert_array_equal(second.get_xydata(), [[1, 0]])
+    assert first.get_marker() != second.get_marker()
+    assert [line.get_marker() for line in plotting.curves(lines, markers=False).axes[0].lines] == ["None", "None"]
+
+
+def test_many_lines_can_be_told_apart_by_colour_or_dash_in_a_legend_beside_the_axes():
+    figure = plotting.curves({f"run {i}": ([0, 1], [i, i + 1]) for i in range(13)})
+    (ax,) = figure.axes
+    assert len({(line.get_color(), line.get_linestyle()) for line in ax.lines}) == 13
+    assert ax.get_legend() is None and len(legend_labels(figure.legends[0])) == 13
+    few = plotting.curves({f"run {i}": ([0, 1], [i, i + 1]) for i in range(3)})
+    assert legend_labels(few.axes[0].get_legend()) == ["run 0", "run 1", "run 2"] and not few.legends
+    figure.draw_without_rendering()
+    assert figure.legends[0].get_window_extent().x0 >= ax.get_window_extent().x1
+
+
+def test_a_logarithmic_x_axis_names_the_few_places_that_were_measured():
+    sizes = [2, 4, 8, 16, 32, 64]
+    (ax,) = plotting.curves({"a": (sizes, sizes)}, xlog=True).axes
+    ax.figure.draw_without_rendering()
+    assert ax.get_xscale() == "log" and ax.get_yscale() == "linear"
+    assert ticks_within(ax, "x") == sizes and not len(ax.get_xticks(minor=True))
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["2", "4", "8", "16", "32", "64"]
+    (ax,) = plotting.curves({"a": ([1, 1.01, 100], [1, 1, 1])}, xlog=True).axes  # the first two labels would collide
+    assert ticks_within(ax, "x") == [1, 2, 5, 10, 20, 50, 100]
+
+
+@pytest.mark.parametrize("values", [[0.021, 0.048], [0.3, 0.31], [0.7, 0.7], [1, 9], [1, 20], [1e-7, 1]])
+def test_a_logarithmic_y_axis_has_at_least_two_labels(values):
+    (ax,) = plotting.curves({"a": ([0, 1], values)}, ylog=True).axes
+    ax.figure.draw_without_rendering()
+    assert ax.get_yscale() == "log" and 2 <= len(ticks_within(ax, "y")) <= 10
+
+
+# --- bars
+
+
+def test_bars_have_the_length_and_print_the_number_of_each_value_from_the_top():
+    (ax,) = plotting.bars({"PCA": 0.00891, "naïve": 60000, "gain": -3}, None, "score", "models").axes
+    assert [bar.get_width() for bar in ax.patches] == [0.00891, 60000, -3]
+    assert [text.get_text() for text in ax.texts] == ["0.00891", "60,000", "−3"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["PCA", "naïve", "gain"]
+    np.testing.assert_allclose(ax.get_yticks(), [bar.get_y() + bar.get_height() / 2 for bar in ax.patches])
+    assert ax.yaxis_inverted() and (ax.get_xlabel(), ax.get_title(loc="left")) == ("score", "models")
+    assert ax.get_legend() is None and not ax.figure.legends
+    assert plotting.bars({"a": 2, "b": 5}).axes[0].get_xlim()[0] == 0
+
+
+def test_grouped_bars_keep_a_colour_and_an_order_of_names_and_close_ranks_where_one_is_missing():
+    figure = plotting.bars({"mnist": {"PCA": 1, "VAE": 2}, "fashion": {"VAE": 3, "PCA": 4}, "swiss": {"VAE": 5}})
+    (ax,) = figure.axes
+    drawn = {bar.get_y() + bar.get_height() / 2: bar for bar in ax.patches}
+    places = sorted(drawn)
+    assert [drawn[place].get_width() for place in places] == [1, 2, 4, 3, 5]
+    colours = [plotting.PALETTE.index(to_hex(drawn[place].get_facecolor()).upper()) for place in places]
+    assert colours == [0, 1, 0, 1, 1]
+    np.testing.assert_allclose(np.diff(places), [1, 1.5, 1, 1.5])
+    np.testing.assert_allclose(ax.get_yticks(), [np.mean(places[:2]), np.mean(places[2:4]), places[4]])
+    assert legend_labels(figure.legends[0]) == ["PCA", "VAE"]
+
+
+# --- roc_curves
+
+
+def test_roc_curves_draw_the_rates_over_the_diagonal_on_a_unit_square():
+    rates = {"error": ([0, 0.1, 1], [0, 0.8, 1]), "ELBO": ([0, 0.5, 1], [0, 0.5, 1])}
+    (ax,) = plotting.roc_curves(rates, title="clothes").axes
+    diagonal, *lines = ax.lines
+    np.testing.assert_array_equal(diagonal.get_xydata(), [[0, 0], [1, 1]])
+    for line, pair in zip(lines, rates.values(), strict=True):
+        np.testing.assert_array_equal(line.get_xydata().T, pair)
+    assert legend_labels(ax.get_legend()) == ["error", "ELBO"]
+    assert (ax.get_xlim(), ax.get_ylim(), ax.get_aspect()) == ((0, 1), (0, 1), 1)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("false positive rate", "true positive rate")
+    assert ax.get_title(loc="left") == "clothes"
