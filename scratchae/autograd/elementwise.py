@@ -70,7 +70,7 @@ def masked(g: Array, keep: Array) -> Array:
     xp = xp_of(g, keep)
     if xp is not np or g.dtype.kind != "f":
         return xp.where(keep, g, g.dtype.type(0))
-    bits = (-np.asarray(keep).view(np.int8)).astype(f"i{g.itemsize}")  # all ones or all zeros
+    bits = np.asarray(-np.asarray(keep).view(np.int8)).astype(f"i{g.itemsize}")  # all ones or all zeros
     return np.bitwise_and(bits, g.view(bits.dtype), out=bits if bits.shape == g.shape else None).view(g.dtype)
 
 
