@@ -1,0 +1,190 @@
+"""What is a code good for? A classifier that has few labels, and a network that learns something else next.
+
+Images are plenty, labels are dear. An autoencoder needs none, and its code may make the classes easier to tell apart
+than pixels do: P. Vincent et al., "Stacked denoising autoencoders", JMLR 11, 2010, measured just that, and found that
+it takes damaged inputs; a plain autoencoder finds a short code, not a telling one. The same weights can also be where
+another training starts: D. Erhan et al., "Why does unsupervised pre-training help deep learning?", JMLR 11, 2010.
+
+    python tutorials/12_features_and_transfer.py                 the embedded sample, 1 to 2 minutes
+    python tutorials/12_features_and_transfer.py --data full     all 60,000 images, 6 to 10 minutes
+"""
+
+import numpy as np
+from common import finish, load, pca, settings, verdict
+
+import scratchae as sa
+from scratchae import data, nn, optim, plotting
+from scratchae import functional as F
+
+SIZES = (784, 256, 128, 32)
+CODE_SIZE = SIZES[-1]
+MASKED = 0.5  # of the pixels, set to 0
+EPOCHS = {"quick": 15, "sample": 25, "full": 10}
+BATCH_SIZE = {"quick": 64, "sample": 64, "full": 128}
+LABELS = {"quick": (100, 1000), "sample": (100, 300, 1000, 3000), "full": (100, 300, 1000, 5000, 20000)}
+DRAWS = {"quick": 3, "sample": 5, "full": 5}
+DECAYS = (0.1, 0.01, 0.001)  # weight decays to choose from
+STEPS = {"quick": 150, "sample": 200, "full": 400}  # of the logistic regression
+TUNED_LABELS = {"quick": (100, 300), "sample": (100, 300, 1000), "full": (100, 1000, 5000)}
+TUNED_DRAWS = {"quick": 2, "sample": 3, "full": 3}
+TUNED_EPOCHS = 30
+TARGET = {"quick": 0.0, "sample": 0.0, "full": 0.0}  # accuracy on codes minus accuracy on pixels, 100 labels
+
+args = settings(__file__, __doc__)
+run = "quick" if args.quick else args.data
+train_images, train_labels, test_images, test_labels = load(args.data, data.mnist, data.mnist_sample)
+other_images = load(args.data, data.fashion_mnist, data.fashion_mnist_sample)[0]
+
+
+def accuracy(model, inputs):
+    with sa.no_grad():
+        return float(np.mean(model(inputs).numpy().argmax(axis=1) == test_labels))
+
+
+def labelled(count, draw):
+    """The positions of `count` training images, the ones whose labels this draw may see."""
+    return np.random.default_rng(draw).permutation(len(train_images))[:count]
+
+
+def table(title, counts, results):
+    """Mean and standard deviation over the draws, in percent."""
+    print(f"\n{title}\n{'labels':22}" + "".join(f"{count:>14,}" for count in counts))
+    for name, rows in results.items():
+        cells = (f"{100 * np.mean(row):.1f} ± {100 * np.std(row):.1f}" for row in rows)
+        print(f"{name:22}" + "".join(f"{cell:>14}" for cell in cells))
+
+
+# 1. Codes without labels. The denoising autoencoder sees half of the pixels only; to fill in the others it must
+#    have an idea of what is drawn. All training images are used, and no label.
+def pretrain(images):
+    sa.manual_seed(0)
+    model = sa.autoencoders.DenoisingAutoencoder.dense(SIZES, corruption="masking", amount=MASKED)
+    history = sa.Trainer(model, optim.Adam(model.parameters(), lr=1e-3)).fit(
+        images, epochs=EPOCHS[run], batch_size=BATCH_SIZE[run], progress=False
+    )
+    print(f"loss {history['loss'][0]:.4f} in the first epoch, {history['loss'][-1]:.4f} in the last")
+    return model
+
+
+print(f"denoising autoencoder {'-'.join(map(str, SIZES))} and back, {len(train_images):,} images of MNIST")
+model = pretrain(train_images)
+
+
+# 2. Three kinds of features. PCA is a rotation of the pixels that keeps the longest axes: nothing that a linear
+#    classifier could not do itself, and so hardly better than pixels. The code is curved.
+def scaled(train, test):
+    """Centred, and divided by one number, so that the same weight decays suit every kind of features."""
+    mean = train.mean(axis=0)
+    scale = np.sqrt(np.mean(np.sum((train - mean) ** 2, axis=1)) / CODE_SIZE)
+    return [((features - mean) / scale).astype(np.float32) for features in (train, test)]
+
+
+pixels = [images.reshape(len(images), -1) for images in (train_images, test_images)]
+mean, directions = pca(train_images)
+features = {
+    "pixels": scaled(*pixels),
+    f"PCA, {CODE_SIZE}": scaled(*((flat - mean) @ directions[:CODE_SIZE].T for flat in pixels)),
+    f"code, {CODE_SIZE}": scaled(model.transform(train_images), model.transform(test_images)),
+}
+
+
+# 3. The classifier is logistic regression, one linear layer. Its weight decay is chosen with the labels at hand and
+#    no others: a fifth of them judges what the rest has taught, then all of them teach.
+def logistic_regression(inputs, labels, decay):
+    sa.manual_seed(0)
+    linear = nn.Linear(inputs.shape[1], 10)
+    optimizer = optim.Adam(linear.parameters(), lr=0.03, weight_decay=decay)
+    batch_size = min(len(inputs), 256)
+    epochs = -(-STEPS[run] * batch_size // len(inputs))
+    sa.Trainer(linear, optimizer, loss=F.cross_entropy).fit(
+        (inputs, labels), epochs=epochs, batch_size=batch_size, progress=False
+    )
+    return linear
+
+
+def chosen_decay(inputs, labels):
+    kept = len(inputs) * 4 // 5
+
+    def held_out_loss(decay):
+        linear = logistic_regression(inputs[:kept], labels[:kept], decay)
+        with sa.no_grad():
+            return F.cross_entropy(linear(inputs[kept:]), labels[kept:]).item()
+
+    return min(DECAYS, key=held_out_loss)
+
+
+results = {name: [] for name in features}
+for name, (train, test) in features.items():
+    for count in LABELS[run]:
+        drawn = [labelled(count, draw) for draw in range(DRAWS[run])]
+        fits = [logistic_regression(train[i], train_labels[i], chosen_decay(train[i], train_labels[i])) for i in drawn]
+        results[name].append([accuracy(linear, test) for linear in fits])
+table(f"Logistic regression: test accuracy in %, {DRAWS[run]} draws of the labels", LABELS[run], results)
+
+# 4. Transfer: the encoder with a linear layer on top learns the digits, all weights together. It starts from
+#    nothing, from clothes, or from digits without labels. Do clothes help to read?
+print(f"\nthe same autoencoder, {len(other_images):,} images of Fashion-MNIST")
+starts = {"from scratch": None, "from Fashion-MNIST": pretrain(other_images), "from MNIST, unlabelled": model}
+
+
+class TestAccuracy(sa.Callback):
+    """Measures after every epoch; nothing is decided by it."""
+
+    def on_fit_begin(self, trainer):
+        self.measured = []
+
+    def on_epoch_end(self, trainer, row):
+        self.measured.append(accuracy(trainer.model, test_images))
+
+
+def fine_tune(start, chosen, seed):
+    """Test accuracy after each epoch."""
+    sa.manual_seed(seed)
+    encoder = sa.Autoencoder.dense(SIZES).encoder
+    if start is not None:
+        encoder.load_state_dict(start.encoder.state_dict())
+    classifier = nn.Sequential(encoder, nn.Linear(CODE_SIZE, 10))
+    optimizer, watch = optim.Adam(classifier.parameters(), lr=1e-3), TestAccuracy()
+    sa.Trainer(classifier, optimizer, [watch], loss=F.cross_entropy).fit(
+        (train_images[chosen], train_labels[chosen]), epochs=TUNED_EPOCHS, batch_size=20, progress=False
+    )
+    return watch.measured
+
+
+draws = range(TUNED_DRAWS[run])
+learning = {
+    name: np.array([[fine_tune(start, labelled(n, draw), draw) for draw in draws] for n in TUNED_LABELS[run]])
+    for name, start in starts.items()
+}  # each (numbers of labels, draws, epochs)
+tuned = {name: accuracies[:, :, -1] for name, accuracies in learning.items()}
+table(f"Fine-tuned: test accuracy in %, {len(draws)} draws of the labels", TUNED_LABELS[run], tuned)
+fewest = TUNED_LABELS[run][0]
+gain = np.mean(tuned["from Fashion-MNIST"][0]) - np.mean(tuned["from scratch"][0])
+print(f"\nwith {fewest} labels, starting from clothes changes the accuracy by {100 * gain:+.1f} points")
+
+# 5. Look at it.
+plotting.curves(
+    {name: (LABELS[run], 100 * np.mean(rows, axis=1)) for name, rows in results.items()},
+    args.out / "features.png", "labelled images", "test accuracy, %", "Logistic regression on features", xlog=True,
+)  # fmt: skip
+plotting.curves(
+    {name: (TUNED_LABELS[run], 100 * np.mean(rows, axis=1)) for name, rows in tuned.items()},
+    args.out / "transfer.png", "labelled images", "test accuracy, %", "Fine-tuned on MNIST", xlog=True,
+)  # fmt: skip
+plotting.curves(
+    {name: (range(1, TUNED_EPOCHS + 1), 100 * a[0].mean(axis=0)) for name, a in learning.items()},
+    args.out / "learning.png", "epoch", "test accuracy, %", f"Fine-tuning with {fewest} labels", markers=False,
+)  # fmt: skip
+some = slice(2000)  # more points would hide each other
+for name in (f"PCA, {CODE_SIZE}", f"code, {CODE_SIZE}"):
+    codes = features[name][1]
+    centre, axes = pca(codes)
+    plotting.latent_scatter(
+        ((codes - centre) @ axes[:2].T)[some], test_labels[some], args.out / f"latent_{name.split(',')[0].lower()}.png",
+        f"{name}: first 2 principal components", "digit",
+    )  # fmt: skip
+print(f"pictures: {args.out}")
+
+advantage = np.mean(results[f"code, {CODE_SIZE}"][0]) - np.mean(results["pixels"][0])
+verdict("accuracy with 100 labels, code minus pixels", TARGET[run], advantage, at_least=True)
+finish()
