@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -118,54 +119,66 @@ def _cuda_driver_version() -> int | None:
 
 # --- random numbers: one generator per device, all derived from one seed -------------------------
 
-_seed: int | None = None
-_generators: dict[str, Any] = {}
+class _Randomness:
+    """A seed, and the generators derived from it."""
+
+    def __init__(self, seed: int | None = None):
+        self.seed = seed
+        self.generators: dict[str, Any] = {}
+
+
+class _Local(threading.local):
+    """The randomness that a thread uses: that of all, but inside `fixed_seed`."""
+
+    def __init__(self) -> None:
+        self.randomness = _shared
+
+
+_shared = _Randomness()
+_local = _Local()
 
 
 def manual_seed(seed: int) -> None:
     """Seed everything random here: initialisation, dropout, noise, sampling, shuffling without a seed."""
-    global _seed
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise ValueError(f"manual_seed({seed!r}): expected an integer of at least 0")
-    _seed = int(seed)
-    _generators.clear()
+    _local.randomness.seed = int(seed)
+    _local.randomness.generators.clear()
 
 
 def generator(device: str = "cpu") -> Any:
     """The device's random generator (`numpy.random.Generator` or CuPy's, which has the same methods)."""
     device = "gpu:0" if device == "gpu" else device
-    if device not in _generators:
+    seed, generators = _local.randomness.seed, _local.randomness.generators
+    if device not in generators:
         if device == "cpu":
-            _generators[device] = np.random.default_rng(_seed)
+            generators[device] = np.random.default_rng(seed)
         else:
             cupy = _load_cupy()
             with cupy.cuda.Device(int(device.partition(":")[2])):
-                _generators[device] = cupy.random.default_rng(_seed)
-    return _generators[device]
+                generators[device] = cupy.random.default_rng(seed)
+    return generators[device]
 
 
 @contextmanager
 def fixed_seed(seed: int) -> Iterator[None]:
-    """Inside, all randomness comes from `seed`; afterwards the generators go on where they were."""
-    global _seed, _generators
-    before = _seed, _generators
-    _seed, _generators = seed, {}
+    """Inside, all randomness of this thread comes from `seed`; afterwards the generators go on where they were."""
+    before, _local.randomness = _local.randomness, _Randomness(seed)
     try:
         yield
     finally:
-        _seed, _generators = before
+        _local.randomness = before
 
 
 def random_state() -> dict[str, Any]:
     """The seed, and where the CPU's generator stands, as numbers and strings; for `set_random_state`."""
-    return {"seed": _seed, "cpu": generator().bit_generator.state}
+    return {"seed": _local.randomness.seed, "cpu": generator().bit_generator.state}
 
 
 def set_random_state(state: dict[str, Any]) -> None:
     """Go on where `random_state` was taken. Generators of GPUs start anew from the seed."""
-    global _seed
-    _seed = state["seed"]
-    _generators.clear()
+    _local.randomness.seed = state["seed"]
+    _local.randomness.generators.clear()
     generator().bit_generator.state = state["cpu"]
 
 

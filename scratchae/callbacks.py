@@ -112,12 +112,13 @@ class Snapshots(Callback):
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         self.frames = {"original": self.images}
-        self._take(trainer, "before")
+        self._take(trainer, "before")  # drawn after the first epoch: this run may turn out to be refused, or complete
 
     def on_epoch_end(self, trainer: Trainer, row: Mapping[str, float]) -> None:
         epoch = len(trainer.history["loss"])
         if epoch % self.every == 0:
             self._take(trainer, f"epoch {epoch}")
+            plotting.image_rows(self.frames, self.path, len(self.images))
 
     def state_dict(self) -> dict[str, Any]:
         return {"frames": self.frames}
@@ -129,7 +130,6 @@ class Snapshots(Callback):
         if not hasattr(trainer.model, "reconstruct"):
             raise TypeError(f"Snapshots: {type(trainer.model).__name__} has no reconstruct(); it is for autoencoders")
         self.frames[title] = trainer.model.reconstruct(self.images)
-        plotting.image_rows(self.frames, self.path, len(self.images))
 
 
 class SaveHistory(Callback):

@@ -52,7 +52,7 @@ def apply_state(path: FilePath, state: Mapping[str, Any], model: Module, optimiz
         model.load_state_dict(state["model"])
         if optimizer is not None:
             optimizer.load_state_dict(state["optimizer"])
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:  # the last three from malformed entries
         model.load_state_dict(before)
         raise ValueError(f"{os.fspath(path)}: {error}") from None
 
@@ -71,7 +71,14 @@ def read_state(path: FilePath) -> tuple[Any, dict[str, Any]]:
     if strings.get("format") != FORMAT:
         found = f"format {strings.get('format')!r}, expected {FORMAT!r}"
         raise FileError(f"{os.fspath(path)} is no checkpoint: {found}. Weights alone are read by model.load_weights")
-    return _with_arrays(json.loads(strings["state"]), arrays), json.loads(strings["metadata"])
+    try:
+        state, metadata = _with_arrays(json.loads(strings["state"]), arrays), json.loads(strings["metadata"])
+        if not isinstance(state["model"], dict) or not isinstance(state["optimizer"], (dict, type(None))):
+            raise TypeError("model and optimizer must be dicts")
+    except (KeyError, TypeError, ValueError) as error:
+        found = f"{type(error).__name__}: {error}"
+        raise FileError(f"{os.fspath(path)} is malformed ({found}). Nothing was loaded") from None
+    return state, metadata
 
 
 def _json_of(metadata: Mapping[str, Any]) -> str:

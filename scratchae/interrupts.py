@@ -33,6 +33,8 @@ class HeldSignals:
         for number, handler in self._before.items():
             with contextlib.suppress(ValueError):
                 signal.signal(number, handler)
+        if self.pending is not None and exception[0] is None:  # it came when nobody looked any more
+            self.act()
 
     def _note(self, number: int, frame: Any) -> None:
         if self.pending is not None:

@@ -34,6 +34,9 @@ def write_arrays(path: FilePath, arrays: Mapping[str, Array], strings: Mapping[s
     # In one piece and in native byte order: anything else would be written scrambled. `asarray` keeps 0-d arrays 0-d.
     on_cpu = {name: to_device(a, "cpu") for name, a in arrays.items()}
     packed = {name: np.asarray(a, a.dtype.newbyteorder("="), order="C") for name, a in on_cpu.items()}
+    for name, a in packed.items():
+        if a.dtype.kind not in "fiub" or a.dtype.itemsize > 8 or name == "__metadata__":
+            raise ValueError(f"cannot save {name!r}, {a.dtype}: expected numbers of at most 64 bits, or another name")
     data = bytearray(save(packed, {**(strings or {}), "sha256": _NO_SUM}))
     start = _place_of_sum(data, _NO_SUM)
     data[start : start + 64] = hashlib.sha256(data).hexdigest().encode()
@@ -51,7 +54,7 @@ def read_arrays(path: FilePath, checked: bool = False) -> tuple[dict[str, np.nda
     data = Path(path).read_bytes()
     try:
         length = int.from_bytes(data[:8], "little")
-        strings = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+        strings = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
         arrays = load(data)
     except Exception as error:  # safetensors' own error class derives from nothing narrower
         raise FileError(f"{path} is not a safetensors file, or is damaged ({type(error).__name__}: {error})") from None
@@ -65,7 +68,7 @@ def read_arrays(path: FilePath, checked: bool = False) -> tuple[dict[str, np.nda
 
 def write_whole(path: FilePath, data: bytes | bytearray) -> None:
     """Give `path` the content `data`, all of it or none, and durably: it survives a power cut from here on."""
-    path = Path(path)
+    path = Path(os.path.realpath(path))  # through a link, the file behind it is meant
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with open(temporary, "wb") as file:

@@ -47,7 +47,7 @@ class _Run:
     means: Means = field(default_factory=Means)
     seconds: float = 0.0
     saved_step: int | None = None
-    identity: dict[str, Any] = field(default_factory=dict)  # what must be the same for a run to be resumed
+    identity: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.checkpoint is not None:
@@ -241,7 +241,7 @@ class Trainer:
             return
         state = {
             **state_of(self.model, self.optimizer),
-            "run": run.identity,
+            "run": self._identity(run),
             "epoch": run.epoch,
             "batch": run.batch,
             "first_epoch": run.first_epoch,
@@ -256,24 +256,33 @@ class Trainer:
         write_state(run.checkpoint, state, {"epoch": run.epoch, "step": run.step})
         run.saved_step = run.step
 
+    def _identity(self, run: _Run) -> dict[str, Any]:
+        """What must be the same for a run to be resumed."""
+        return {**run.identity, "callbacks": [type(c).__name__ for c in self.callbacks]}
+
     def _resume(self, run: _Run, path: FilePath) -> None:
         state, _ = read_state(path)
         if "run" not in state:
             raise ValueError(f"{os.fspath(path)} was not written by Trainer.fit; see load_checkpoint for such files")
-        own = {**run.identity, "callbacks": len(self.callbacks)}
-        theirs = {**state["run"], "callbacks": len(state["callbacks"])}
+        own, theirs = self._identity(run), state["run"]
         if differences := [f"{name} {own[name]!r}, not {theirs[name]!r}" for name in own if own[name] != theirs[name]]:
             listed = "; ".join(differences)
             raise ValueError(f"{os.fspath(path)} is of another run, nothing was loaded. This one has {listed}")
+        before = state_of(self.model, self.optimizer)
         apply_state(path, state, self.model, self.optimizer)
+        try:
+            for callback, its_state in zip(self.callbacks, state["callbacks"], strict=True):
+                if hasattr(callback, "load_state_dict"):
+                    callback.load_state_dict(its_state)
+        except (ValueError, KeyError) as error:
+            apply_state(path, before, self.model, self.optimizer)
+            where = f"{os.fspath(path)} is of another run: callback {type(callback).__name__}"
+            raise ValueError(f"{where}: {error}; nothing was loaded") from None
         run.epoch, run.batch, run.first_epoch = state["epoch"], state["batch"], state["first_epoch"]
         run.means.sums, run.means.samples, run.seconds = state["sums"], state["samples"], state["seconds"]
         run.saved_step = run.step
         self.stop, self.history = state["stop"], History(state["history"])
         backend.set_random_state(state["random"])
-        for callback, own_state in zip(self.callbacks, state["callbacks"], strict=True):
-            if hasattr(callback, "load_state_dict"):
-                callback.load_state_dict(own_state)
 
 
 def _loader(data: Any, batch_size: int, shuffle: bool, seed: int) -> DataLoader:

@@ -345,5 +345,5 @@ def uninstall() -> None:
     del sys.modules["cupy"]
     if (before := _before.pop()) is not None:
         sys.modules["cupy"] = before
-    for device in set(backend._generators) - {"cpu"}:
-        del backend._generators[device]
+    for device in set(backend._shared.generators) - {"cpu"}:
+        del backend._shared.generators[device]

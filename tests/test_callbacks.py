@@ -156,7 +156,7 @@ def test_snapshots_keep_and_draw_every_reconstruction(pictures: np.ndarray, tmp_
 
     def note(trainer: sa.Trainer, row: Any) -> None:
         seen.append(model.reconstruct(pictures))
-        sizes.append(imread(path).shape)
+        sizes.append(imread(path).shape if path.exists() else (0, 0))
 
     strip = sa.Snapshots(pictures, path, every=2)
     run(model, strip, Each(note), epochs=4)
@@ -167,7 +167,7 @@ def test_snapshots_keep_and_draw_every_reconstruction(pictures: np.ndarray, tmp_
     assert not np.array_equal(seen[1], seen[3])
     assert path.read_bytes().startswith(b"\x89PNG\r\n")
     heights = [size[0] for size in sizes]
-    assert heights[0] < heights[1] == heights[2] < heights[3]  # a row more each time
+    assert heights[0] == 0 < heights[1] == heights[2] < heights[3]  # a row more each time
     run(model, strip, epochs=1)
     assert list(strip.frames) == ["original", "before"]
     np.testing.assert_array_equal(strip.frames["before"], seen[3])

@@ -239,7 +239,7 @@ def test_a_thousand_steps_leave_memory_as_it_was(rng: np.random.Generator) -> No
         steps(1000)
         grown = len(gc.get_objects()) - objects, tracemalloc.get_traced_memory()[0] - memory
         tracemalloc.stop()
-    assert grown[0] <= 0 and grown[1] < 2000
+    assert grown[0] < 100 and grown[1] < 2000  # one object per step would be 1000; other threads may make a few
 
 
 # --- copies ---------------------------------------------------------------------------------------

@@ -79,7 +79,7 @@ class _Op:
     """What the decorator learns from the signatures, once, when the primitive is defined."""
 
     def __init__(self, forward: Callable, vjps: dict[str, Callable]):
-        self.forward, self.vjps, self.name = forward, vjps, forward.__name__
+        self.forward, self.vjps, self.name = forward, vjps, forward.__name__.lstrip("_")
         parameters = _parameters(forward)
         for function in (forward, *vjps.values()):
             if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in _parameters(function).values()):
@@ -284,7 +284,7 @@ def check_finite(result: Any, what: str, inputs: Sequence) -> None:
     xp = xp_of(result)
     if result.dtype.kind != "f" or (finite := xp.isfinite(result)).all():
         return
-    place = tuple(int(axis[0]) for axis in (~finite).nonzero())
+    place = tuple(int(i) for i in xp.argwhere(~finite)[0])
     arrays = [a for v in inputs for a in (v if type(v) is list else [v]) if is_array(a) and a.size]
     ranges = "; ".join(f"{a.dtype}{list(a.shape)} in [{float(a.min()):.4g}, {float(a.max()):.4g}]" for a in arrays)
     raise FloatingPointError(

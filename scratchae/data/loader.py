@@ -50,6 +50,8 @@ class DataLoader:
         self.drop_last = drop_last
         self.epoch = 0
         self.skip = 0
+        for pages in self._maps if shuffle else ():
+            pages.madvise(mmap.MADV_RANDOM)  # reading ahead of a random row reads what nobody asked for
 
     def __len__(self) -> int:
         full, rest = divmod(self.n_samples, self.batch_size)

@@ -16,7 +16,7 @@ import numpy as np
 
 from scratchae import storage
 from scratchae.autograd import Tensor, no_grad
-from scratchae.backend import Array, is_array, to_device
+from scratchae.backend import Array, is_array, to_device, xp_of
 from scratchae.storage import FilePath
 
 
@@ -101,7 +101,8 @@ class Module:
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copies of all parameters and buffers by name, as arrays on the module's device."""
-        return {name: (v.data if isinstance(v, Parameter) else v).copy() for name, v in self._named_state()}
+        arrays = {name: v.data if isinstance(v, Parameter) else v for name, v in self._named_state()}
+        return {name: xp_of(a).array(a) for name, a in arrays.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Copy arrays into the parameters and buffers of the same names; they take the module's dtype and device.
@@ -117,6 +118,8 @@ class Module:
         for name in own.keys() & given.keys():
             if not is_array(given[name]):
                 problems.append(f"not an array: {name} is a {type(given[name]).__name__}")
+            elif given[name].dtype.kind not in "fiub":
+                problems.append(f"not real numbers: {name} is {given[name].dtype}")
             elif given[name].shape != own[name].shape:
                 problems.append(f"shape: {name} is {given[name].shape} in the state, {own[name].shape} in the model")
         if problems:
@@ -136,7 +139,10 @@ class Module:
         Raises ValueError for a damaged file, or one that does not fit (see `load_state_dict`), OSError where there
         is none.
         """
-        state, _ = storage.read_arrays(path)
+        state, strings = storage.read_arrays(path)
+        if "format" in strings:
+            advice = "read it with sa.load_checkpoint; nothing was loaded"
+            raise ValueError(f"{os.fspath(path)} is a checkpoint, not weights alone: {advice}")
         try:
             self.load_state_dict(state)
         except ValueError as error:

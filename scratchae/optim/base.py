@@ -104,6 +104,8 @@ class Optimizer:
         """Everything needed to go on: options, step counts and copies of the state arrays."""
         groups = []
         for group, flats in zip(self.param_groups, self._flats, strict=True):
+            for flat in flats:
+                flat.provide(self.state_names(group))  # those of an option switched on since the last step
             entry = {k: list(v) if isinstance(v, tuple) else v for k, v in group.items() if k != "params"}
             places = {id(p): (flat, i) for flat in flats for i, p in enumerate(flat.params)}
             entry["params"] = [_state_of(*places[id(p)]) for p in group["params"]]

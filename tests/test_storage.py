@@ -1,0 +1,290 @@
+"""Array files: what goes in comes out bit by bit, what is damaged is refused, what fails leaves the old file."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors
+import safetensors.numpy
+
+import scratchae as sa
+from scratchae import nn, optim
+from scratchae.storage import FileError, read_arrays, write_arrays, write_whole
+
+DTYPES = ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?"]
+LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "as it is": lambda a: a,
+    "transposed": lambda a: a.T,
+    "strided": lambda a: a[::2, :, 1::2],
+    "reversed": lambda a: a[::-1, :, ::-1],
+    "Fortran": np.asfortranarray,
+    "broadcast": lambda a: np.broadcast_to(a[:, :1], a.shape),
+    "big-endian": lambda a: a.astype(a.dtype.newbyteorder(">")),
+    "big-endian and transposed": lambda a: a.astype(a.dtype.newbyteorder(">")).T,
+    "read-only": lambda a: np.frombuffer(a.tobytes(), a.dtype),
+    "0-d": lambda a: a[1, 1, 1],
+    "0-d array": lambda a: np.asarray(a[1, 1, 1]),
+    "empty": lambda a: a[:, :0],
+    "all empty": lambda a: a[:0, :0, :0],
+}
+
+
+def header_file(header: Any, data: bytes = b"") -> bytes:
+    """A safetensors file with this header, whether it makes sense or not."""
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def small_checkpoint(path: Path) -> bytes:
+    model = nn.Linear(2, 1)
+    sa.save_checkpoint(path, model, optim.SGD(model.parameters(), momentum=0.9), epoch=3)
+    return path.read_bytes()
+
+
+# --- round trips ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_dtype_and_layout_comes_back(tmp_path: Path, rng: np.random.Generator, dtype: str, layout: str) -> None:
+    array = LAYOUTS[layout](np.frombuffer(rng.bytes(8 * 60), dtype)[:60].reshape(3, 4, 5) if dtype != "?"
+                            else rng.random((3, 4, 5)) < 0.5)  # fmt: skip
+    before = array.copy()
+    write_arrays(tmp_path / "a", {"x": np.asarray(array), "y": np.arange(3)})
+    found, strings = read_arrays(tmp_path / "a")
+    assert strings == {} and set(found) == {"x", "y"}
+    back = found["x"]
+    assert back.dtype == np.dtype(dtype) and back.dtype.isnative and back.shape == array.shape
+    assert back.tobytes() == array.astype(dtype).tobytes() and array.tobytes() == before.tobytes()
+    with safetensors.safe_open(tmp_path / "a", framework="np") as file:  # somebody else's reader
+        assert file.get_tensor("x").tobytes() == back.tobytes() and file.get_tensor("x").shape == back.shape
+
+
+def test_names_and_strings_of_every_kind_come_back(tmp_path: Path) -> None:
+    names = ["a.b.0", "", " ", "ü 漢 🙂", 'quote" \\ \n', "sha256", f'"sha256":"{"0" * 64}"']
+    strings = {name: name * 2 for name in names if name != "sha256"}
+    write_arrays(tmp_path / "a", {name: np.full(2, i) for i, name in enumerate(names)}, strings)
+    arrays, back = read_arrays(tmp_path / "a", checked=True)
+    assert back == strings and {n: a[0] for n, a in arrays.items()} == {n: i for i, n in enumerate(names)}
+
+
+def test_nothing_at_all_is_a_file_too(tmp_path: Path) -> None:
+    write_arrays(tmp_path / "a", {})
+    assert read_arrays(tmp_path / "a", checked=True) == ({}, {})
+
+
+def test_the_same_arrays_give_the_same_bytes(tmp_path: Path) -> None:
+    for name in "ab":
+        write_arrays(tmp_path / name, {str(i): np.full(i, i, dtype) for i, dtype in enumerate(DTYPES)})
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_files_of_others_are_read_without_a_checksum_unless_one_is_asked_for(tmp_path: Path) -> None:
+    safetensors.numpy.save_file({"x": np.arange(3)}, tmp_path / "a", {"who": "other"})
+    arrays, strings = read_arrays(tmp_path / "a")
+    assert strings == {"who": "other"} and arrays["x"].tolist() == [0, 1, 2]
+    with pytest.raises(FileError, match="no checksum"):
+        read_arrays(tmp_path / "a", checked=True)
+
+
+def test_a_relative_path_and_a_string_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_arrays("a", {"x": np.arange(3)})
+    assert read_arrays("a")[0]["x"].tolist() == [0, 1, 2] and os.listdir(tmp_path) == ["a"]
+
+
+# --- writing that fails ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt(), MemoryError()])
+@pytest.mark.parametrize("where", ["replace", "fsync"])
+@pytest.mark.parametrize("old", [b"the old file", None])
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, error: BaseException, old: bytes | None
+) -> None:
+    def fail(*args: Any) -> None:
+        raise error
+
+    if old:
+        (tmp_path / "a").write_bytes(old)
+    monkeypatch.setattr(os, where, fail)
+    with pytest.raises(type(error)) as caught:
+        write_arrays(tmp_path / "a", {"x": np.arange(3)})
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == ([old] if old else [])
+    if isinstance(error, OSError):
+        assert str(tmp_path / "a") in str(caught.value) and caught.value.errno == 28
+        assert "No space left" in str(caught.value) and ("is as it was" if old else "nothing was") in str(caught.value)
+
+
+IMPOSSIBLE = {
+    "a missing folder": ("nowhere/a", FileNotFoundError),
+    "a folder's own name": ("folder", IsADirectoryError),
+    "below a file": ("file/a", NotADirectoryError),
+    "a name too long": ("a" * 300, OSError),
+    # nothing is read-only to root
+    **({"a read-only folder": ("locked/a", PermissionError)} if getattr(os, "geteuid", lambda: 1)() else {}),
+}
+
+
+@pytest.mark.parametrize("case", IMPOSSIBLE)
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, case: str) -> None:
+    name, kind = IMPOSSIBLE[case]
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_bytes(b"old")
+    (tmp_path / "locked").mkdir(mode=0o555)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(kind) as caught:
+        write_arrays(tmp_path / name, {"x": np.arange(3)})
+    assert str(tmp_path / name) in str(caught.value) and sorted(tmp_path.rglob("*")) == before
+    assert (tmp_path / "file").read_bytes() == b"old"
+
+
+def test_a_full_disk_keeps_the_old_file(tmp_path: Path) -> None:
+    """A limit on the size of files stands in for the disk."""
+    script = """if True:
+        import resource, sys
+        import numpy as np
+        from scratchae.storage import write_arrays
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+        write_arrays(sys.argv[1], {"x": np.arange(10)})
+        try:
+            write_arrays(sys.argv[1], {"x": np.arange(100_000)})
+        except OSError as error:
+            print(error)
+    """
+    run = python("-c", script, str(tmp_path / "a"))
+    assert "File too large" in run.stdout and f"is as it was: '{tmp_path / 'a'}'" in run.stdout, run.stderr
+    assert read_arrays(tmp_path / "a", checked=True)[0]["x"].tolist() == list(range(10))
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_temporary_file_that_a_crash_left_is_no_obstacle(tmp_path: Path) -> None:
+    write_whole(tmp_path / "a", b"1")
+    (tmp_path / ".a.tmp").write_bytes(b"half of something longer")
+    write_whole(tmp_path / "a", b"2")
+    assert os.listdir(tmp_path) == ["a"] and (tmp_path / "a").read_bytes() == b"2"
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "PYTHONPATH": str(Path(sa.__file__).parents[1])}
+    return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True)
+
+
+# --- reading what is damaged, or something else ---------------------------------------------------
+
+
+# The loops change a file in place: ext4 would write one that was emptied and filled anew to the disk each time.
+
+
+def test_every_corruption_of_one_byte_is_refused(tmp_path: Path, rng: np.random.Generator) -> None:
+    path = tmp_path / "a"
+    good = small_checkpoint(path)
+    with open(path, "r+b", buffering=0) as file:
+        for position, change in enumerate(rng.integers(1, 256, len(good))):
+            os.pwrite(file.fileno(), bytes([good[position] ^ change]), position)
+            with pytest.raises(FileError, match=str(path)):
+                read_arrays(path, checked=True)
+            os.pwrite(file.fileno(), good[position : position + 1], position)
+    assert read_arrays(path, checked=True)[1]["metadata"] == '{"epoch": 3}'
+
+
+def test_every_truncation_and_every_surplus_is_refused(tmp_path: Path, rng: np.random.Generator) -> None:
+    path = tmp_path / "a"
+    good = small_checkpoint(path)
+    for tail in (b"\0", b" ", b"\n", rng.bytes(100), good):
+        path.write_bytes(good + tail)
+        with pytest.raises(FileError, match=str(path)):
+            read_arrays(path, checked=True)
+    for length in reversed(range(len(good))):
+        os.truncate(path, length)
+        with pytest.raises(FileError, match=str(path)):
+            read_arrays(path, checked=True)
+
+
+def test_a_corrupted_weights_file_is_refused_or_still_holds_the_same(tmp_path: Path, rng: np.random.Generator) -> None:
+    """Without its checksum it looks like somebody else's file; one byte cannot take that away and change an array."""
+    path, array = tmp_path / "a", np.arange(5.0)
+    write_arrays(path, {"x": array})
+    good, refused = path.read_bytes(), 0
+    with open(path, "r+b", buffering=0) as file:
+        for position, change in enumerate(rng.integers(1, 256, len(good))):
+            os.pwrite(file.fileno(), bytes([good[position] ^ change]), position)
+            try:
+                found, _ = read_arrays(path)
+            except FileError:
+                refused += 1
+            else:
+                assert list(found) == ["x"] and found["x"].tobytes() == array.tobytes(), position
+            os.pwrite(file.fileno(), good[position : position + 1], position)
+    assert refused >= len(good) - len("sha256")
+
+
+class Trap:
+    """Unpickling it makes a folder."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.path),)
+
+
+OTHERS: dict[str, Callable[[Path], bytes]] = {
+    "a pickle": lambda path: pickle.dumps(Trap(path / "trap")),
+    "an old pickle": lambda path: pickle.dumps(Trap(path / "trap"), 0),
+    "an npz": lambda path: np.savez(path / "other.npz", x=np.arange(3)) or (path / "other.npz").read_bytes(),
+    "an npy": lambda path: np.save(path / "other.npy", np.arange(3)) or (path / "other.npy").read_bytes(),
+    "a web page": lambda path: b"<!DOCTYPE html><html><body>404</body></html>",
+    "nothing": lambda path: b"",
+    "eight zeros": lambda path: bytes(8),
+    "a huge header": lambda path: b"\xff" * 8 + b"{}",
+    "no JSON": lambda path: struct.pack("<Q", 4) + b"{{{{",
+    "deep JSON": lambda path: struct.pack("<Q", 200_000) + b"[" * 200_000,
+    "a list for a header": lambda path: header_file([1, 2]),
+    "strings that are null": lambda path: header_file({"__metadata__": None}) + b"x",
+    "a promise too large": lambda path: header_file({"x": {"dtype": "F8", "shape": [1 << 60], "data_offsets": [0, 8]}}),
+    "overlapping arrays": lambda path: header_file(
+        {name: {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]} for name in "xy"}, b"ab"
+    ),
+    "numbers for strings": lambda path: header_file({"__metadata__": {"sha256": 3}}),
+    "a checksum of another length": lambda path: header_file({"__metadata__": {"sha256": "é\\"}}),
+}
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_other_files_are_refused_by_name(tmp_path: Path, case: str) -> None:
+    path, model = tmp_path / "other", nn.Linear(2, 1)
+    path.write_bytes(OTHERS[case](tmp_path))
+    before = model.weight.numpy().copy()
+    for read in (read_arrays, lambda path: read_arrays(path, checked=True)):
+        with pytest.raises(FileError, match=str(path)):
+            read(path)
+    for load in (model.load_weights, lambda path: sa.load_checkpoint(path, model)):
+        with pytest.raises(ValueError, match=str(path)):
+            load(path)
+    assert model.weight.numpy().tobytes() == before.tobytes() and not (tmp_path / "trap").exists()
+
+
+def test_null_in_the_place_of_strings_is_refused_or_read_as_none(tmp_path: Path) -> None:
+    """A header that safetensors itself accepts."""
+    (tmp_path / "a").write_bytes(header_file({"__metadata__": None}))
+    assert read_arrays(tmp_path / "a") == ({}, {})
+    with pytest.raises(FileError, match="no checksum"):
+        read_arrays(tmp_path / "a", checked=True)
+
+
+def test_a_folder_and_a_missing_file_are_operating_system_errors(tmp_path: Path) -> None:
+    for path, kind in ((tmp_path, IsADirectoryError), (tmp_path / "none", FileNotFoundError)):
+        for load in (read_arrays, nn.Linear(2, 1).load_weights, lambda path: sa.load_checkpoint(path, nn.Linear(2, 1))):
+            with pytest.raises(kind, match=str(path)):
+                load(path)
