@@ -31,7 +31,7 @@ class DenoisingAutoencoder(Autoencoder):
 
     Args:
         encoder, decoder, loss: see `Autoencoder`.
-        corruption: "gaussian" (then clipped to [0, 1]), "masking" or "salt_and_pepper", see `data.noise`;
+        corruption: "gaussian" (images in [0, 1] stay there), "masking" or "salt_and_pepper", see `data.noise`;
             or a function from an array to a damaged one of the same shape.
         amount: standard deviation of the Gaussian, fraction of damaged elements of the others; not for a function.
     """

@@ -17,7 +17,8 @@ import numpy as np
 
 
 def gaussian(x: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
-    """clip(x + amount * e, 0, 1) with e standard normal: `amount` is the standard deviation.
+    """x + amount * e with e standard normal: `amount` is the standard deviation. What lies in [0, 1], as images do, is
+    clipped to stay there.
 
     Raises ValueError unless `amount` is finite and at least 0, TypeError for an x of another dtype.
     """
@@ -25,7 +26,7 @@ def gaussian(x: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarr
     noisy = rng.standard_normal(x.shape, dtype=x.dtype)
     noisy *= float(amount)
     noisy += x
-    return noisy.clip(0, 1, out=noisy)
+    return noisy.clip(0, 1, out=noisy) if x.size and x.min() >= 0 and x.max() <= 1 else noisy
 
 
 def masking(x: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:

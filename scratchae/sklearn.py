@@ -1,0 +1,226 @@
+"""Autoencoders as scikit-learn estimators, for its pipelines, searches and scores: `pip install 'scratchae[sklearn]'`.
+
+    AutoencoderTransformer        the code as features, beside PCA
+    AutoencoderOutlierDetector    what is given back badly is an outlier, beside IsolationForest
+
+Arrays are dense, (n_samples, n_features), and computed with in the dtype that `fit` was given: float32 stays float32,
+anything else becomes float64. They are taken as they come: put a scaler before the estimator in the Pipeline.
+"""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from scratchae import backend
+from scratchae.autoencoders import (
+    Autoencoder,
+    ContractiveAutoencoder,
+    DenoisingAutoencoder,
+    SparseAutoencoder,
+    VariationalAutoencoder,
+)
+from scratchae.optim import Adam
+from scratchae.training import Trainer
+
+try:
+    from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixin
+    from sklearn.utils import check_random_state
+    from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+except ImportError as error:  # missing, or older than 1.6
+    message = f"scratchae.sklearn needs scikit-learn ({error}); install it with:  pip install 'scratchae[sklearn]'"
+    raise type(error)(message) from None
+
+__all__ = ["AutoencoderOutlierDetector", "AutoencoderTransformer"]
+
+KINDS: dict[str, Any] = {
+    "plain": Autoencoder.dense,
+    "denoising": DenoisingAutoencoder.dense,
+    "sparse": SparseAutoencoder.dense,
+    "contractive": ContractiveAutoencoder.dense,
+    "variational": VariationalAutoencoder.dense,
+}
+
+
+class _AutoencoderEstimator(BaseEstimator):
+    """What both estimators share: the parameters, the training, and the checks of what comes in."""
+
+    def __init__(
+        self,
+        hidden_sizes: Any = (64,),
+        code_size: int = 8,
+        *,
+        activation: str | None = "relu",
+        output: str | None = None,
+        loss: Any = "mse",
+        kind: str = "plain",
+        kind_params: dict[str, Any] | None = None,
+        lr: float = 1e-3,
+        epochs: int = 100,
+        batch_size: int = 64,
+        random_state: Any = None,
+        verbose: bool = False,
+    ):
+        self.hidden_sizes, self.code_size = hidden_sizes, code_size
+        self.activation, self.output, self.loss = activation, output, loss
+        self.kind, self.kind_params = kind, kind_params
+        self.lr, self.epochs, self.batch_size = lr, epochs, batch_size
+        self.random_state, self.verbose = random_state, verbose
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        if tags.transformer_tags is not None:
+            tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def _train(self, X: Any) -> None:
+        X = validate_data(self, X, dtype=[np.float64, np.float32])
+        if self.kind not in KINDS:
+            raise ValueError(f"kind={self.kind!r}; expected one of {sorted(KINDS)}")
+        sizes = (X.shape[1], *np.atleast_1d(self.hidden_sizes).tolist(), self.code_size)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        with backend.fixed_seed(seed):  # weights and noise; the package's own generators are not touched
+            model = KINDS[self.kind](sizes, self.activation, self.output, self.loss, **(self.kind_params or {}))
+            trainer = Trainer(model.to(X.dtype), Adam(model.parameters(), lr=self.lr))
+            trainer.fit(X, epochs=self.epochs, batch_size=self.batch_size, seed=seed, progress=self.verbose)
+        model.zero_grad()  # pickled, the gradients would be as large as the weights
+        self.model_, self.history_ = model, trainer.history
+        self.n_iter_ = len(trainer.history["loss"])
+        self._n_features_out = self.code_size
+
+    def _reconstruction_error(self, X: Any) -> np.ndarray:
+        X = self._checked(X)
+        return self.model_.reconstruction_error(X)
+
+    def _checked(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        return validate_data(self, X, reset=False, dtype=self._dtype)
+
+    @property
+    def _dtype(self) -> Any:
+        return next(self.model_.parameters()).dtype
+
+
+class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _AutoencoderEstimator):
+    """Features learnt by an autoencoder: `transform` gives its codes, `inverse_transform` decodes them.
+
+    Args:
+        hidden_sizes: sizes of the encoder's hidden layers, or one int; () for none. The decoder mirrors them.
+        code_size: number of features that come out.
+        activation: after every hidden layer, such as "relu" or "tanh"; None for a linear model.
+        output: activation of the last layer. None suits standardised data, "sigmoid" data in [0, 1].
+        loss: "mse", "mae", and for data in [0, 1] "bce" with output="sigmoid", or "bce_logits".
+        kind: "plain", "denoising", "sparse", "contractive" or "variational".
+        kind_params: options of that kind's class, such as {"corruption": "masking", "amount": 0.2}.
+        lr, epochs, batch_size: of the training with Adam.
+        random_state: int, RandomState or None: initial weights, order of samples, noise.
+        verbose: show the progress of training.
+
+    Attributes:
+        model_: the trained `Autoencoder`.
+        history_: the losses per epoch, a `History`.
+        n_iter_: number of epochs trained.
+        n_features_in_, feature_names_in_: as everywhere in scikit-learn.
+
+    >>> from scratchae.sklearn import AutoencoderTransformer
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> X = load_iris().data
+    >>> pipeline = make_pipeline(StandardScaler(), AutoencoderTransformer(code_size=2, random_state=0))
+    >>> codes = pipeline.fit_transform(X)
+    >>> codes.shape, pipeline.inverse_transform(codes).shape
+    ((150, 2), (150, 4))
+    """
+
+    def fit(self, X: Any, y: Any = None) -> AutoencoderTransformer:
+        """Train on `X`; `y` is ignored."""
+        self._train(X)
+        return self
+
+    def transform(self, X: Any) -> Any:
+        """Codes, (n_samples, code_size)."""
+        X = self._checked(X)
+        return self.model_.transform(X)
+
+    def inverse_transform(self, X: Any) -> np.ndarray:
+        """What the decoder makes of codes, (n_samples, n_features)."""
+        check_is_fitted(self)
+        codes = check_array(X, dtype=self._dtype)
+        if codes.shape[1] != self._n_features_out:
+            raise ValueError(f"X has {codes.shape[1]} features, but the codes have {self._n_features_out}")
+        return self.model_.inverse_transform(codes)
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Minus the mean squared error of the reconstruction: higher is better, 0 is perfect."""
+        return -float(self._reconstruction_error(X).mean())
+
+
+class AutoencoderOutlierDetector(OutlierMixin, _AutoencoderEstimator):
+    """Outliers are the samples that an autoencoder, trained on all of them, gives back worst.
+
+    The code must be too small for the data: where everything fits through, outliers do too.
+
+    Args:
+        contamination: the share of outliers among the training samples, in (0, 0.5]; it sets the threshold.
+        all others: see `AutoencoderTransformer`.
+
+    Attributes:
+        offset_: the threshold: the quantile of the training samples' scores at `contamination`.
+        all others: see `AutoencoderTransformer`.
+
+    >>> import numpy as np
+    >>> from scratchae.sklearn import AutoencoderOutlierDetector
+    >>> X = np.random.default_rng(0).normal(size=(500, 1)) * [1.0, 2.0, 3.0]  # on a line
+    >>> X[:2] = [[3, 0, -2], [-3, 3, 1]]  # not on it
+    >>> detector = AutoencoderOutlierDetector(code_size=1, contamination=2 / 500, random_state=0)
+    >>> np.flatnonzero(detector.fit_predict(X) == -1)
+    array([0, 1])
+    """
+
+    def __init__(
+        self,
+        hidden_sizes: Any = (64,),
+        code_size: int = 8,
+        *,
+        contamination: float = 0.1,
+        activation: str | None = "relu",
+        output: str | None = None,
+        loss: Any = "mse",
+        kind: str = "plain",
+        kind_params: dict[str, Any] | None = None,
+        lr: float = 1e-3,
+        epochs: int = 100,
+        batch_size: int = 64,
+        random_state: Any = None,
+        verbose: bool = False,
+    ):
+        # scikit-learn reads the parameters' names off this signature, so that they cannot come as **others
+        super().__init__(
+            hidden_sizes, code_size,
+            activation=activation, output=output, loss=loss, kind=kind, kind_params=kind_params,
+            lr=lr, epochs=epochs, batch_size=batch_size, random_state=random_state, verbose=verbose,
+        )  # fmt: skip
+        self.contamination = contamination
+
+    def fit(self, X: Any, y: Any = None) -> AutoencoderOutlierDetector:
+        """Train on `X` and set the threshold; `y` is ignored."""
+        if not isinstance(self.contamination, Real) or not 0 < self.contamination <= 0.5:
+            raise ValueError(f"contamination={self.contamination!r}; expected a share of outliers in (0, 0.5]")
+        self._train(X)
+        self.offset_: float = float(np.quantile(self.score_samples(X), self.contamination))
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """1 for samples like those of the training, -1 for outliers."""
+        return np.where(self.decision_function(X) >= 0, 1, -1)
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """The scores above the threshold: negative for outliers."""
+        return self.score_samples(X) - self.offset_
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """Minus each sample's mean squared error of the reconstruction: the lower, the stranger."""
+        return -self._reconstruction_error(X)
