@@ -1,0 +1,37 @@
+"""What both translations need: the optional package, and which layer something is."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from typing import Any
+
+# Whoever inherits all of these from a class computes what that class computes.
+_COMPUTES = ("__call__", "forward", "encode", "decode", "posterior", "_like")
+
+
+def require(package: str, extra: str) -> Any:
+    """The module `package`; ModuleNotFoundError that says how to install it where it is missing."""
+    try:
+        return importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        advice = f"this needs the package {package} ({error}); install it with:  pip install 'scratchae[{extra}]'"
+        raise ModuleNotFoundError(advice, name=error.name) from None
+
+
+def known_class(layer: Any, classes: Iterable[type]) -> Any:
+    """The class among `classes` that `layer` is of, or inherits from without computing anything else; or None."""
+    base = next((c for c in type(layer).__mro__ if c in classes), None)
+    changed = any(getattr(type(layer), name, None) is not getattr(base, name, None) for name in _COMPUTES)
+    return None if changed else base
+
+
+def place(path: str) -> str:
+    """How an error names the layer at `path`."""
+    return f"layer {path}" if path else "the model"
+
+
+def both(value: Any) -> tuple[int, int]:
+    """A size for (vertical, horizontal), given as one number or as two."""
+    down, across = value if isinstance(value, (tuple, list)) else (value, value)
+    return int(down), int(across)

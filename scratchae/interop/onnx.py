@@ -1,0 +1,237 @@
+"""Models as ONNX files, which other runtimes and other languages run.
+
+A layer becomes one operator of ONNX, or a few: `LAYERS` says which. Weights keep their names and their layout, since
+both are PyTorch's and ONNX's too. The model is walked with one sample, which tells each layer's shapes, and written
+down in plain Python first: what cannot be exported is refused before the package `onnx` is imported or a file touched.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from scratchae import nn
+from scratchae.autoencoders import Autoencoder, VariationalAutoencoder
+from scratchae.autograd import Tensor, no_grad
+from scratchae.backend import Array, is_array, to_device
+from scratchae.interop.common import both, known_class, place, require
+from scratchae.nn.module import evaluating
+from scratchae.storage import FilePath, write_whole
+
+OPSET, IR_VERSION = 17, 8  # of 2022: the first with LayerNormalization, and old enough for every runtime in use
+
+
+def to_onnx(model: nn.Module, path: FilePath, example: Array) -> None:
+    """Write `model` as it computes in eval mode: input "x", output "y", both with a batch of any size, "N".
+
+    Args:
+        model: layers of `scratchae.nn`, `Sequential`s of them, or an autoencoder of any kind.
+        path: the file, replaced as a whole.
+        example: inputs (n, ...), float32 or float64, in the shape and dtype that the exported model will take.
+
+    An autoencoder gives what `forward` does in eval mode: reconstructions in the shape of `x`, a variational one's from
+    the mean, and logits where its loss is "bce_logits". The halves are models too: `to_onnx(model.encoder, ...)`. A
+    variational autoencoder's `encoder` ends in features; its codes are `nn.Sequential(model.encoder, model.mu)`.
+
+    Raises TypeError for a layer that is not one of ours. Runtimes can do less in float64 than in float32 (onnxruntime
+    1.31 has no convolution, for one), and ONNX keeps options such as `eps` and slopes in float32 in either case.
+    """
+    value = _one_sample(model, example)
+    graph = _Graph(model)
+    with evaluating(model), no_grad():
+        model(value)  # an example that does not fit is refused here, in the layers' own words
+        y, out = _add(graph, model, "", "x", value)
+    if len(out) != 1:
+        raise ValueError(f"the model makes shape {out.shape} of one sample; expected one output per sample: (1, ...)")
+    graph.nodes.append(("Identity", [y], "y", {}))
+    write_whole(path, _serialised(graph, value, out))
+
+
+class _Graph:
+    """Operators in order, and the arrays among their inputs."""
+
+    def __init__(self, model: nn.Module):
+        self.nodes: list[tuple[str, list[str], str, dict[str, Any]]] = []  # operator, inputs, output, attributes
+        self.arrays: dict[str, np.ndarray] = {}
+        self.names: dict[int, str] = {}  # of parameters and buffers; a shared one is stored once
+        for name, value in model._named_state():
+            self.names.setdefault(id(value), name)
+
+    def __call__(self, operator: str, *inputs: Any, **attributes: Any) -> str:
+        """Add an operator and name its output. Inputs are names, arrays, or None for one left out."""
+        output = f"{operator}_{len(self.nodes)}"
+        self.nodes.append((operator, [self._named(i) for i in inputs], output, attributes))
+        return output
+
+    def _named(self, value: Any) -> str:
+        if value is None or isinstance(value, str):
+            return value or ""
+        name = self.names.get(id(value), f"constant_{len(self.arrays)}")
+        self.arrays[name] = to_device(value.data if isinstance(value, Tensor) else value, "cpu")
+        return name
+
+
+def _add(g: _Graph, layer: nn.Module, path: str, x: str, value: Array) -> tuple[str, Array]:
+    """Add `layer` behind the output `x`, which is `value` for the sample; its output's name and value."""
+    chain = known_class(layer, CHAINS)
+    if chain is None:
+        after = layer(value)
+        return _writer(layer, path)(g, layer, x, value, after), after
+    y, out = x, value
+    for name, part in CHAINS[chain](layer).items():
+        y, out = _add(g, part, f"{path}.{name}" if path else name, y, out)
+    if isinstance(layer, Autoencoder):
+        flat, out = out, layer._like(out, value)
+        y = _reshape(g, layer, y, flat, out)
+    return y, out
+
+
+# --- every layer ----------------------------------------------------------------------------------
+#
+# A function of the graph, the layer, its input's name, and its input and output for the sample, as arrays.
+
+Writer = Callable[[_Graph, Any, str, Array, Array], str]
+
+
+def _operator(name: str, *arrays: str, **options: str) -> Writer:
+    """One operator: the layer's attributes `arrays` follow x as inputs, `options` are attributes under ONNX's names."""
+    return lambda g, m, x, *_: g(
+        name, x, *[getattr(m, a) for a in arrays], **{theirs: getattr(m, ours) for theirs, ours in options.items()}
+    )
+
+
+def _linear(g: _Graph, m: nn.Linear, x: str, before: Array, after: Array) -> str:
+    if before.ndim == 2:
+        return g("Gemm", x, m.weight, m.bias, transB=1)
+    product = g("MatMul", x, g("Transpose", m.weight, perm=[1, 0]))
+    return product if m.bias is None else g("Add", product, m.bias)
+
+
+def _window(m: Any) -> dict[str, list[int]]:
+    """Attributes of a convolution or a pool; padding is top, left, bottom, right."""
+    kernel, dilation = both(m.kernel_size), both(getattr(m, "dilation", 1))
+    if m.padding == "same":  # of an odd number, the larger half goes below and to the right
+        total = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
+        pads = [*(t // 2 for t in total), *(t - t // 2 for t in total)]
+    else:
+        pads = [*both(m.padding)] * 2
+    strides = kernel if m.stride is None else both(m.stride)
+    return {"kernel_shape": [*kernel], "strides": [*strides], "pads": pads}
+
+
+def _conv(g: _Graph, m: nn.Conv2d, x: str, *_: Array) -> str:
+    return g("Conv", x, m.weight, m.bias, **_window(m), dilations=[*both(m.dilation)], group=int(m.groups))
+
+
+def _conv_transpose(g: _Graph, m: nn.ConvTranspose2d, x: str, *_: Array) -> str:
+    sizes = {"dilations": [*both(m.dilation)], "output_padding": [*both(m.output_padding)]}
+    return g("ConvTranspose", x, m.weight, m.bias, **_window(m), **sizes, group=int(m.groups))
+
+
+def _upsample(g: _Graph, m: nn.Upsample, x: str, *_: Array) -> str:
+    scales = np.array([1, 1, *both(m.scale_factor)], np.float32)
+    if m.mode == "bilinear":
+        return g("Resize", x, None, scales, mode="linear", coordinate_transformation_mode="half_pixel")
+    where = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    return g("Resize", x, None, scales, mode="nearest", **where)
+
+
+def _pixel_unshuffle(g: _Graph, m: nn.PixelUnshuffle, x: str, before: Array, after: Array) -> str:
+    """Not SpaceToDepth, which puts the channels last among what it merges."""
+    f, (_, c, h, w) = m.downscale_factor, before.shape
+    blocks = g("Reshape", x, np.array([-1, c, h // f, f, w // f, f]))
+    return g("Reshape", g("Transpose", blocks, perm=[0, 1, 3, 5, 2, 4]), np.array([-1, *after.shape[1:]]))
+
+
+def _reshape(g: _Graph, m: nn.Module, x: str, before: Array, after: Array) -> str:
+    return x if before.shape == after.shape else g("Reshape", x, np.array([-1, *after.shape[1:]]))
+
+
+def _gelu(g: _Graph, m: nn.GELU, x: str, before: Array, after: Array) -> str:
+    """x (1 + erf(x / sqrt 2)) / 2."""
+    half, one, root = (np.array(v, before.dtype) for v in (0.5, 1, math.sqrt(0.5)))
+    return g("Mul", g("Mul", x, half), g("Add", g("Erf", g("Mul", x, root)), one))
+
+
+def _nothing(g: _Graph, m: nn.Module, x: str, *_: Array) -> str:
+    return x
+
+
+_batch_norm = _operator("BatchNormalization", "weight", "bias", "running_mean", "running_var", epsilon="eps")
+
+LAYERS: dict[type[nn.Module], Writer] = {
+    nn.Linear: _linear,
+    nn.Conv2d: _conv,
+    nn.ConvTranspose2d: _conv_transpose,
+    nn.MaxPool2d: lambda g, m, x, *_: g("MaxPool", x, **_window(m)),
+    nn.AvgPool2d: lambda g, m, x, *_: g("AveragePool", x, **_window(m), count_include_pad=1),
+    nn.Upsample: _upsample,
+    nn.PixelShuffle: lambda g, m, x, *_: g("DepthToSpace", x, blocksize=int(m.upscale_factor), mode="CRD"),
+    nn.PixelUnshuffle: _pixel_unshuffle,
+    nn.Flatten: _reshape,
+    nn.Unflatten: _reshape,
+    nn.Identity: _nothing,
+    nn.Dropout: _nothing,
+    nn.Dropout2d: _nothing,
+    nn.GaussianNoise: _nothing,
+    nn.ReLU: _operator("Relu"),
+    nn.LeakyReLU: _operator("LeakyRelu", alpha="negative_slope"),
+    nn.ELU: _operator("Elu", alpha="alpha"),
+    nn.GELU: _gelu,
+    nn.Sigmoid: _operator("Sigmoid"),
+    nn.Tanh: _operator("Tanh"),
+    nn.Softplus: _operator("Softplus"),
+    nn.Softmax: _operator("Softmax", axis="dim"),
+    nn.LayerNorm: lambda g, m, x, *_: g(
+        "LayerNormalization", x, m.weight, m.bias, axis=-len(m.normalized_shape), epsilon=m.eps
+    ),
+    nn.BatchNorm1d: _batch_norm,
+    nn.BatchNorm2d: _batch_norm,
+}
+
+# Modules that are parts one after the other, by name.
+CHAINS: dict[type[nn.Module], Callable[[Any], dict[str, nn.Module]]] = {
+    nn.Sequential: lambda m: {str(i): layer for i, layer in enumerate(m)},
+    Autoencoder: lambda m: {"encoder": m.encoder, "decoder": m.decoder},
+    VariationalAutoencoder: lambda m: {"encoder": m.encoder, "mu": m.mu, "decoder": m.decoder},
+}
+
+
+def _writer(layer: nn.Module, path: str) -> Writer:
+    found = known_class(layer, LAYERS)
+    if found is None:
+        raise TypeError(
+            f"to_onnx: {place(path)} is a {type(layer).__name__}, which has a forward() of its own; put it together "
+            "from layers of scratchae.nn in an nn.Sequential, or export the parts before and after it"
+        )
+    return LAYERS[found]
+
+
+# --- before and after -----------------------------------------------------------------------------
+
+
+def _one_sample(model: nn.Module, example: Array) -> Array:
+    example = example.data if isinstance(example, Tensor) else example
+    if not is_array(example) or example.dtype not in (np.float32, np.float64):
+        given = example.dtype if is_array(example) else type(example).__name__
+        raise TypeError(f"to_onnx: example is {given}; expected an array of float32 or float64")
+    if example.ndim < 2 or len(example) == 0:
+        raise ValueError(f"to_onnx: example has shape {example.shape}; expected at least one sample: (n, ...)")
+    return to_device(example[:1], next((p.device for p in model.parameters()), "cpu"))
+
+
+def _serialised(graph: _Graph, x: Array, y: Array) -> bytes:
+    onnx = require("onnx", "onnx")
+    element = onnx.helper.np_dtype_to_tensor_dtype(x.dtype)
+    ends = [onnx.helper.make_tensor_value_info(n, element, ["N", *a.shape[1:]]) for n, a in (("x", x), ("y", y))]
+    nodes = [onnx.helper.make_node(op, inputs, [out], out, **options) for op, inputs, out, options in graph.nodes]
+    arrays = [onnx.numpy_helper.from_array(a, name) for name, a in graph.arrays.items()]
+    model = onnx.helper.make_model(
+        onnx.helper.make_graph(nodes, "scratchae", ends[:1], ends[1:], arrays),
+        opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="scratchae",
+    )  # fmt: skip
+    onnx.checker.check_model(model, full_check=True)
+    return model.SerializeToString()

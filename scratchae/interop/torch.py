@@ -1,0 +1,163 @@
+"""PyTorch's modules and ours, in both directions.
+
+Names, options, weight layouts and the names of the weights are the same on both sides, so that `OPTIONS`, the options
+that each layer has here, is the whole translation. What PyTorch has besides must be at its default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from scratchae import nn
+from scratchae.backend import fixed_seed, to_device
+from scratchae.interop.common import known_class, place, require
+
+OPTIONS: dict[type[nn.Module], tuple[str, ...]] = {
+    nn.Linear: ("in_features", "out_features", "bias"),
+    nn.Conv2d: (
+        "in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "bias",
+    ),
+    nn.ConvTranspose2d: (
+        "in_channels", "out_channels", "kernel_size", "stride", "padding", "output_padding", "groups", "bias",
+        "dilation",
+    ),
+    nn.MaxPool2d: ("kernel_size", "stride", "padding"),
+    nn.AvgPool2d: ("kernel_size", "stride", "padding"),
+    nn.Upsample: ("scale_factor", "mode"),
+    nn.PixelShuffle: ("upscale_factor",),
+    nn.PixelUnshuffle: ("downscale_factor",),
+    nn.Flatten: ("start_dim",),
+    nn.Unflatten: ("dim", "shape"),
+    nn.Identity: (),
+    nn.ReLU: (),
+    nn.LeakyReLU: ("negative_slope",),
+    nn.ELU: ("alpha",),
+    nn.GELU: (),
+    nn.Sigmoid: (),
+    nn.Tanh: (),
+    nn.Softplus: (),
+    nn.Softmax: ("dim",),
+    nn.Dropout: ("p",),
+    nn.Dropout2d: ("p",),
+    nn.LayerNorm: ("normalized_shape", "eps"),
+    nn.BatchNorm1d: ("num_features", "eps", "momentum"),
+    nn.BatchNorm2d: ("num_features", "eps", "momentum"),
+}  # fmt: skip
+THEIR_NAMES = {"shape": "unflattened_size"}  # the one option that is called something else there
+NO_MATTER = ("training", "inplace")  # the first is carried over, the second saves memory
+_KNOWN = ", ".join(cls.__name__ for cls in OPTIONS)
+
+
+def to_torch(model: nn.Module) -> Any:
+    """A `torch.nn.Sequential` (or a single layer) on the CPU, with copies of the weights of `model`, one of ours.
+
+    Dtype, train or eval mode and what is frozen are carried over, and PyTorch's random numbers go on as if nothing
+    had been made. An autoencoder's halves go one by one, or as `nn.Sequential(model.encoder, model.decoder)`.
+
+    Raises TypeError for a layer that PyTorch has not.
+    """
+    torch = require("torch", "reference")
+
+    def convert(layer: Any, path: str) -> Any:
+        found = known_class(layer, OPTIONS)
+        if found is None:
+            raise _refusal(path, layer, f"it is no Sequential, and none of {_KNOWN}")
+        options = {THEIR_NAMES.get(name, name): _option(layer, name) for name in OPTIONS[found]}
+        state = {name: torch.tensor(to_device(a, "cpu")) for name, a in layer.state_dict().items()}
+        theirs = getattr(torch.nn, found.__name__)(**options)
+        theirs.to("cpu", next((a.dtype for a in state.values()), None))
+        theirs.load_state_dict({**theirs.state_dict(), **state})  # theirs counts a BatchNorm's batches, ours does not
+        return theirs
+
+    with torch.random.fork_rng(devices=[]):
+        return _converted(model, nn.Sequential, torch.nn.Sequential, convert)
+
+
+def from_torch(module: Any) -> Any:
+    """A `Sequential` (or a single layer) with copies of the weights of `module`, a `torch.nn.Sequential`.
+
+    Dtype, train or eval mode and what is frozen are carried over, and random numbers, here and there, go on as if
+    nothing had been made. The layers are numbered, whatever they were called.
+
+    Raises TypeError for a layer that is not here, or has an option that ours has not.
+    """
+    torch = require("torch", "reference")
+    counterparts = {getattr(torch.nn, cls.__name__): cls for cls in OPTIONS}
+
+    def convert(layer: Any, path: str) -> Any:
+        if type(layer) not in counterparts:
+            raise _refusal(path, layer, f"it is no Sequential, and none of {_KNOWN}")
+        found = counterparts[type(layer)]
+        given = {name: _option(layer, THEIR_NAMES.get(name, name)) for name in OPTIONS[found]}
+        options = {name: _in_our_way(name, value) for name, value in given.items()}
+        lacking = [f"{name}={given[name]!r}" for name, value in options.items() if value is None]
+        # Whatever else differs from a layer that was made of these options alone, ours cannot follow.
+        twin = type(layer)(**{THEIR_NAMES.get(name, name): value for name, value in given.items()})
+        rest = {name: value for name, value in vars(twin).items() if not name.startswith("_") and name not in NO_MATTER}
+        for name, value in rest.items():
+            if (getattr(layer, name) or False) != (value or False):  # None, False and 0 all say no
+                lacking.append(f"{name}={getattr(layer, name)!r}")
+        state = layer.state_dict()
+        if state.keys() != twin.state_dict().keys():
+            lacking.append(f"weights: {', '.join(state) or 'none'}")
+        lacking += sorted({str(p.dtype) for p in layer.parameters()} - {"torch.float32", "torch.float64"})
+        if lacking:
+            raise _refusal(path, layer, f"ours has nothing like its {', '.join(lacking)}")
+        arrays = {name: a.detach().cpu().numpy() for name, a in state.items()}
+        copy = found(**options).to(next((a.dtype for a in arrays.values()), np.float32))
+        copy.load_state_dict(arrays)
+        return copy
+
+    with torch.random.fork_rng(devices=[]), fixed_seed(0):
+        return _converted(module, torch.nn.Sequential, nn.Sequential, convert)
+
+
+def _converted(model: Any, old_chain: type, new_chain: type, convert: Callable[[Any, str], Any]) -> Any:
+    """`model` with every chain made anew and every layer converted; what was shared is shared again."""
+    made: dict[int, Any] = {}
+
+    def build(old: Any, path: str) -> Any:
+        if id(old) not in made:
+            if known_class(old, (old_chain,)):
+                made[id(old)] = new_chain(*[build(part, f"{path}.{i}".lstrip(".")) for i, part in enumerate(old)])
+            else:
+                made[id(old)] = convert(old, path)
+            for before, after in zip(old.parameters(), made[id(old)].parameters(), strict=False):
+                after.requires_grad = before.requires_grad
+            made[id(old)].training = old.training
+        return made[id(old)]
+
+    new = build(model, "")
+    counts = [sum(1 for _ in m.parameters()) for m in (model, new)]
+    if counts[0] != counts[1]:
+        raise TypeError(f"layers share a weight: {counts[0]} parameters would become {counts[1]}; share whole layers")
+    return new
+
+
+def _option(layer: Any, name: str) -> Any:
+    value = getattr(layer, name)
+    return value is not None if name == "bias" else value
+
+
+def _in_our_way(name: str, value: Any) -> Any:
+    """PyTorch's option as ours; None where we have nothing like it."""
+    if name == "padding" and value == "valid":
+        return 0
+    if name == "mode":
+        return value if value in ("nearest", "bilinear") else None
+    if name == "shape":
+        return tuple(value) if all(isinstance(n, int) and n >= 0 for n in value) else None
+    if name == "scale_factor" and value is not None:  # floats there, even where they are whole
+        whole = np.asarray(value).astype(int)
+        if (whole != value).any():
+            return None
+        return tuple(whole.tolist()) if whole.ndim else int(whole)
+    return value
+
+
+def _refusal(path: str, layer: Any, why: str) -> TypeError:
+    advice = "change it first, or convert the layers before and after it"
+    return TypeError(f"{place(path)} is a {type(layer).__module__}.{type(layer).__qualname__}: {why}; {advice}")
