@@ -1,8 +1,15 @@
 """scratchae: neural networks and autoencoders from scratch, on NumPy and CuPy."""
 
-from scratchae.backend import gpu_available, manual_seed  # isort: skip  (first: it also tunes the allocator)
+from scratchae.backend import generator, gpu_available, manual_seed  # isort: skip  (first: it also tunes the allocator)
 from scratchae import autoencoders, data, functional, nn, optim
-from scratchae.autoencoders import Autoencoder
+from scratchae.autoencoders import (
+    Autoencoder,
+    ContractiveAutoencoder,
+    ConvAutoencoder,
+    DenoisingAutoencoder,
+    SparseAutoencoder,
+    VariationalAutoencoder,
+)
 from scratchae.autograd import (
     Tensor,
     detect_anomaly,
@@ -24,8 +31,9 @@ from scratchae.training import Trainer
 __version__ = "0.1.0"
 
 __all__ = [
-    "Autoencoder", "Callback", "DataLoader", "EarlyStopping", "History", "SaveHistory", "Schedule", "Snapshots",
-    "Tensor", "Trainer", "autoencoders", "data", "detect_anomaly", "enable_grad", "functional", "gpu_available", "grad",
-    "gradcheck", "gradgradcheck", "is_grad_enabled", "load_checkpoint", "manual_seed", "nn", "no_grad", "optim",
-    "primitive", "save_checkpoint", "tensor",
+    "Autoencoder", "Callback", "ContractiveAutoencoder", "ConvAutoencoder", "DataLoader", "DenoisingAutoencoder",
+    "EarlyStopping", "History", "SaveHistory", "Schedule", "Snapshots", "SparseAutoencoder", "Tensor", "Trainer",
+    "VariationalAutoencoder", "autoencoders", "data", "detect_anomaly", "enable_grad", "functional", "generator",
+    "gpu_available", "grad", "gradcheck", "gradgradcheck", "is_grad_enabled", "load_checkpoint", "manual_seed", "nn",
+    "no_grad", "optim", "primitive", "save_checkpoint", "tensor",
 ]  # fmt: skip

@@ -13,6 +13,7 @@ from typing import Any
 
 from scratchae import plotting
 from scratchae.backend import Array
+from scratchae.optim import CosineLR, ReduceOnPlateau, StepLR
 
 Trainer = Any  # of training.py, which stands above this file
 
@@ -41,7 +42,14 @@ class Schedule(Callback):
     """Steps a learning-rate schedule after each epoch, one that follows a metric with `monitor`'s value."""
 
     def __init__(self, schedule: Any, monitor: str | None = None):
+        follows = isinstance(schedule, ReduceOnPlateau)
+        if follows != (monitor is not None) and isinstance(schedule, (ReduceOnPlateau, StepLR, CosineLR)):
+            wanted = "needs a number to follow: monitor='val_loss'" if follows else "takes no monitor"
+            raise ValueError(f"Schedule: {type(schedule).__name__} {wanted}, got monitor={monitor!r}")
         self.schedule, self.monitor = schedule, monitor
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        _check_monitor(self, trainer)
 
     def on_epoch_end(self, trainer: Trainer, row: Mapping[str, float]) -> None:
         self.schedule.step(*([] if self.monitor is None else [_monitored(self, row, self.monitor)]))
@@ -66,6 +74,8 @@ class EarlyStopping(Callback):
     """
 
     def __init__(self, monitor: str = "val_loss", patience: int = 5, min_delta: float = 0.0, restore_best: bool = True):
+        if not isinstance(monitor, str):
+            raise TypeError(f"EarlyStopping(monitor={monitor!r}): expected a name; patience=5 is another argument")
         if patience < 1 or not min_delta >= 0:
             raise ValueError(f"EarlyStopping(patience={patience}, min_delta={min_delta}); expected >= 1 and >= 0")
         self.monitor, self.patience, self.min_delta, self.restore_best = monitor, patience, min_delta, restore_best
@@ -75,6 +85,7 @@ class EarlyStopping(Callback):
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         self.best, self.best_epoch, self._epoch, self._weights = math.inf, 0, 0, {}
+        _check_monitor(self, trainer)
 
     def on_epoch_end(self, trainer: Trainer, row: Mapping[str, float]) -> None:
         value = _monitored(self, row, self.monitor)
@@ -86,8 +97,12 @@ class EarlyStopping(Callback):
             trainer.stop = True
 
     def on_fit_end(self, trainer: Trainer) -> None:
+        self.restore(trainer.model)
+
+    def restore(self, model: Any) -> None:
+        """Give `model` the best weights so far; after an interruption, this is up to you."""
         if self._weights:
-            trainer.model.load_state_dict(self._weights)
+            model.load_state_dict(self._weights)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "best_epoch": self.best_epoch, "epoch": self._epoch, "weights": self._weights}
@@ -107,6 +122,8 @@ class Snapshots(Callback):
     def __init__(self, images: Array, path: str | os.PathLike[str], every: int = 1):
         if every < 1:
             raise ValueError(f"Snapshots(every={every}); expected at least 1")
+        if Path(path).suffix not in (".png", ".svg", ".pdf"):
+            raise ValueError(f"Snapshots({os.fspath(path)!r}): expected a name that ends in .png, .svg or .pdf")
         self.images, self.path, self.every = images, path, every
         self.frames: dict[str, Array] = {}
 
@@ -143,6 +160,13 @@ class SaveHistory(Callback):
     def on_epoch_end(self, trainer: Trainer, row: Mapping[str, float]) -> None:
         write = trainer.history.to_csv if self.path.suffix == ".csv" else trainer.history.to_json
         write(self.path)
+
+
+def _check_monitor(callback: Any, trainer: Trainer) -> None:
+    """What can be known before the first epoch about the number that a callback follows."""
+    if (callback.monitor or "").startswith("val_") and not trainer.validates:
+        name = type(callback).__name__
+        raise ValueError(f"{name}: monitor={callback.monitor!r}, but there is no validation; pass validation=...")
 
 
 def _monitored(callback: Callback, row: Mapping[str, float], name: str) -> float:

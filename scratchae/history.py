@@ -3,37 +3,40 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
-import os
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from scratchae import plotting
+from scratchae.storage import FilePath, write_whole
 
 
 class History(dict[str, list[float]]):
     """Numbers per epoch by name: "loss" and every term, "val_..." of each, "seconds", "images_per_second"."""
 
     def append(self, row: Mapping[str, float]) -> None:
-        for name, value in row.items():
-            self.setdefault(name, []).append(value)
+        epochs = max(map(len, self.values()), default=0)
+        for name in {**self, **row}:  # a term that comes later, or goes, leaves NaN in the other epochs
+            self.setdefault(name, [math.nan] * epochs).append(row.get(name, math.nan))
 
-    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+    def plot(self, path: FilePath | None = None) -> Any:
         """The loss curves as a matplotlib Figure, saved to `path` if that is given."""
         return plotting.loss_curves(self, path)
 
-    def to_csv(self, path: str | os.PathLike[str]) -> None:
+    def to_csv(self, path: FilePath) -> None:
         """One line per epoch, with a header; folders are created."""
-        with _created(path) as file:
-            writer = csv.writer(file)
-            writer.writerow(["epoch", *self])
-            writer.writerows([epoch, *row] for epoch, row in enumerate(zip(*self.values(), strict=True), 1))
+        text = io.StringIO()
+        writer = csv.writer(text)
+        writer.writerow(["epoch", *self])
+        writer.writerows([epoch, *row] for epoch, row in enumerate(zip(*self.values(), strict=True), 1))
+        _write(path, text.getvalue())
 
-    def to_json(self, path: str | os.PathLike[str]) -> None:
+    def to_json(self, path: FilePath) -> None:
         """An object with a list per name; folders are created."""
-        with _created(path) as file:
-            json.dump(self, file, indent=1)
+        _write(path, json.dumps(self, indent=1))
 
 
 class Means:
@@ -53,6 +56,6 @@ class Means:
         return means if "loss" in means else {"loss": sum(means.values()), **means}
 
 
-def _created(path: str | os.PathLike[str]) -> Any:
+def _write(path: FilePath, text: str) -> None:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    return open(path, "w", newline="")
+    write_whole(path, text.encode())

@@ -9,6 +9,7 @@ anything else becomes float64. They are taken as they come: put a scaler before 
 
 from __future__ import annotations
 
+from functools import partial
 from numbers import Real
 from typing import Any
 
@@ -37,7 +38,7 @@ __all__ = ["AutoencoderOutlierDetector", "AutoencoderTransformer"]
 
 KINDS: dict[str, Any] = {
     "plain": Autoencoder.dense,
-    "denoising": DenoisingAutoencoder.dense,
+    "denoising": partial(DenoisingAutoencoder.dense, corruption="masking"),  # Gaussian noise is for images in [0, 1]
     "sparse": SparseAutoencoder.dense,
     "contractive": ContractiveAutoencoder.dense,
     "variational": VariationalAutoencoder.dense,
@@ -113,7 +114,8 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         output: activation of the last layer. None suits standardised data, "sigmoid" data in [0, 1].
         loss: "mse", "mae", and for data in [0, 1] "bce" with output="sigmoid", or "bce_logits".
         kind: "plain", "denoising", "sparse", "contractive" or "variational".
-        kind_params: options of that kind's class, such as {"corruption": "masking", "amount": 0.2}.
+        kind_params: options of that kind's class, such as {"amount": 0.2}. "denoising" masks features unless
+            "corruption" says otherwise.
         lr, epochs, batch_size: of the training with Adam.
         random_state: int, RandomState or None: initial weights, order of samples, noise.
         verbose: show the progress of training.

@@ -29,7 +29,8 @@ from scratchae.history import History, Means
 from scratchae.interrupts import HeldSignals
 from scratchae.nn import Module
 from scratchae.nn.module import evaluating
-from scratchae.optim import Optimizer
+from scratchae.optim import Optimizer, clip_grad_norm
+from scratchae.optim.base import check_number
 from scratchae.storage import FilePath
 
 
@@ -48,6 +49,7 @@ class _Run:
     seconds: float = 0.0
     saved_step: int | None = None
     identity: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)  # the model's, at the start
 
     def __post_init__(self) -> None:
         if self.checkpoint is not None:
@@ -68,7 +70,9 @@ class Trainer:
             if `loss` is given.
         optimizer: over the model's parameters.
         callbacks: called in order after each epoch.
-        loss: a function of (model(inputs), targets); batches are then pairs (inputs, targets).
+        loss: a function of (model(inputs), targets), in place of the model's own loss terms; batches are then pairs
+            (inputs, targets).
+        clip_grad_norm: scale gradients down to this joint norm before each step.
 
     `history` is there during and after `fit`, also after an interruption.
     """
@@ -79,19 +83,24 @@ class Trainer:
         optimizer: Optimizer,
         callbacks: Iterable[Callback] = (),
         loss: Callable[[Any, Any], Any] | None = None,
+        clip_grad_norm: float | None = None,
     ):
+        if clip_grad_norm is not None:
+            check_number("clip_grad_norm", clip_grad_norm)
         if loss is None and not hasattr(model, "loss_terms"):
             raise TypeError(f"{type(model).__name__} has no loss_terms(); pass a loss: Trainer(..., loss=F.mse_loss)")
         moved = {id(p) for group in optimizer.param_groups for p in group["params"]}
         if not any(id(p) in moved for p in model.parameters()):
             raise ValueError("the optimiser holds none of the model's parameters; make it from model.parameters()")
         self.model, self.optimizer, self.callbacks, self._loss = model, optimizer, list(callbacks), loss
+        self._clip = clip_grad_norm
         for callback in self.callbacks:
             if not hasattr(callback, "on_epoch_end"):
                 name = type(callback).__name__
                 raise TypeError(f"callback {name} has no on_epoch_end(); wrap learning-rate schedules in Schedule(...)")
         self.history = History()
         self.stop = False
+        self.validates = False  # whether the `fit` in progress has a validation set
 
     def fit(
         self,
@@ -113,10 +122,12 @@ class Trainer:
                 targets), or a DataLoader, which then decides batch size and order itself.
             validation: the same kinds; its loss is taken after each epoch, in eval mode, under a fixed
                 seed, and does not touch the random generators.
-            epochs, batch_size, shuffle, seed: the order of epoch e follows from (seed, e). `epochs` counts those
-                before a resumption too.
-            checkpoint: a file that gets the whole state after every epoch, and at an interruption.
+            epochs, batch_size, shuffle, seed: the order of epoch e follows from (seed, e), in every `fit` anew.
+                `epochs` counts those before a resumption too.
+            checkpoint: a file that gets the whole state after every epoch, and at an interruption; an older one is
+                replaced. It is for going on: it holds the last weights, where early stopping may restore the best.
             resume: go on from that file, to the same weights as without the break; start afresh where there is none.
+                The optimiser's options, the learning rate too, come from the file.
             progress: show a bar in a terminal, one line per epoch elsewhere.
             checkpoint_every: write the checkpoint every so many steps too.
 
@@ -132,8 +143,13 @@ class Trainer:
         loader = _loader(images, batch_size, shuffle, seed)
         held_out = None if validation is None else _loader(validation, batch_size, False, seed)
         run = _Run(loader, held_out, checkpoint, checkpoint_every, loader.epoch)
-        self.history, self.stop = History(), False
+        if checkpoint is not None:
+            _check_place(checkpoint)
+        self.history, self.stop, self.validates = History(), False, held_out is not None
         self._tell("on_fit_begin")
+        run.settings = _settings(self.model)
+        run.identity["callbacks"] = [type(c).__name__ for c in self.callbacks]
+        run.identity |= {f"model.{name}": value for name, value in _settings(self.model, ours=True).items()}
         if resume and checkpoint is not None and os.path.exists(checkpoint):
             self._resume(run, checkpoint)
         with HeldSignals() as signals:
@@ -144,8 +160,10 @@ class Trainer:
                 run.epoch, run.batch, run.means, run.seconds = run.epoch + 1, 0, Means(), 0.0
                 if progress and not sys.stderr.isatty():
                     print(f"{title}  {_text(row)}  {row['seconds']:.1f} s", flush=True)
-                self._tell("on_epoch_end", row)
-                self._save(run)
+                try:
+                    self._tell("on_epoch_end", row)
+                finally:  # an epoch is not lost to a picture that could not be written
+                    self._save(run)
                 self._end_if_asked(run, signals)
         self._tell("on_fit_end")
         return self.history
@@ -159,11 +177,13 @@ class Trainer:
 
     def _evaluate(self, loader: DataLoader, signals: HeldSignals) -> dict[str, float]:
         totals = Means()
+        epoch, loader.epoch = loader.epoch, 0  # a shuffled one gives the same batches each time, too
         with evaluating(self.model), no_grad(), backend.fixed_seed(0):
             for batch in loader:
                 totals.add(self._terms(batch), len(_first(batch)))
                 if signals.pending is not None:
                     break
+        loader.epoch = epoch
         return totals.means()
 
     def _tell(self, moment: str, *news: Any) -> None:
@@ -209,6 +229,8 @@ class Trainer:
             self.optimizer.zero_grad()
             sum(terms.values()).backward()
             _check_finite_gradients(named, run.step + 1)
+            if self._clip is not None:
+                clip_grad_norm((p for _, p in named if p.requires_grad), self._clip)
         except FloatingPointError as error:
             for (module, name), array in zip(buffers, before, strict=True):
                 setattr(module, name, array)
@@ -237,11 +259,12 @@ class Trainer:
             signals.act()
 
     def _save(self, run: _Run) -> None:
-        if run.checkpoint is None or run.saved_step == run.step and run.batch:
-            return
+        if run.checkpoint is None or (run.batch and run.saved_step == run.step):
+            return  # within an epoch, a step is saved once; at its end, history and callbacks are new
         state = {
             **state_of(self.model, self.optimizer),
-            "run": self._identity(run),
+            "run": run.identity,
+            "settings": {k: v for k, v in _settings(self.model).items() if run.settings.get(k) != v},
             "epoch": run.epoch,
             "batch": run.batch,
             "first_epoch": run.first_epoch,
@@ -256,17 +279,14 @@ class Trainer:
         write_state(run.checkpoint, state, {"epoch": run.epoch, "step": run.step})
         run.saved_step = run.step
 
-    def _identity(self, run: _Run) -> dict[str, Any]:
-        """What must be the same for a run to be resumed."""
-        return {**run.identity, "callbacks": [type(c).__name__ for c in self.callbacks]}
-
     def _resume(self, run: _Run, path: FilePath) -> None:
         state, _ = read_state(path)
         if "run" not in state:
             raise ValueError(f"{os.fspath(path)} was not written by Trainer.fit; see load_checkpoint for such files")
-        own, theirs = self._identity(run), state["run"]
-        if differences := [f"{name} {own[name]!r}, not {theirs[name]!r}" for name in own if own[name] != theirs[name]]:
-            listed = "; ".join(differences)
+        own, theirs = run.identity, state["run"]
+        names = [name for name in {**own, **theirs} if own.get(name) != theirs.get(name)]
+        if names and own.keys() == theirs.keys():  # other layers are told by apply_state, by their weights
+            listed = "; ".join(f"{name} {own[name]!r}, not {theirs[name]!r}" for name in names)
             raise ValueError(f"{os.fspath(path)} is of another run, nothing was loaded. This one has {listed}")
         before = state_of(self.model, self.optimizer)
         apply_state(path, state, self.model, self.optimizer)
@@ -274,7 +294,7 @@ class Trainer:
             for callback, its_state in zip(self.callbacks, state["callbacks"], strict=True):
                 if hasattr(callback, "load_state_dict"):
                     callback.load_state_dict(its_state)
-        except (ValueError, KeyError) as error:
+        except Exception as error:
             apply_state(path, before, self.model, self.optimizer)
             where = f"{os.fspath(path)} is of another run: callback {type(callback).__name__}"
             raise ValueError(f"{where}: {error}; nothing was loaded") from None
@@ -283,6 +303,9 @@ class Trainer:
         run.saved_step = run.step
         self.stop, self.history = state["stop"], History(state["history"])
         backend.set_random_state(state["random"])
+        modules = dict(self.model.named_modules())
+        for name, value in state["settings"].items():  # those that changed while it ran: a beta that warms up, say
+            setattr(modules[name.rpartition(".")[0]], name.rpartition(".")[2], value)
 
 
 def _loader(data: Any, batch_size: int, shuffle: bool, seed: int) -> DataLoader:
@@ -290,6 +313,25 @@ def _loader(data: Any, batch_size: int, shuffle: bool, seed: int) -> DataLoader:
     if len(loader) == 0:
         raise ValueError(f"{loader.n_samples} samples, batch_size={loader.batch_size} and drop_last give no batch")
     return loader
+
+
+def _check_place(checkpoint: FilePath) -> None:
+    """Find out before the first epoch, not after it, that the file cannot be written."""
+    if os.path.isdir(checkpoint):
+        raise IsADirectoryError(f"checkpoint={os.fspath(checkpoint)!r} is a folder; expected the name of a file")
+    os.makedirs(os.path.dirname(os.path.abspath(checkpoint)), exist_ok=True)
+
+
+def _settings(model: Module, ours: bool = False) -> dict[str, Any]:
+    """Numbers and strings among the attributes of all modules (or those of our own classes): beta, decoder.2.p, ..."""
+    return {
+        f"{path}.{name}" if path else name: value
+        for path, module in model.named_modules()
+        for name, value in vars(module).items()
+        if isinstance(value, (int, float, str))
+        and name != "training"
+        and (not ours or type(module).__module__.startswith("scratchae."))
+    }
 
 
 def _samples(loader: DataLoader) -> int:
@@ -323,7 +365,7 @@ def _check_finite_gradients(named: Iterable[tuple[str, Any]], step: int) -> None
         if p.grad is not None and not _is_finite(p.grad):
             raise FloatingPointError(
                 f"the gradient of {name} is not finite at step {step}; the weights are those of the step before. "
-                "A smaller learning rate, or clip_grad_norm, often helps"
+                "A smaller learning rate, or Trainer(..., clip_grad_norm=1.0), often helps"
             )
 
 

@@ -230,7 +230,7 @@ def test_after_a_resumption_the_checkpoint_resumed_from_is_the_last_good_one(tmp
         X, batch_size=4, epochs=2, progress=False, checkpoint=path
     )
     before = path.read_bytes()
-    _, message = run_into("size", 2, path, resume=True)  # its second step is the eighth of the run
+    _, message = run_into("size", 8, path, resume=True)  # `count` goes on from the file
     assert "at step 8;" in message and message.endswith(f"last good checkpoint is {path}, of step 6")
     assert path.read_bytes() == before
 

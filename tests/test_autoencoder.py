@@ -301,3 +301,15 @@ def test_a_dense_model_on_logits_has_no_second_sigmoid() -> None:
     x = np.random.default_rng(0).random((5, 8), dtype=np.float32)
     np.testing.assert_array_equal(by_module.reconstruct(x), model.reconstruct(x))
     assert model.reconstruct(x).min() > 0 and model.reconstruct(x).max() < 1
+
+
+@pytest.mark.parametrize("loss", ["bce_logits", F.binary_cross_entropy_with_logits, nn.BCEWithLogitsLoss()])
+def test_no_sigmoid_is_applied_twice(loss: Any) -> None:
+    assert layers(small(loss=loss).decoder)[-1].startswith("Linear")
+    with pytest.raises(ValueError, match=r"applies a sigmoid itself.*output=None"):
+        sa.Autoencoder(nn.Linear(4, 2), nn.Sequential(nn.Linear(2, 4), nn.Sigmoid()), loss=loss)
+
+
+def test_an_unknown_activation_is_refused_where_no_layer_would_use_it() -> None:
+    with pytest.raises(ValueError, match="activation='bogus'"):
+        sa.Autoencoder.dense((6, 2), activation="bogus")

@@ -298,11 +298,14 @@ def test_files_that_are_no_run_and_calls_that_name_no_file(tmp_path: Path) -> No
             run.fit(checkpoint_every=every)
 
 
-def test_a_checkpoint_that_cannot_be_written_ends_training_with_the_old_one_kept(tmp_path: Path) -> None:
+def test_the_place_of_a_checkpoint_is_looked_at_before_training(tmp_path: Path) -> None:
     run = Run("denoising", tmp_path)
-    with pytest.raises(FileNotFoundError, match="nowhere/run"):
-        run.fit(checkpoint=tmp_path / "nowhere" / "run")
-    assert os.listdir(tmp_path) == []
+    run.at_step(1, lambda: 1 / 0)
+    with pytest.raises(IsADirectoryError, match="is a folder; expected the name of a file"):
+        run.fit(checkpoint=tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        run.fit(checkpoint=tmp_path / "new" / "run")
+    assert os.listdir(tmp_path) == ["new"]
 
 
 # --- signals --------------------------------------------------------------------------------------

@@ -240,7 +240,7 @@ def test_a_schedule_steps_after_each_epoch() -> None:
     run = sa.Trainer(net, optimizer, [sa.Schedule(plateau, monitor="val_loss")])
     run.fit(X, still, epochs=3, progress=False)
     assert (plateau.epoch, plateau.bad_epochs) == (3, 0) and plateau.best == run.history["val_loss"][0]
-    with pytest.raises((KeyError, ValueError), match="val_loss.*reconstruction"):
+    with pytest.raises((KeyError, ValueError), match="val_loss.*there is no validation"):
         run.fit(X, epochs=1, progress=False)  # no validation: the names that there are must be told
 
 
@@ -363,3 +363,49 @@ def test_a_trainer_refuses_another_models_optimiser_and_a_bare_schedule() -> Non
     optimizer = optim.SGD(model.parameters(), lr=0.1)
     with pytest.raises(TypeError, match=r"StepLR has no on_epoch_end.*Schedule"):
         sa.Trainer(model, optimizer, [optim.StepLR(optimizer, 1)])
+
+
+def test_gradients_are_clipped_on_request() -> None:
+    x = np.random.default_rng(0).random((8, 4)).astype(np.float32)
+    moved = {}
+    for limit in (None, 1e-3):
+        sa.manual_seed(0)
+        model = sa.Autoencoder.dense((4, 2), activation=None, output=None, loss="mse")
+        before = model.state_dict()
+        trainer = sa.Trainer(model, optim.SGD(model.parameters(), lr=1.0), clip_grad_norm=limit)
+        trainer.fit(x, batch_size=8, progress=False)
+        change = [model.state_dict()[name] - before[name] for name in before]
+        moved[limit] = float(np.sqrt(sum((c**2).sum() for c in change)))
+    assert moved[None] > 0.01 and moved[1e-3] == pytest.approx(1e-3, rel=1e-3)
+    with pytest.raises(ValueError, match="clip_grad_norm=-1"):
+        sa.Trainer(model, optim.SGD(model.parameters(), lr=1.0), clip_grad_norm=-1)
+
+
+def test_a_warm_up_of_beta_goes_on_after_a_break(tmp_path: Any) -> None:
+    class WarmUp(sa.Callback):
+        def on_epoch_end(self, trainer: sa.Trainer, row: Any) -> None:
+            trainer.model.beta += 0.25
+
+    x = np.random.default_rng(0).random((16, 6)).astype(np.float32)
+
+    def run(epochs: int, **options: Any) -> Any:
+        sa.manual_seed(0)
+        model = sa.VariationalAutoencoder.dense((6, 4, 2), beta=0.0)
+        trainer = sa.Trainer(model, optim.Adam(model.parameters(), lr=1e-2), [WarmUp()])
+        return trainer.fit(x, epochs=epochs, batch_size=8, progress=False, **options)
+
+    whole = run(4)
+    run(2, checkpoint=tmp_path / "run")
+    assert run(4, checkpoint=tmp_path / "run", resume=True)["kl"] == whole["kl"]
+    sa.manual_seed(0)
+    model = sa.VariationalAutoencoder.dense((6, 4, 2), beta=3.0)
+    trainer = sa.Trainer(model, optim.Adam(model.parameters(), lr=1e-2), [WarmUp()])
+    with pytest.raises(ValueError, match=r"nothing was loaded. This one has model\.beta 3\.0, not 0\.0"):
+        trainer.fit(x, epochs=4, batch_size=8, progress=False, checkpoint=tmp_path / "run", resume=True)
+
+
+def test_terms_that_come_and_go_leave_gaps() -> None:
+    history = sa.History()
+    history.append({"loss": 1.0})
+    history.append({"loss": 2.0, "late": 3.0})
+    assert history["loss"] == [1.0, 2.0] and np.isnan(history["late"][0]) and history["late"][1] == 3.0

@@ -52,10 +52,12 @@ class Autoencoder(nn.Module):
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, loss: str | Callable[..., Any] = F.mse_loss):
         self.encoder, self.decoder = encoder, decoder
-        if not callable(loss) and loss not in LOSSES:
-            raise ValueError(f"loss={loss!r}; expected a function or one of {sorted(LOSSES)}")
-        self._distance: Callable[..., Any] = loss if callable(loss) else LOSSES[loss]
-        self._loss_function = getattr(type(loss), "function", self._distance)  # of nn.MSELoss(), F.mse_loss
+        self._distance, self._loss_function = resolve_loss(loss)
+        self._loss_name = getattr(self._loss_function, "__name__", type(loss).__name__)
+        *_, last = decoder.modules()
+        if self._loss_function is F.binary_cross_entropy_with_logits and isinstance(last, nn.Sigmoid):
+            raise ValueError("this loss works on logits and applies a sigmoid itself, but the decoder ends in one; "
+                             "build it with output=None, or use loss='bce'")  # fmt: skip
 
     @classmethod
     def dense(
@@ -81,6 +83,7 @@ class Autoencoder(nn.Module):
         Images are flattened on the way in, and `forward` gives them back in their shape.
         """
         sizes = check_sizes(sizes)
+        activation_layers(activation)  # refuses an unknown one, also where there is no hidden layer to use it
         if code_activation == "default":
             code_activation = activation if activation in ("sigmoid", "tanh") else None
         hidden = [activation] * (len(sizes) - 2)
@@ -173,6 +176,14 @@ class Autoencoder(nn.Module):
 # --- building blocks of every kind ----------------------------------------------------------------
 
 
+def resolve_loss(loss: str | Callable[..., Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """What to call with (reconstruction, target), and the plain function behind it: of nn.MSELoss(), F.mse_loss."""
+    if not callable(loss) and loss not in LOSSES:
+        raise ValueError(f"loss={loss!r}; expected a function or one of {sorted(LOSSES)}")
+    distance = loss if callable(loss) else LOSSES[loss]
+    return distance, getattr(type(distance), "function", distance)
+
+
 def check_sizes(sizes: Sequence[int]) -> list[int]:
     """`sizes` as a list; ValueError unless it holds an input size and a code size, with hidden ones between."""
     if not isinstance(sizes, Iterable):
@@ -204,7 +215,8 @@ def activation_layers(name: str | None) -> list[nn.Module]:
 
 def output_activation(output: str | None, loss: str | Callable[..., Any]) -> str | None:
     """The last layer's activation: where the loss works on logits, it applies the sigmoid itself."""
-    return None if loss == "bce_logits" and output == "sigmoid" else output
+    on_logits = resolve_loss(loss)[1] is F.binary_cross_entropy_with_logits
+    return None if on_logits and output == "sigmoid" else output
 
 
 def dense_layers(sizes: Sequence[int], activations: Sequence[str | None]) -> list[nn.Module]:

@@ -69,9 +69,9 @@ def conv_decoder(
         layers += [nn.Linear(code_size, feature_size(channels, size)), nn.Unflatten(1, (back[0], side, side))]
         layers += activation_layers(activation)
     if down == "stride":
-        for c_in, c_out in zip(back[:-1], back[1:], strict=True):
+        for c_in, c_out in zip(back[:-2], back[1:-1], strict=True):
             layers += [nn.ConvTranspose2d(c_in, c_out, kernel_size, 2, pad, 1), *activation_layers(activation)]
-        layers = layers[: len(layers) - len(activation_layers(activation))]
+        layers += [nn.ConvTranspose2d(back[-2], back[-1], kernel_size, 2, pad, 1)]
     else:
         for c_in, c_out in zip(back[:-1], [*back[1:-1], back[-2]], strict=True):
             layers += [nn.Conv2d(c_in, c_out, kernel_size, 1, pad), *activation_layers(activation), nn.Upsample(2)]

@@ -31,8 +31,9 @@ class DenoisingAutoencoder(Autoencoder):
 
     Args:
         encoder, decoder, loss: see `Autoencoder`.
-        corruption: "gaussian" (images in [0, 1] stay there), "masking" or "salt_and_pepper", see `data.noise`;
-            or a function from an array to a damaged one of the same shape.
+        corruption: "gaussian" (for images, which stay in [0, 1]), "masking" or "salt_and_pepper", see `data.noise`;
+            or a function from an array to a damaged one of the same shape. Draws from `sa.generator()` in it follow
+            the seeds, as all randomness here does; a generator of its own does not.
         amount: standard deviation of the Gaussian, fraction of damaged elements of the others; not for a function.
     """
 

@@ -65,6 +65,8 @@ class VariationalAutoencoder(Autoencoder):
         **others: Any,
     ):
         super().__init__(encoder, decoder, loss, **others)
+        if getattr(loss, "reduction", "mean") != "mean":
+            raise ValueError(f"loss={loss}: expected a mean over all elements, which is scaled to a sum here")
         check_sizes((feature_size, code_size))
         self.mu, self.logvar = nn.Linear(feature_size, code_size), nn.Linear(feature_size, code_size)
         self.code_size, self.beta = int(code_size), check_weight("beta", beta)

@@ -31,7 +31,7 @@ def image_folder(path: str | os.PathLike[str], size: int | tuple[int, int], chan
         raise ValueError(f"size={size!r}; expected a side, or (height, width), of at least 1")
     if not Path(path).is_dir():
         raise DataError(f"{os.fspath(path)} is no folder; expected one with images ({', '.join(sorted(SUFFIXES))})")
-    files = sorted(f for f in Path(path).rglob("*") if f.suffix.lower() in SUFFIXES and f.is_file())
+    files = sorted(f for f in Path(path).rglob("[!.]*") if f.suffix.lower() in SUFFIXES and f.is_file())
     if not files:
         raise DataError(f"no images in {os.fspath(path)}; looked for {', '.join(sorted(SUFFIXES))}, below it too")
     images = np.empty((len(files), channels, height, width), np.float32)
@@ -49,6 +49,8 @@ def _read_image(file: Path, height: int, width: int, channels: int) -> np.ndarra
     try:
         with Image.open(file) as opened:
             image: Any = ImageOps.exif_transpose(opened)
+            if image.mode == "F":
+                raise ValueError("floating point pixels have no fixed range: save them as .npy")
             if image.mode.startswith("I"):  # 16 bits, which convert() would cut off at 255
                 image = Image.fromarray((np.asarray(image, np.float64) / 257).clip(0, 255).astype(np.uint8))
             image = ImageOps.fit(image.convert("L" if channels == 1 else "RGB"), (width, height))

@@ -16,9 +16,10 @@ from numbers import Real
 import numpy as np
 
 
-def gaussian(x: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
-    """x + amount * e with e standard normal: `amount` is the standard deviation. What lies in [0, 1], as images do, is
-    clipped to stay there.
+def gaussian(x: np.ndarray, amount: float, rng: np.random.Generator, clip: bool = True) -> np.ndarray:
+    """clip(x + amount * e, 0, 1) with e standard normal: `amount` is the standard deviation.
+
+    With `clip`, an x that leaves [0, 1] is refused: clipping would cut the data off, and not only the noise.
 
     Raises ValueError unless `amount` is finite and at least 0, TypeError for an x of another dtype.
     """
@@ -26,7 +27,12 @@ def gaussian(x: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarr
     noisy = rng.standard_normal(x.shape, dtype=x.dtype)
     noisy *= float(amount)
     noisy += x
-    return noisy.clip(0, 1, out=noisy) if x.size and x.min() >= 0 and x.max() <= 1 else noisy
+    if not clip:
+        return noisy
+    if x.size and not (x.min() >= 0 and x.max() <= 1) and x.min() == x.min():
+        found = f"[{x.min():.4g}, {x.max():.4g}]"
+        raise ValueError(f"gaussian noise got x in {found}; expected images in [0, 1]: scale them, or use clip=False")
+    return noisy.clip(0, 1, out=noisy)
 
 
 def masking(x: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:

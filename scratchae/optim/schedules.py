@@ -25,8 +25,11 @@ class _Schedule:
         for group, base_lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
             group["lr"] = self.lr_at(self.epoch, base_lr)
 
+    _progress: tuple[str, ...] = ("epoch", "base_lrs")
+
     def state_dict(self) -> dict[str, Any]:
-        return {k: v for k, v in vars(self).items() if k != "optimizer"}
+        """How far it has come; what it is set to (`T_max`, `gamma`, ...) stays the constructor's."""
+        return {name: getattr(self, name) for name in self._progress}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         if set(state) != (expected := set(self.state_dict())):
@@ -62,6 +65,8 @@ class CosineLR(_Schedule):
 
 class ReduceOnPlateau(_Schedule):
     """Multiply the rate by `factor` when the metric has not improved by a ten-thousandth for over `patience` epochs."""
+
+    _progress = ("epoch", "base_lrs", "best", "bad_epochs")
 
     def __init__(self, optimizer: Optimizer, factor: float = 0.1, patience: int = 10, threshold: float = 1e-4):
         super().__init__(optimizer)
