@@ -27,7 +27,7 @@ FEW_EPOCHS = {"quick": 2, "sample": 8, "full": 3}
 FASHION_EPOCHS = {"quick": 2, "sample": 20, "full": 5}
 CODE_SIZE = 64
 
-args = settings(__file__, __doc__)
+args = settings(__file__, __doc__, resumes=True)
 run = "quick" if args.quick else args.data
 train_images, _, test_images, _ = load(args.data, data.mnist, data.mnist_sample)
 fashion_train, _, fashion_test, _ = load(args.data, data.fashion_mnist, data.fashion_mnist_sample)
@@ -57,7 +57,7 @@ def build_decoder():
 def train(model, name, images, held_out, epochs):
     print(f"\n{name}: {model.count_parameters():,} parameters")
     trainer = sa.Trainer(model, optim.Adam(model.parameters(), lr=LR))
-    file = args.out / f"{name.split()[0].strip(',')}-run.safetensors"  # broken off, the script goes on with --resume
+    file = args.out / f"{run}-{name.split()[0].strip(',')}.safetensors"  # broken off, the script goes on with --resume
     return trainer.fit(images, validation=held_out, epochs=epochs, batch_size=BATCH_SIZE, checkpoint=file,
                        resume=args.resume)  # fmt: skip
 

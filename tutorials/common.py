@@ -14,14 +14,17 @@ import numpy as np
 from scratchae import data
 
 
-def settings(script: str, description: str | None, uses_data: bool = True) -> argparse.Namespace:
-    """The command line: `.quick`, `.data` ("sample" or "full"), `.out`, the folder for this script's pictures, and
-    `.resume`, which scripts with long runs pass on to `fit` together with a checkpoint in that folder."""
+def settings(
+    script: str, description: str | None, uses_data: bool = True, resumes: bool = False
+) -> argparse.Namespace:
+    """The command line: `.quick`, `.data` ("sample" or "full") and `.out`, the folder for this script's pictures. A
+    script that `resumes` passes `.resume` on to `fit`, together with a checkpoint in that folder."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a few seconds, on the embedded sample")
     if uses_data:
         which = "5,000 embedded images, or all 60,000"
         parser.add_argument("--data", choices=["sample", "full"], default="sample", help=which)
+    if resumes:
         parser.add_argument("--resume", action="store_true", help="go on with a run that was broken off")
     parser.add_argument("--out", type=Path, default=Path("outputs"), help="folder for the pictures (default: outputs)")
     args = parser.parse_args()

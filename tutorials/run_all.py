@@ -50,9 +50,10 @@ def run(script: Path, data: str, out: Path, resume: bool) -> dict:
     """One tutorial in a process of its own: its targets and results."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "results.json"
-        takes_data = "uses_data=False" not in script.read_text()
+        text = script.read_text()
+        takes_data, resumes = "uses_data=False" not in text, "resumes=True" in text
         command = [sys.executable, str(script), "--out", str(out), *(["--data", data] if takes_data else []),
-                   *(["--resume"] if takes_data and resume else [])]  # fmt: skip
+                   *(["--resume"] if resumes and resume else [])]  # fmt: skip
         start = time.monotonic()
         status = subprocess.run(command, env={**os.environ, "SCRATCHAE_RESULTS": str(path)}).returncode
         minutes = (time.monotonic() - start) / 60
