@@ -284,11 +284,13 @@ class Trainer:
         if "run" not in state:
             raise ValueError(f"{os.fspath(path)} was not written by Trainer.fit; see load_checkpoint for such files")
         own, theirs = run.identity, state["run"]
-        names = [name for name in {**own, **theirs} if own.get(name) != theirs.get(name)]
-        if names and own.keys() == theirs.keys():  # other layers are told by apply_state, by their weights
-            listed = "; ".join(f"{name} {own[name]!r}, not {theirs[name]!r}" for name in names)
-            raise ValueError(f"{os.fspath(path)} is of another run, nothing was loaded. This one has {listed}")
         before = state_of(self.model, self.optimizer)
+        if own.keys() != theirs.keys():  # other layers: told best by their weights, if they have any
+            apply_state(path, state, self.model, self.optimizer)
+            apply_state(path, before, self.model, self.optimizer)
+        if names := [name for name in {**own, **theirs} if own.get(name) != theirs.get(name)]:
+            listed = "; ".join(f"{name} {own.get(name)!r}, not {theirs.get(name)!r}" for name in names)
+            raise ValueError(f"{os.fspath(path)} is of another run, nothing was loaded. This one has {listed}")
         apply_state(path, state, self.model, self.optimizer)
         try:
             for callback, its_state in zip(self.callbacks, state["callbacks"], strict=True):

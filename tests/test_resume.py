@@ -423,3 +423,17 @@ def main(task: str, *arguments: str) -> None:
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
+
+
+def test_a_layer_without_weights_makes_another_run_too(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).random((8, 4)).astype(np.float32)
+
+    def fit(*more: nn.Module, **options: Any) -> None:
+        sa.manual_seed(0)
+        model = sa.Autoencoder(nn.Sequential(nn.Linear(4, 2), *more), nn.Linear(2, 4))
+        trainer = sa.Trainer(model, optim.Adam(model.parameters(), lr=1e-2))
+        trainer.fit(x, batch_size=4, progress=False, checkpoint=tmp_path / "run", **options)
+
+    fit()
+    with pytest.raises(ValueError, match=r"nothing was loaded. This one has model\.encoder\.1\.p 0\.5, not None"):
+        fit(nn.Dropout(0.5), epochs=2, resume=True)
