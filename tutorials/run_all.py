@@ -83,6 +83,7 @@ def with_table(text: str) -> str:
         for i, (what, r) in enumerate(found["targets"].items()):
             target = f"{'at least' if r['at_least'] else 'at most'} {r['target']:.5g}"
             result = f"{r['result']:.5g}" + ("" if r["reached"] else " (missed)")
+            what = what.replace("|", "\\|")
             first = (name, f"{found['minutes']:g}") if i == 0 else ("", "")
             lines.append(f"| {first[0]} | {what} | {target} | {result} | {first[1]} |")
     before, _, rest = text.partition(BEGIN)
