@@ -7,7 +7,7 @@ Its code is 32 small images of 7 x 7, so it says *where* something is, and recon
 Network and noise are those of S. Valdarrama, "Convolutional autoencoder for image denoising" (Keras code examples,
 2021).
 
-    python tutorials/06_convolutional.py                 the embedded sample, about two minutes
+    python tutorials/06_convolutional.py                 the embedded sample, about three minutes
     python tutorials/06_convolutional.py --data full     all 60,000 images, 50 epochs: about an hour on two cores
     python tutorials/06_convolutional.py --data full --resume    go on where that was broken off
 """
