@@ -171,6 +171,5 @@ def _check_monitor(callback: Any, trainer: Trainer) -> None:
 
 def _monitored(callback: Callback, row: Mapping[str, float], name: str) -> float:
     if name not in row:
-        missing = "; pass validation=..." if name.startswith("val_") else ""
-        raise ValueError(f"{type(callback).__name__}: monitor={name!r}; this run records {', '.join(row)}{missing}")
+        raise ValueError(f"{type(callback).__name__}: monitor={name!r}; this run records {', '.join(row)}")
     return row[name]

@@ -24,15 +24,13 @@ def gaussian(x: np.ndarray, amount: float, rng: np.random.Generator, clip: bool 
     Raises ValueError unless `amount` is finite and at least 0, TypeError for an x of another dtype.
     """
     _check("gaussian", x, amount)
+    if clip and x.size and ((low := x.min()) < 0 or x.max() > 1):
+        found = f"[{low:.4g}, {x.max():.4g}]"
+        raise ValueError(f"gaussian noise got x in {found}; expected images in [0, 1]: scale them, or use clip=False")
     noisy = rng.standard_normal(x.shape, dtype=x.dtype)
     noisy *= float(amount)
     noisy += x
-    if not clip:
-        return noisy
-    if x.size and not (x.min() >= 0 and x.max() <= 1) and x.min() == x.min():
-        found = f"[{x.min():.4g}, {x.max():.4g}]"
-        raise ValueError(f"gaussian noise got x in {found}; expected images in [0, 1]: scale them, or use clip=False")
-    return noisy.clip(0, 1, out=noisy)
+    return noisy.clip(0, 1, out=noisy) if clip else noisy
 
 
 def masking(x: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
