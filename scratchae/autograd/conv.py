@@ -36,7 +36,7 @@ Pads = tuple[Pair, Pair]  # ((top, bottom), (left, right))
 
 @primitive(
     x=lambda g, weight, size, stride, pads, dilation, groups: conv_input(
-        g, weight, size, stride, pads, dilation, groups
+        g, weight, None, size, stride, pads, dilation, groups
     ),
     weight=lambda g, x, kernel, stride, pads, dilation, groups: conv_weight(
         x, g, kernel, stride, pads, dilation, groups
@@ -64,8 +64,11 @@ def conv(x: Array, weight: Array, bias: Any, stride: Pair, pads: Pads, dilation:
     weight=lambda g, y, kernel, stride, pads, dilation, groups: conv_weight(
         g, y, kernel, stride, pads, dilation, groups
     ),
+    bias=lambda g: sum_over_images(g),
 )
-def conv_input(y: Array, weight: Array, size: Pair, stride: Pair, pads: Pads, dilation: Pair, groups: int) -> Any:
+def conv_input(
+    y: Array, weight: Array, bias: Any, size: Pair, stride: Pair, pads: Pads, dilation: Pair, groups: int
+) -> Any:
     """T: (N, O, Ho, Wo) and weight (O, C / groups, kh, kw) to (N, C, *size)."""
     kernel = weight.shape[2:]
 
@@ -76,11 +79,14 @@ def conv_input(y: Array, weight: Array, size: Pair, stride: Pair, pads: Pads, di
             return _interleave(Y, w, stride, pads, size)
         return _scatter(Y, w, stride, pads, dilation, size)
 
-    return outer(_by_group(one_group, groups, inner(y), weight)), {"kernel": kernel}
+    X = _by_group(one_group, groups, inner(y), weight)
+    if bias is not None:
+        X += bias[:, None, None]
+    return outer(X), {"kernel": kernel}
 
 
 @primitive(
-    x=lambda g, y, size, stride, pads, dilation, groups: conv_input(y, g, size, stride, pads, dilation, groups),
+    x=lambda g, y, size, stride, pads, dilation, groups: conv_input(y, g, None, size, stride, pads, dilation, groups),
     y=lambda g, x, stride, pads, dilation, groups: conv(x, g, None, stride, pads, dilation, groups),
 )
 def conv_weight(x: Array, y: Array, kernel: Pair, stride: Pair, pads: Pads, dilation: Pair, groups: int) -> Any:

@@ -8,7 +8,6 @@ import numpy as np
 
 from scratchae.autograd.conv import Pads, Pair, conv, conv_input, output_size
 from scratchae.autograd.pooling import max_pool, pool_sum, upsample_bilinear, upsample_nearest
-from scratchae.autograd.shaping import reshape
 
 
 def conv2d(
@@ -77,8 +76,7 @@ def conv_transpose2d(
         given = f"input {tuple(x.shape[2:])}, kernel {tuple(weight.shape[2:])} and padding {padding}"
         raise ValueError(f"conv_transpose2d: the output would have size {size}, from {given}; use less padding")
     pads = ((padding[0], padding[0]), (padding[1], padding[1]))
-    out = conv_input(x, weight, size, stride, pads, dilation, groups)
-    return out if bias is None else out + reshape(bias, (1, -1, 1, 1))
+    return conv_input(x, weight, bias, size, stride, pads, dilation, groups)
 
 
 def max_pool2d(
