@@ -1,7 +1,7 @@
 """scratchae: neural networks and autoencoders from scratch, on NumPy and CuPy."""
 
 from scratchae.backend import generator, gpu_available, manual_seed  # isort: skip  (first: it also tunes the allocator)
-from scratchae import autoencoders, data, functional, nn, optim
+from scratchae import autoencoders, data, distributed, functional, nn, optim
 from scratchae.autoencoders import (
     Autoencoder,
     ContractiveAutoencoder,
@@ -33,7 +33,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Autoencoder", "Callback", "ContractiveAutoencoder", "ConvAutoencoder", "DataLoader", "DenoisingAutoencoder",
     "EarlyStopping", "History", "SaveHistory", "Schedule", "Snapshots", "SparseAutoencoder", "Tensor", "Trainer",
-    "VariationalAutoencoder", "autoencoders", "data", "detect_anomaly", "enable_grad", "functional", "generator",
-    "gpu_available", "grad", "gradcheck", "gradgradcheck", "is_grad_enabled", "load_checkpoint", "manual_seed", "nn",
-    "no_grad", "optim", "primitive", "save_checkpoint", "tensor",
+    "VariationalAutoencoder", "autoencoders", "data", "detect_anomaly", "distributed", "enable_grad", "functional",
+    "generator", "gpu_available", "grad", "gradcheck", "gradgradcheck", "is_grad_enabled", "load_checkpoint",
+    "manual_seed", "nn", "no_grad", "optim", "primitive", "save_checkpoint", "tensor",
 ]  # fmt: skip

@@ -128,10 +128,11 @@ class _Randomness:
 
 
 class _Local(threading.local):
-    """The randomness that a thread uses: that of all, but inside `fixed_seed`."""
+    """The randomness that a thread uses, that of all but inside `fixed_seed`, and its part of a batch."""
 
     def __init__(self) -> None:
         self.randomness = _shared
+        self.part: tuple[slice, int] | None = None
 
 
 _shared = _Randomness()
@@ -147,7 +148,11 @@ def manual_seed(seed: int) -> None:
 
 
 def generator(device: str = "cpu") -> Any:
-    """The device's random generator (`numpy.random.Generator` or CuPy's, which has the same methods)."""
+    """The device's random generator (`numpy.random.Generator` or CuPy's, which has the same methods).
+
+    Where several processes share a batch, what is drawn per sample is drawn for all of it, and each takes its own:
+    the numbers are then those of a single process.
+    """
     device = "gpu:0" if device == "gpu" else device
     seed, generators = _local.randomness.seed, _local.randomness.generators
     if device not in generators:
@@ -157,7 +162,48 @@ def generator(device: str = "cpu") -> Any:
             cupy = _load_cupy()
             with cupy.cuda.Device(int(device.partition(":")[2])):
                 generators[device] = cupy.random.default_rng(seed)
-    return generators[device]
+    return generators[device] if _local.part is None else _PartOfBatch(generators[device], *_local.part)
+
+
+class _PartOfBatch:
+    """A generator whose arrays of `rows`' length are those rows of arrays of length `total`."""
+
+    def __init__(self, whole: Any, rows: slice, total: int):
+        self._whole, self._rows, self._total = whole, rows, total
+
+    def random(self, size: Any = None, **options: Any) -> Any:
+        return self._draw(self._whole.random, size, options)
+
+    def standard_normal(self, size: Any = None, **options: Any) -> Any:
+        return self._draw(self._whole.standard_normal, size, options)
+
+    def _draw(self, draw: Any, size: Any, options: dict) -> Any:
+        if not isinstance(size, tuple) or size[:1] != (self._rows.stop - self._rows.start,):
+            return draw(size, **options)
+        return draw((self._total, *size[1:]), **options)[self._rows]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._whole, name)
+
+
+def rows_of(n: int, rank: int, size: int) -> slice:
+    """Those of `n` rows that process `rank` of `size` takes."""
+    return slice(n * rank // size, n * (rank + 1) // size)
+
+
+@contextmanager
+def part_of_batch(rows: slice, total: int) -> Iterator[None]:
+    """Inside, this thread computes only `rows` of a batch of `total`; see `generator` and `batch_share`."""
+    before, _local.part = _local.part, None if rows.stop - rows.start == total else (rows, total)
+    try:
+        yield
+    finally:
+        _local.part = before
+
+
+def batch_share() -> float:
+    """The share of the batch that this thread computes: 1, but inside `part_of_batch`."""
+    return 1.0 if _local.part is None else (_local.part[0].stop - _local.part[0].start) / _local.part[1]
 
 
 @contextmanager

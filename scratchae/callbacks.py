@@ -19,7 +19,12 @@ Trainer = Any  # of training.py, which stands above this file
 
 
 class Callback:
-    """Something that looks in after each epoch. It may set `trainer.stop = True`."""
+    """Something that looks in after each epoch. It may set `trainer.stop = True`.
+
+    Where several processes train, each calls it, but the first alone where `only_writes` is set.
+    """
+
+    only_writes = False
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         """Before the first epoch of a `fit`."""
@@ -119,6 +124,8 @@ class Snapshots(Callback):
     row's title ("original", "before", "epoch 1", ...) to its images.
     """
 
+    only_writes = True
+
     def __init__(self, images: Array, path: str | os.PathLike[str], every: int = 1):
         if every < 1:
             raise ValueError(f"Snapshots(every={every}); expected at least 1")
@@ -151,6 +158,8 @@ class Snapshots(Callback):
 
 class SaveHistory(Callback):
     """Writes the history after every epoch, as CSV or JSON by the suffix of `path`."""
+
+    only_writes = True
 
     def __init__(self, path: str | os.PathLike[str]):
         self.path = Path(path)

@@ -20,6 +20,7 @@ from scratchae.autograd.ops import (
     argmax,
     argmin,
     astype,
+    batch_mean,
     broadcast_to,
     clip,
     concatenate,
@@ -72,8 +73,8 @@ from scratchae.autograd.tensor import Tensor
 from scratchae.backend import Array, device_of, generator, xp_of
 
 __all__ = [
-    "abs", "add", "argmax", "argmin", "astype", "broadcast_to", "clip", "concatenate", "cos", "divide", "elu",
-    "exp", "expand_dims", "expm1", "gelu", "getitem", "leaky_relu", "linear", "log", "log1p", "log_softmax",
+    "abs", "add", "argmax", "argmin", "astype", "batch_mean", "broadcast_to", "clip", "concatenate", "cos", "divide",
+    "elu", "exp", "expand_dims", "expm1", "gelu", "getitem", "leaky_relu", "linear", "log", "log1p", "log_softmax",
     "logsumexp", "matmul", "max", "maximum", "mean", "min", "minimum", "multiply", "negative", "norm", "pad",
     "power", "relu", "reshape", "sigmoid", "sign", "sin", "softmax", "softplus", "sqrt", "squeeze", "stack",
     "subtract", "sum", "swapaxes", "tanh", "transpose", "var", "where",

@@ -46,10 +46,16 @@ class Means:
         self.sums: dict[str, float] = {}
         self.samples = 0
 
-    def add(self, terms: Mapping[str, Any], n: int) -> None:
+    def add(self, terms: Mapping[str, float], n: int) -> None:
         self.samples += n
         for name, value in terms.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value.item() * n
+            self.sums[name] = self.sums.get(name, 0.0) + value * n
+
+    def join(self, other: Means) -> None:
+        """Add what another process has counted."""
+        self.samples += other.samples
+        for name, total in other.sums.items():
+            self.sums[name] = self.sums.get(name, 0.0) + total
 
     def means(self) -> dict[str, float]:
         means = {name: total / self.samples for name, total in self.sums.items()}

@@ -10,17 +10,20 @@ What it does at each step is four lines that anybody can write:
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from scratchae import backend
+from scratchae import distributed as _distributed
 from scratchae.autograd import Tensor, no_grad
 from scratchae.callbacks import Callback
 from scratchae.checkpoint import apply_state, read_state, state_of, write_state
@@ -53,9 +56,13 @@ class _Run:
 
     def __post_init__(self) -> None:
         if self.checkpoint is not None:
-            settings = {name: getattr(self.loader, name) for name in ("batch_size", "seed", "shuffle", "drop_last")}
-            validation = None if self.held_out is None else self.held_out.fingerprint()
-            self.identity = {**settings, "data": self.loader.fingerprint(), "validation": validation}
+            self.identify()
+
+    def identify(self) -> None:
+        """What a checkpoint's run, or another process, must have in common with this one."""
+        settings = {name: getattr(self.loader, name) for name in ("batch_size", "seed", "shuffle", "drop_last")}
+        validation = None if self.held_out is None else self.held_out.fingerprint()
+        self.identity |= {**settings, "data": self.loader.fingerprint(), "validation": validation}
 
     @property
     def step(self) -> int:
@@ -73,6 +80,9 @@ class Trainer:
         loss: a function of (model(inputs), targets), in place of the model's own loss terms; batches are then pairs
             (inputs, targets).
         clip_grad_norm: scale gradients down to this joint norm before each step.
+        distributed: share each batch among the processes that `mpirun` started (see distributed.py). All must make
+            the same model and data; they go on from the first one's weights, and end with the same bits as each other.
+            Files are written by the first.
 
     `history` is there during and after `fit`, also after an interruption.
     """
@@ -84,6 +94,7 @@ class Trainer:
         callbacks: Iterable[Callback] = (),
         loss: Callable[[Any, Any], Any] | None = None,
         clip_grad_norm: float | None = None,
+        distributed: bool = False,
     ):
         if clip_grad_norm is not None:
             check_number("clip_grad_norm", clip_grad_norm)
@@ -94,6 +105,7 @@ class Trainer:
             raise ValueError("the optimiser holds none of the model's parameters; make it from model.parameters()")
         self.model, self.optimizer, self.callbacks, self._loss = model, optimizer, list(callbacks), loss
         self._clip = clip_grad_norm
+        self.world = _distributed.init() if distributed else _distributed.World()
         for callback in self.callbacks:
             if not hasattr(callback, "on_epoch_end"):
                 name = type(callback).__name__
@@ -145,17 +157,21 @@ class Trainer:
         run = _Run(loader, held_out, checkpoint, checkpoint_every, loader.epoch)
         if checkpoint is not None:
             _check_place(checkpoint)
+        progress = progress and self.world.rank == 0
         self.history, self.stop, self.validates = History(), False, held_out is not None
         self._tell("on_fit_begin")
         run.settings = _settings(self.model)
         run.identity["callbacks"] = [type(c).__name__ for c in self.callbacks]
         run.identity |= {f"model.{name}": value for name, value in _settings(self.model, ours=True).items()}
-        if resume and checkpoint is not None and os.path.exists(checkpoint):
+        if self.world.size > 1:
+            self._join(run, epochs)
+        if resume and checkpoint is not None and self.world.share(os.path.exists(checkpoint)):
             self._resume(run, checkpoint)
         with HeldSignals() as signals:
             while run.epoch < epochs and not self.stop:
                 title = f"epoch {run.epoch + 1}/{epochs}"
-                row = self._epoch(run, signals, title, progress)
+                row = self.world.share(self._epoch(run, signals, title, progress))
+                self.world.agree({f"the weights after {title}": self._digest()})
                 self.history.append(row)
                 run.epoch, run.batch, run.means, run.seconds = run.epoch + 1, 0, Means(), 0.0
                 if progress and not sys.stderr.isatty():
@@ -179,16 +195,23 @@ class Trainer:
         totals = Means()
         epoch, loader.epoch = loader.epoch, 0  # a shuffled one gives the same batches each time, too
         with evaluating(self.model), no_grad(), backend.fixed_seed(0):
-            for batch in loader:
-                totals.add(self._terms(batch), len(_first(batch)))
+            for i, batch in enumerate(loader):
+                if n := len(_first(batch)):  # of a short last batch, a process may get nothing
+                    with _part_of(loader, i):
+                        totals.add(_numbers(self._terms(batch)), n)
                 if signals.pending is not None:
                     break
         loader.epoch = epoch
+        if loader.part != (0, 1):
+            own, totals = totals, Means()
+            for part in self.world.gather(own):
+                totals.join(part)
         return totals.means()
 
     def _tell(self, moment: str, *news: Any) -> None:
         for callback in self.callbacks:
-            if hasattr(callback, moment):  # any object with on_epoch_end will do
+            # any object with on_epoch_end will do
+            if hasattr(callback, moment) and not (self.world.rank and getattr(callback, "only_writes", False)):
                 getattr(callback, moment)(self, *news)
 
     def _epoch(self, run: _Run, signals: HeldSignals, title: str, progress: bool) -> dict[str, float]:
@@ -205,7 +228,7 @@ class Trainer:
             for batch in loader:
                 terms = self._step(batch, run, named, buffers)
                 run.batch += 1
-                run.means.add(terms, len(_first(batch)))
+                run.means.add(terms, loader.batch_length(run.batch - 1))
                 run.seconds = time.perf_counter() - start
                 if run.every and run.step % run.every == 0 and run.batch < len(loader):
                     self._save(run)
@@ -220,14 +243,21 @@ class Trainer:
             bar.set_postfix_str(_text(row))
         return row | {"seconds": run.seconds, "images_per_second": _samples(loader) / run.seconds}
 
-    def _step(self, batch: Any, run: _Run, named: list, buffers: list) -> dict[str, Any]:
+    def _step(self, batch: Any, run: _Run, named: list, buffers: list) -> dict[str, float]:
         """Forward, backward, update; FloatingPointError before the update where something is not finite."""
         before = [getattr(module, name).copy() for module, name in buffers]
         try:
-            terms = self._terms(batch)
-            _check_finite_loss(terms, run.step + 1)
+            with _part_of(run.loader, run.batch):
+                terms, share = self._terms(batch), backend.batch_share()
+            numbers = _numbers(terms)
+            if self.world.size > 1:
+                numbers = dict(zip(terms, self.world.sum(share * np.array([*numbers.values()])).tolist(), strict=True))
+            _check_finite_loss(numbers, run.step + 1)
             self.optimizer.zero_grad()
-            sum(terms.values()).backward()
+            loss = sum(terms.values())
+            (loss if share == 1 else loss * share).backward()
+            for gradients in self.optimizer.gradients() if self.world.size > 1 else ():
+                self.world.sum(gradients)
             _check_finite_gradients(named, run.step + 1)
             if self._clip is not None:
                 clip_grad_norm((p for _, p in named if p.requires_grad), self._clip)
@@ -238,7 +268,7 @@ class Trainer:
                 error.args = (f"{error}. The last good checkpoint is {run.checkpoint}, of step {run.saved_step}",)
             raise
         self.optimizer.step()
-        return terms
+        return numbers
 
     def _terms(self, batch: Any) -> dict[str, Any]:
         """The loss terms of one batch, by name, with the graph behind them."""
@@ -251,11 +281,43 @@ class Trainer:
         inputs, targets = tensors
         return {"loss": self._loss(self.model(inputs), targets)}
 
+    # --- several processes ---
+
+    def _join(self, run: _Run, epochs: int) -> None:
+        """Find out that all processes do the same, and start all of them from the first one's state."""
+        world, loaders = self.world, [run.loader] if run.held_out is None else [run.loader, run.held_out]
+        state = {**state_of(self.model, self.optimizer), "random": backend.random_state(), "seed": run.loader.seed}
+        state = world.share(state)
+        run.loader.seed = state["seed"]  # one that was drawn differs
+        run.identify()
+        shapes = {f"model.{n}": f"{p.dtype} {p.shape}" for n, p in self.model.named_parameters()}
+        rules = {f"optimizer.{k}": v for g in self.optimizer.param_groups for k, v in g.items() if k != "params"}
+        world.agree({**shapes, **run.identity, **rules, "epochs": epochs, "optimizer": type(self.optimizer).__name__})
+        if (least := min(map(run.loader.batch_length, range(len(run.loader))))) < world.size:
+            raise ValueError(
+                f"the smallest batch has {least} samples for {world.size} processes; choose another batch_size, or "
+                "leave the last batch out with a DataLoader(..., drop_last=True)"
+            )
+        apply_state("process 0", state, self.model, self.optimizer)
+        backend.set_random_state(state["random"])
+        for loader in loaders:
+            loader.part = (world.rank, world.size)
+
+    def _digest(self) -> str:
+        """A hash of the weights, to find out that no process has drifted away; nobody asks where there is but one."""
+        digest = hashlib.sha256()
+        for value in self.model.state_dict().values() if self.world.size > 1 else ():
+            digest.update(backend.to_device(value, "cpu").tobytes())
+        return digest.hexdigest()
+
     # --- breaking off and going on ---
 
     def _end_if_asked(self, run: _Run, signals: HeldSignals) -> None:
+        if self.world.size > 1:  # one process is told, all must end at the same step
+            signals.pending = max(self.world.gather(signals.pending or 0)) or None
         if signals.pending is not None:
             self._save(run)
+            self.world.share(None)  # nobody leaves while the first one writes
             signals.act()
 
     def _save(self, run: _Run) -> None:
@@ -276,11 +338,12 @@ class Trainer:
             "random": backend.random_state(),
             "callbacks": [c.state_dict() if hasattr(c, "state_dict") else {} for c in self.callbacks],
         }
-        write_state(run.checkpoint, state, {"epoch": run.epoch, "step": run.step})
+        if self.world.rank == 0:
+            write_state(run.checkpoint, state, {"epoch": run.epoch, "step": run.step})
         run.saved_step = run.step
 
     def _resume(self, run: _Run, path: FilePath) -> None:
-        state, _ = read_state(path)
+        state = self.world.share(read_state(path)[0] if self.world.rank == 0 else None)
         if "run" not in state:
             raise ValueError(f"{os.fspath(path)} was not written by Trainer.fit; see load_checkpoint for such files")
         own, theirs = run.identity, state["run"]
@@ -336,6 +399,15 @@ def _settings(model: Module, ours: bool = False) -> dict[str, Any]:
     }
 
 
+def _part_of(loader: DataLoader, i: int) -> AbstractContextManager[None]:
+    """Of batch `i`, the rows that `loader` gives to this process."""
+    return backend.part_of_batch(backend.rows_of(loader.batch_length(i), *loader.part), loader.batch_length(i))
+
+
+def _numbers(terms: Mapping[str, Any]) -> dict[str, float]:
+    return {name: value.item() for name, value in terms.items()}
+
+
 def _samples(loader: DataLoader) -> int:
     return min(loader.n_samples, len(loader) * loader.batch_size)
 
@@ -353,9 +425,9 @@ def _text(row: Mapping[str, float]) -> str:
     return "  ".join(f"{name} {value:.5g}" for name, value in shown.items())
 
 
-def _check_finite_loss(terms: Mapping[str, Any], step: int) -> None:
-    for name, value in terms.items():
-        if not math.isfinite(number := value.item()):
+def _check_finite_loss(terms: Mapping[str, float], step: int) -> None:
+    for name, number in terms.items():
+        if not math.isfinite(number):
             raise FloatingPointError(
                 f"the loss term {name!r} is {number}, not finite, at step {step}; the weights are those of the "
                 "step before. Check the data for NaN, or lower the learning rate"

@@ -226,8 +226,8 @@ TABLE = [
 ]  # fmt: skip
 
 REDUCTIONS = {
-    "sum": (F.sum, np.sum), "mean": (F.mean, np.mean), "var": (F.var, np.var), "max": (F.max, np.max),
-    "min": (F.min, np.min), "logsumexp": (F.logsumexp, _lse), "norm": (F.norm, _norm),
+    "sum": (F.sum, np.sum), "mean": (F.mean, np.mean), "batch_mean": (F.batch_mean, np.mean), "var": (F.var, np.var),
+    "max": (F.max, np.max), "min": (F.min, np.min), "logsumexp": (F.logsumexp, _lse), "norm": (F.norm, _norm),
 }  # fmt: skip
 TABLE += [op(f"{name} all", f, ref, real(...), empty=name == "sum") for name, (f, ref) in REDUCTIONS.items()]
 TABLE += [

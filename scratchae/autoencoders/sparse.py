@@ -74,5 +74,5 @@ class SparseAutoencoder(Autoencoder):
                     f"SparseAutoencoder: penalty 'kl' takes codes for probabilities, but they range over "
                     f"[{low:.4g}, {high:.4g}]; end the encoder in a sigmoid, or use penalty='l1'"
                 )
-            sparsity = F.bernoulli_kl(self.target, F.mean(units, axis=0), reduction="sum")
+            sparsity = F.bernoulli_kl(self.target, F.batch_mean(units, axis=0), reduction="sum")
         return {**super().penalties(x, code), "sparsity": self.sparsity_weight * sparsity}

@@ -13,7 +13,8 @@ import numpy as np
 from scratchae.autograd.elementwise import exp
 from scratchae.autograd.engine import primitive
 from scratchae.autograd.shaping import broadcast_to, reshape
-from scratchae.backend import Array, xp_of
+from scratchae.backend import Array, batch_share, xp_of
+from scratchae.distributed import world
 
 Axis = Any  # None, int or tuple of ints
 
@@ -48,6 +49,17 @@ def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Any:
 @primitive(x=lambda g, shape, axis: _spread(g / _count(shape, axis), shape, axis))
 def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Any:
     return x.mean(axis=axis, keepdims=keepdims), {"shape": x.shape}
+
+
+def batch_mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The mean over axes among which is the batch's: over all of the batch, also where processes share it."""
+    own = mean(x, axis, keepdims)
+    return own if batch_share() == 1 else _sum_over_processes(own * batch_share())
+
+
+@primitive(x=lambda g: _sum_over_processes(g))
+def _sum_over_processes(x: Array) -> Array:
+    return world().sum(x.copy())
 
 
 @primitive(
@@ -150,5 +162,5 @@ def norm(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 
 __all__ = [
     "sum", "mean", "var", "max", "min", "argmax", "argmin", "logsumexp", "softmax", "log_softmax",
-    "sum_of_squares", "norm",
+    "sum_of_squares", "norm", "batch_mean",
 ]  # fmt: skip

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from scratchae.backend import Array, is_array, random_seed, to_device, xp_of
+from scratchae.backend import Array, is_array, random_seed, rows_of, to_device, xp_of
 
 
 class DataLoader:
@@ -24,7 +24,8 @@ class DataLoader:
     `seed=None` takes one from the package's generator, so that it follows `manual_seed`.
 
     Attributes: `batch_size`, `n_samples`, `seed`, and `epoch`, the number of iterations started so far. `skip` is a
-    number of batches that the next iteration leaves out at its start, to go on in the middle of an epoch.
+    number of batches that the next iteration leaves out at its start, to go on in the middle of an epoch. `part`, a
+    pair (rank, size), makes it give only that process's rows of each batch; the batches are the same for every size.
     Raises ValueError for an empty set, unequal lengths or a batch size or seed out of range, TypeError
     for anything that is no array, or a batch size or seed that is no integer.
     """
@@ -50,6 +51,7 @@ class DataLoader:
         self.drop_last = drop_last
         self.epoch = 0
         self.skip = 0
+        self.part = (0, 1)
         for pages in self._maps if shuffle else ():
             pages.madvise(mmap.MADV_RANDOM)  # reading ahead of a random row reads what nobody asked for
 
@@ -64,6 +66,10 @@ class DataLoader:
             return self._batches(None, skip)
         return self._batches(np.random.default_rng([self.seed, epoch]).permutation(self.n_samples), skip)
 
+    def batch_length(self, i: int) -> int:
+        """Samples in batch `i`, those of other processes included."""
+        return min(self.batch_size, self.n_samples - i * self.batch_size)
+
     def fingerprint(self) -> str:
         """A hash of the arrays' shapes, dtypes and some 256 of their rows, to tell whether data are the same."""
         digest = hashlib.sha256()
@@ -73,14 +79,15 @@ class DataLoader:
         return digest.hexdigest()
 
     def _batches(self, order: np.ndarray | None, skip: int) -> Iterator[Array | tuple[Array, ...]]:
-        for start in range(skip * self.batch_size, len(self) * self.batch_size, self.batch_size):
-            rows = slice(start, start + self.batch_size)
+        for i in range(skip, len(self)):
+            start, own = i * self.batch_size, rows_of(self.batch_length(i), *self.part)
+            rows = slice(start + own.start, start + own.stop)
             if order is None:
                 batch = tuple(a[rows] for a in self._arrays)
             else:
                 batch = tuple(a[xp_of(a).asarray(order[rows])] for a in self._arrays)
             yield batch if self._several else batch[0]
-            if self._maps and start // self.batch_size % 64 == 63:
+            if self._maps and i % 64 == 63:
                 for pages in self._maps:  # else what was read stays in memory, up to the whole file
                     pages.madvise(mmap.MADV_DONTNEED)
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from scratchae.autograd import Tensor
-from scratchae.backend import Array
+from scratchae.autograd.reductions import batch_mean
+from scratchae.backend import Array, batch_share
 from scratchae.nn.linear import check_dtype
 from scratchae.nn.module import Module, Parameter
 
@@ -63,12 +64,12 @@ class BatchNorm1d(Module):
         axes = (0, *range(2, x.ndim))
         along_channels = (1, -1, *[1] * (x.ndim - 2))
         if self.training:
-            n = x.size // self.num_features
+            n = round(x.size // self.num_features / batch_share())
             if n < 2:
                 raise ValueError(f"{name}: a batch of shape {x.shape} has one value per feature; train mode needs two")
-            mean = x.mean(axes, keepdims=True)
+            mean = batch_mean(x, axes, keepdims=True)
             centred = x - mean
-            variance = (centred * centred).mean(axes, keepdims=True)
+            variance = batch_mean(centred * centred, axes, keepdims=True)
             self._update(mean, variance, n)
         else:
             centred = x - self.running_mean.reshape(along_channels)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -82,6 +82,13 @@ class Optimizer:
                         state = {name: array[piece] for name, array in flat.state.items()}
                         grad = g[start - span.start : piece.stop - span.start]
                         self.update(flat.values[piece], grad, state, step, group, flat.scratch[:, : grad.size])
+
+    def gradients(self) -> Iterator[Array]:
+        """Every gradient there is, many in one array where they lie side by side; what is done to these in place is
+        done to `.grad`."""
+        for flats in self._flats:
+            for flat in flats:
+                yield from flat.all_gradients()
 
     def zero_grad(self) -> None:
         """Set every `.grad` to None."""

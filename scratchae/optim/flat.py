@@ -96,6 +96,13 @@ class Flat:
             if leaf is not None:
                 leaf.home = self.homes[i] = self.gradients[span].reshape(leaf.shape)
 
+    def all_gradients(self) -> Iterator[Array]:
+        """The gradients, as few arrays as they lie in."""
+        if all(p.grad is home is not None for p, home in zip(self.params, self.homes, strict=True)):
+            yield self.gradients
+        else:
+            yield from (p.grad for p in self.params if p.grad is not None)
+
     def runs(self) -> Iterator[tuple[slice, Array, int]]:
         """(span, flat gradient, step number) of what has a gradient; neighbours in the buffer come joined."""
         if all(p.grad is home is not None for p, home in zip(self.params, self.homes, strict=True)):

@@ -1,0 +1,100 @@
+"""What `mpi_with_extras.py` starts under mpiexec: one training run, its result written by every process.
+
+    mpiexec -n 2 python tests/mpi_program.py CASE FOLDER
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+import scratchae as sa
+from scratchae import nn, optim
+
+CASES: dict[str, Callable[[], sa.Autoencoder]] = {}
+
+
+def case(make: Callable[[], sa.Autoencoder]) -> Callable[[], sa.Autoencoder]:
+    CASES[make.__name__] = make
+    return make
+
+
+@case
+def dense():
+    return sa.Autoencoder.dense((36, 20, 5))
+
+
+@case
+def convolutional():
+    return sa.ConvAutoencoder((1, 4, 4), code_size=5, size=8)
+
+
+@case
+def variational():
+    return sa.VariationalAutoencoder.dense((36, 20, 5))
+
+
+@case
+def normalised():
+    """Batch statistics, dropout, noise, and a penalty on the batch's mean: all look beyond one process's rows."""
+
+    class Both(sa.SparseAutoencoder, sa.DenoisingAutoencoder):
+        pass
+
+    # A bias before BatchNorm has no gradient but rounding, which Adam would blow up.
+    layers = [nn.Linear(36, 20, bias=False), nn.BatchNorm1d(20), nn.ReLU(), nn.Dropout(0.2), nn.Linear(20, 5)]
+    options = {"corruption": "masking", "amount": 0.3, "weight": 0.1}
+    return Both(nn.Sequential(*layers, nn.Sigmoid()), nn.Linear(5, 36), "mse", **options)
+
+
+@case
+def contractive():
+    return sa.ContractiveAutoencoder.dense((36, 5))
+
+
+def images(name: str, dtype: str) -> np.ndarray:
+    shape = (150, 1, 8, 8) if name == "convolutional" else (150, 36)
+    return np.random.default_rng(0).random(shape).astype(dtype)
+
+
+class Fault(sa.Callback):
+    """Something happens to the last process after the first epoch."""
+
+    def __init__(self, what: str):
+        self.what = what
+
+    def on_epoch_end(self, trainer, row):
+        if self.what and trainer.world.rank == trainer.world.size - 1 and len(trainer.history["loss"]) == 1:
+            if self.what == "raise":
+                raise RuntimeError("a disk is on fire")
+            os.kill(os.getpid(), {"kill": signal.SIGKILL, "term": signal.SIGTERM}[self.what])
+
+
+def main(name: str, folder: str, dtype: str = "float64", rule: str = "Adam", epochs: int = 5, fault: str = "",
+         resume: bool = False, differs: str = "", batch_size: int = 30) -> None:  # fmt: skip
+    world = sa.distributed.init()
+    sa.manual_seed(0 if differs != "weights" else world.rank)  # other weights at the start are no fault
+    model = CASES[name]().to(dtype)
+    data = images(name, dtype)
+    if differs == "data" and world.rank:
+        data = data + 1e-3
+    if differs == "model" and world.rank:
+        model = sa.Autoencoder.dense((36, 21, 5)).to(dtype)
+    optimizer = getattr(optim, rule)(model.parameters(), lr=1e-2)
+    trainer = sa.Trainer(model, optimizer, [Fault(fault)], distributed=True)
+    history = trainer.fit(data, validation=data[:31], epochs=epochs, batch_size=batch_size, resume=resume,
+                          progress=False, checkpoint=f"{folder}/run.safetensors")  # fmt: skip
+    sa.save_checkpoint(f"{folder}/end-{world.size}-{world.rank}.safetensors", model)
+    if world.rank == 0:
+        numbers = {k: v for k, v in history.items() if k not in ("seconds", "images_per_second")}
+        Path(folder, f"history-{world.size}.json").write_text(json.dumps(numbers))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], **json.loads(sys.argv[3] if len(sys.argv) > 3 else "{}"))
