@@ -22,7 +22,7 @@ from scratchae.autograd import (
     primitive,
     tensor,
 )
-from scratchae.callbacks import Callback, EarlyStopping, SaveHistory, Schedule, Snapshots
+from scratchae.callbacks import Callback, EarlyStopping, LivePlot, SaveHistory, Schedule, Snapshots
 from scratchae.checkpoint import load_checkpoint, save_checkpoint
 from scratchae.data import DataLoader
 from scratchae.history import History
@@ -32,8 +32,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Autoencoder", "Callback", "ContractiveAutoencoder", "ConvAutoencoder", "DataLoader", "DenoisingAutoencoder",
-    "EarlyStopping", "History", "SaveHistory", "Schedule", "Snapshots", "SparseAutoencoder", "Tensor", "Trainer",
-    "VariationalAutoencoder", "autoencoders", "data", "detect_anomaly", "distributed", "enable_grad", "functional",
-    "generator", "gpu_available", "grad", "gradcheck", "gradgradcheck", "is_grad_enabled", "load_checkpoint",
-    "manual_seed", "nn", "no_grad", "optim", "primitive", "save_checkpoint", "tensor",
+    "EarlyStopping", "History", "LivePlot", "SaveHistory", "Schedule", "Snapshots", "SparseAutoencoder", "Tensor",
+    "Trainer", "VariationalAutoencoder", "autoencoders", "data", "detect_anomaly", "distributed", "enable_grad",
+    "functional", "generator", "gpu_available", "grad", "gradcheck", "gradgradcheck", "is_grad_enabled",
+    "load_checkpoint", "manual_seed", "nn", "no_grad", "optim", "primitive", "save_checkpoint", "tensor",
 ]  # fmt: skip

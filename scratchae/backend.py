@@ -18,6 +18,12 @@ from typing import Any
 
 import numpy as np
 
+PLAIN = os.environ.get("SCRATCHAE_PLAIN", "0") != "0"
+"""Set by `SCRATCHAE_PLAIN=1` in the environment: everything is computed in the obvious way, without the fast paths.
+
+To find out whether a fast path is to blame for a number, and what each is worth.
+"""
+
 Array = Any  # numpy.ndarray or cupy.ndarray: CuPy has no types of its own to name here
 
 
@@ -263,5 +269,5 @@ def keep_freed_memory() -> bool:
     return bool(took and mallopt(trim_threshold, 2**31 - 1))
 
 
-if os.environ.get("SCRATCHAE_KEEP_MEMORY", "1") != "0":
+if os.environ.get("SCRATCHAE_KEEP_MEMORY", "1") != "0" and not PLAIN:
     keep_freed_memory()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,27 @@ class Snapshots(Callback):
         if not hasattr(trainer.model, "reconstruct"):
             raise TypeError(f"Snapshots: {type(trainer.model).__name__} has no reconstruct(); it is for autoencoders")
         self.frames[title] = trainer.model.reconstruct(self.images)
+
+
+class LivePlot(Callback):
+    """Loss curves in a notebook, drawn anew after every epoch; RuntimeError where there is no IPython."""
+
+    only_writes = True
+
+    def __init__(self) -> None:
+        self._shown: Any = None
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        if "IPython" not in sys.modules:
+            raise RuntimeError("LivePlot draws in a notebook; elsewhere use history.plot('loss.png') or SaveHistory")
+        self._shown = None
+
+    def on_epoch_end(self, trainer: Trainer, row: Mapping[str, float]) -> None:
+        figure = trainer.history.plot()
+        if self._shown is None:
+            self._shown = sys.modules["IPython"].display.display(figure, display_id=True)
+        elif self._shown:
+            self._shown.update(figure)
 
 
 class SaveHistory(Callback):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import html
 import io
 import json
 import math
@@ -25,6 +27,21 @@ class History(dict[str, list[float]]):
     def plot(self, path: FilePath | None = None) -> Any:
         """The loss curves as a matplotlib Figure, saved to `path` if that is given."""
         return plotting.loss_curves(self, path)
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows it: the curves, and the first and last epoch's numbers."""
+        epochs = max(map(len, self.values()), default=0)
+        if not epochs:
+            return "<i>no epochs yet</i>"
+        shown = sorted({0, epochs - 1})
+        head = "".join(f"<th>epoch {i + 1}</th>" for i in shown)
+        rows = "".join(
+            f"<tr><td>{html.escape(name)}</td>{''.join(f'<td>{values[i]:.5g}</td>' for i in shown)}</tr>"
+            for name, values in self.items()
+        )
+        curves = base64.b64encode(plotting.png(self.plot())).decode()
+        picture = f"<img alt='loss curves' width='500' src='data:image/png;base64,{curves}'/>"
+        return f"{picture}<table><tr><th></th>{head}</tr>{rows}</table>"
 
     def to_csv(self, path: FilePath) -> None:
         """One line per epoch, with a header; folders are created."""

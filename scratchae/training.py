@@ -174,7 +174,7 @@ class Trainer:
                 self.world.agree({f"the weights after {title}": self._digest()})
                 self.history.append(row)
                 run.epoch, run.batch, run.means, run.seconds = run.epoch + 1, 0, Means(), 0.0
-                if progress and not sys.stderr.isatty():
+                if progress and not _watched():
                     print(f"{title}  {_text(row)}  {row['seconds']:.1f} s", flush=True)
                 try:
                     self._tell("on_epoch_end", row)
@@ -216,13 +216,13 @@ class Trainer:
 
     def _epoch(self, run: _Run, signals: HeldSignals, title: str, progress: bool) -> dict[str, float]:
         """The rest of an epoch, then the validation; the numbers that go into the history."""
-        from tqdm import tqdm
+        from tqdm.auto import tqdm  # a widget in a notebook
 
         loader = run.loader
         loader.epoch, loader.skip = run.first_epoch + run.epoch, run.batch
         buffers = [(module, name) for module in self.model.train().modules() for name in module._buffers]
         named = list(self.model.named_parameters())
-        hidden = not (progress and sys.stderr.isatty())
+        hidden = not (progress and _watched())
         start = time.perf_counter() - run.seconds
         with tqdm(desc=title, total=len(loader), initial=run.batch, disable=hidden, unit="batch") as bar:
             for batch in loader:
@@ -406,6 +406,11 @@ def _part_of(loader: DataLoader, i: int) -> AbstractContextManager[None]:
 
 def _numbers(terms: Mapping[str, Any]) -> dict[str, float]:
     return {name: value.item() for name, value in terms.items()}
+
+
+def _watched() -> bool:
+    """Whether a bar that moves can be shown: in a terminal or a notebook, not in a file."""
+    return sys.stderr.isatty() or "ipykernel" in sys.modules
 
 
 def _samples(loader: DataLoader) -> int:

@@ -28,7 +28,7 @@ from typing import Any
 
 from scratchae.autograd.engine import primitive
 from scratchae.autograd.shaping import broadcast_to, reshape
-from scratchae.backend import Array, xp_of
+from scratchae.backend import PLAIN, Array, xp_of
 
 Pair = tuple[int, int]
 Pads = tuple[Pair, Pair]  # ((top, bottom), (left, right))
@@ -75,7 +75,7 @@ def conv_input(
     def one_group(Y: Array, w: Array) -> Array:
         if stride == (1, 1) and not shift_the_output(w.shape[1], len(w)):
             return _gather(Y, _reversed(w), stride, _reversed_pads(kernel, pads, dilation), dilation, size)
-        if stride != (1, 1) and dilation == (1, 1):
+        if stride != (1, 1) and dilation == (1, 1) and not PLAIN:
             return _interleave(Y, w, stride, pads, size)
         return _scatter(Y, w, stride, pads, dilation, size)
 
@@ -122,7 +122,7 @@ def shift_the_output(channels_out: int, channels_in: int) -> bool:
         16 -> 1  at 28x28    1.13 / 0.34        64 -> 32 at 14x14    6.2 / 5.9
         16 -> 16 at 14x14    1.13 / 2.01        32 -> 64 at 14x14    4.1 / 10.0
     """
-    return 4 * channels_out <= channels_in
+    return PLAIN or 4 * channels_out <= channels_in
 
 
 def output_size(size: Pair, kernel: Pair, stride: Pair, pads: Pads, dilation: Pair) -> Pair:

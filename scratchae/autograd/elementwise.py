@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from scratchae.autograd.engine import primitive
-from scratchae.backend import Array, device_of, to_device, xp_of
+from scratchae.backend import PLAIN, Array, device_of, to_device, xp_of
 
 # --- arithmetic -----------------------------------------------------------------------------------
 
@@ -68,7 +68,7 @@ def sign(x: Array) -> Array:
 def masked(g: Array, keep: Array) -> Array:
     """`g` where `keep` holds and exactly 0 elsewhere, even where g is infinite or NaN."""
     xp = xp_of(g, keep)
-    if xp is not np or g.dtype.kind != "f":
+    if xp is not np or g.dtype.kind != "f" or PLAIN:
         return xp.where(keep, g, g.dtype.type(0))
     bits = np.asarray(-np.asarray(keep).view(np.int8)).astype(f"i{g.itemsize}")  # all ones or all zeros
     return np.bitwise_and(bits, g.view(bits.dtype), out=bits if bits.shape == g.shape else None).view(g.dtype)
@@ -98,7 +98,7 @@ def _row(xp: Any, x: Array, y: Any) -> Any:
 
     The row runs along the axis that is innermost in memory, whichever that is.
     """
-    if not isinstance(y, (int, float)) or getattr(x, "dtype", np.dtype(bool)).kind != "f":
+    if PLAIN or not isinstance(y, (int, float)) or getattr(x, "dtype", np.dtype(bool)).kind != "f":
         return y
     if x.flags.c_contiguous:
         return xp.full(x.shape[-1:], y, x.dtype)

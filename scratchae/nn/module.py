@@ -7,6 +7,7 @@ not trained. Names in `state_dict()` are the attributes' own, joined with dots, 
 
 from __future__ import annotations
 
+import html
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -192,6 +193,18 @@ class Module:
         own = f"{type(self).__name__}({self.describe()})" + (f"  # {count:,} parameters" if count else "")
         below = [f"({name}): {child!r}" for name, child in self.named_children()]
         return "\n".join([own, *("  " + line for entry in below for line in entry.split("\n"))])
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows it: a row per layer."""
+        rows = [
+            f"<tr><td>{html.escape(name)}</td><td>{html.escape(f'{type(m).__name__}({m.describe()})')}</td>"
+            f"<td style='text-align: right'>{m.count_parameters():,}</td></tr>"
+            for name, m in self.named_modules()
+            if not any(True for _ in m.children())
+        ]
+        head = "<tr><th>layer</th><th>kind</th><th>parameters</th></tr>"
+        total = f"{html.escape(type(self).__name__)}, {self.count_parameters():,} parameters"
+        return f"<b>{total}</b><table>{head}{''.join(rows)}</table>"
 
     def summary(self, input_shape: tuple[int, ...]) -> None:
         """Print each layer with its output shape and parameter count, for one sample of `input_shape`.

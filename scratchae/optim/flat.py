@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from scratchae.autograd import Tensor
-from scratchae.backend import Array, device_of, to_device, xp_of
+from scratchae.backend import PLAIN, Array, device_of, to_device, xp_of
 
 _CHUNK = 1 << 17  # elements of a piece: small enough to stay in the cache, large enough to hide the calls
 
@@ -74,7 +74,7 @@ class Flat:
         self.gather()
 
     def chunk(self) -> int:
-        return _CHUNK if self.xp is np else self.values.size
+        return _CHUNK if self.xp is np and not PLAIN else self.values.size
 
     def _references(self) -> int:
         return sys.getrefcount(self.gradients)
@@ -93,7 +93,7 @@ class Flat:
 
     def _offer(self, leaves: list) -> None:
         for i, (leaf, span) in enumerate(zip(leaves, self.spans, strict=True)):
-            if leaf is not None:
+            if leaf is not None and not PLAIN:
                 leaf.home = self.homes[i] = self.gradients[span].reshape(leaf.shape)
 
     def all_gradients(self) -> Iterator[Array]:

@@ -26,11 +26,12 @@ def new_figure(width: float, height: float, layout: Any = "constrained", dpi: in
 
     fig: Any = Figure(figsize=(width, height), dpi=dpi, layout=layout, facecolor="white")
     # Notebooks learn to show figures only once pyplot is imported; this one brings its own way.
-    fig._repr_png_ = functools.partial(_png, fig)
+    fig._repr_png_ = functools.partial(png, fig)
     return fig
 
 
-def _png(fig: Figure) -> bytes:
+def png(fig: Figure) -> bytes:
+    """The picture as a PNG file's bytes."""
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", bbox_inches="tight", pad_inches=0.08)
     return buffer.getvalue()
