@@ -1,48 +1,59 @@
-"""pytest-benchmark: training steps, and what the engine itself costs. Run with `pytest benchmarks/`."""
+"""pytest-benchmark: training steps of the fully connected kinds. The losses of several steps are compared with a step
+by hand in float64 where there is one (floor.py), the first loss with its formula elsewhere."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from workloads import WORKLOADS, build_scratchae
+from floor import Floor
+from paired import OURS
+from sides import initial_values, random_batches
+from workloads import WORKLOADS, Contractive, Dense, Variational
 
-import scratchae as sa
 
-CHAIN = 1000
-
-
-@pytest.mark.parametrize("name", WORKLOADS)
-def test_training_step(benchmark, name):
-    step = build_scratchae(WORKLOADS[name])
-    first = step(0)
+@pytest.mark.parametrize("name", [name for name, w in WORKLOADS.items() if isinstance(w, Dense)])
+def test_dense(benchmark, name):
+    workload = WORKLOADS[name]
+    step, by_hand = workload.build(OURS), Floor(workload, np.float64).step
+    np.testing.assert_allclose([step(i) for i in range(5)], [by_hand(i) for i in range(5)], rtol=2e-5)
     benchmark(step, 0)
-    assert 0 < step(0) < first
 
 
-def test_engine_cost_per_op(benchmark):
-    """A chain of 1,000 additions on arrays of one element, forward and backward: divide by 1,000."""
-    x = sa.tensor([1.0], requires_grad=True)
+def test_variational(benchmark):
+    workload = next(w for w in WORKLOADS.values() if isinstance(w, Variational))
+    n, hidden, code = workload.sizes
+    values = first_values((n, hidden), (code, hidden), (hidden, n), (hidden, code), (hidden, code))
+    (w1, b1), (w2, b2), (w3, b3), (w_mu, b_mu), (w_var, b_var) = values
+    x = random_batches(workload.batch, n)[0].astype(np.float64)
+    h = np.maximum(x @ w1.T + b1, 0)
+    mu, logvar = h @ w_mu.T + b_mu, h @ w_var.T + b_var
+    z = mu + np.exp(logvar / 2) * np.random.default_rng(0).standard_normal(mu.shape, dtype=np.float32)
+    logits = np.maximum(z @ w2.T + b2, 0) @ w3.T + b3
+    cross_entropy = (np.log1p(np.exp(logits)) - x * logits).sum()
+    kl = 0.5 * (mu**2 + np.exp(logvar) - 1 - logvar).sum()
 
-    def chain():
-        y = x
-        for _ in range(CHAIN):
-            y = y + x
-        y.backward(np.ones(1, np.float32))
-
-    benchmark(chain)
-    x.grad = None
-    chain()
-    assert x.grad == CHAIN + 1
+    step = workload.build(OURS)
+    assert step(0) == pytest.approx((cross_entropy + kl) / len(x), rel=1e-5)
+    benchmark(step, 0)
 
 
-def test_adam_step(benchmark):
-    """One million parameters in one buffer."""
-    p = sa.nn.Parameter(np.ones((1000, 1000), np.float32))
-    optimizer = sa.optim.Adam([p], lr=1e-3)
+def test_contractive(benchmark):
+    """The penalty of one sigmoid layer: squares of h (1 - h), times the squared lengths of the weight's rows."""
+    workload = next(w for w in WORKLOADS.values() if isinstance(w, Contractive))
+    n, code = workload.sizes
+    (w1, b1), (w2, b2) = first_values((n, code), (code, n))
+    x = random_batches(workload.batch, n)[0].astype(np.float64)
+    h = 1 / (1 + np.exp(-(x @ w1.T + b1)))
+    reconstruction = 1 / (1 + np.exp(-(h @ w2.T + b2)))
+    penalty = ((h * (1 - h)) ** 2 @ (w1**2).sum(axis=1)).mean()
 
-    def setup():
-        optimizer.zero_grad()
-        p.grad = np.ones_like(p.data)
+    step = workload.build(OURS)
+    assert step(0) == pytest.approx(((reconstruction - x) ** 2).mean() + workload.weight * penalty, rel=1e-5)
+    benchmark(step, 0)
 
-    benchmark.pedantic(optimizer.step, setup=setup, rounds=20, warmup_rounds=2)
-    assert (p.data < 1).all()
+
+def first_values(*layers):
+    """Weight and bias of each layer (inputs, outputs) as the workloads start, in float64."""
+    shapes = [shape for n_in, n_out in layers for shape in ((n_out, n_in), (n_out,))]
+    values = [v.astype(np.float64) for v in initial_values(shapes)]
+    return list(zip(values[::2], values[1::2], strict=True))

@@ -1,51 +1,93 @@
-"""Training steps against PyTorch: who is faster, by how much, and how sure is that?
+"""Training steps and epochs against PyTorch and against the floor: who is faster, by how much, how sure is that?
 
-    python benchmarks/compare.py            all modes of PyTorch, nine rounds (many minutes)
-    python benchmarks/compare.py --quick    two rounds without torch.compile
+    python benchmarks/compare.py                    everything, nine rounds (an hour; --rounds 3: a third of it)
+    python benchmarks/compare.py --quick            two short rounds without torch.compile
+    python benchmarks/compare.py --cases epoch      only what has "epoch" in its name
 
-How it is measured: see paired.py. Writes outputs/benchmarks/compare.json.
+How it is measured: see paired.py; who takes part: see sides.py. Without PyTorch the floor is left to compare with.
+Writes outputs/benchmarks/compare.json and compare.png.
 """
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import json
+import sys
 from pathlib import Path
 
-from paired import OURS, describe_machine, format_summary, measure, run_rounds, summary
-from workloads import WORKLOADS, build
+import numpy as np
+from convolutions import NETWORKS
+from epochs import EPOCHS
+from paired import OURS, command_line, describe_machine, format_summary, measure, run_rounds, save, summary
+from workloads import WORKLOADS
 
-SECONDS = 1.0  # measured per process, after the warm-up
-CHECKED_STEPS = 20
+CASES = {**WORKLOADS, **NETWORKS, **EPOCHS}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="two rounds, without torch.compile")
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--no-compile", action="store_true", help="leave out torch.compile, whose start takes longest")
-    parser.add_argument("--out", type=Path, default=Path("outputs/benchmarks"))
-    parser.add_argument("--child", nargs=2, metavar=("WORKLOAD", "WHO"), help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    args = command_line(__doc__, rounds=9)
     if args.child:
-        name, who = args.child
-        print(json.dumps(measure(build(name, who), who, SECONDS, CHECKED_STEPS)))
+        name, who, seconds = args.child
+        case = CASES[name]
+        print(json.dumps(measure(case.build(who), who, float(seconds), case.checked_steps)))
         return
-
-    rivals = ["torch eager", "torch fused", *([] if args.quick or args.no_compile else ["torch compile"])]
-    if importlib.util.find_spec("torch") is None:
-        print("PyTorch is not installed: only scratchae is measured. Compare with:  pip install 'scratchae[reference]'")
-        rivals = []
-    machine = describe_machine()
-    print("\n".join(f"{k}: {v}" for k, v in machine.items()), end="\n\n")
+    has_torch = importlib.util.find_spec("torch") is not None
+    if not has_torch:
+        print("PyTorch is not installed: scratchae is compared with the floor, where there is one, and with itself.\n"
+              "PyTorch comes with:  pip install 'scratchae[reference]'")  # fmt: skip
+    chosen = {name: case for name, case in CASES.items() if args.cases in name}
+    if not chosen:
+        sys.exit(f"no case has {args.cases!r} in its name; there are: {', '.join(map(repr, CASES))}")
+    machine = describe_machine(has_torch)
+    print("\n".join(f"{k}: {v}" for k, v in machine.items()), f"\nrounds: {args.rounds}\n", flush=True)
     table = {}
-    for name in WORKLOADS:
-        table[name] = summary(run_rounds(__file__, name, [OURS, *rivals], 2 if args.quick else args.rounds))
+    for name, case in chosen.items():
+        left_out = [
+            who
+            for who in case.rivals
+            if (who.startswith("torch") and not has_torch) or (who == "torch compile" and args.quick)
+        ]
+        contestants = [OURS, *(who for who in case.rivals if who not in left_out)]
+        table[name] = summary(run_rounds(__file__, name, contestants, args.rounds, args.seconds))
         print(f"{name}\n{format_summary(table[name])}\n", flush=True)
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "compare.json").write_text(json.dumps({"machine": machine, "steps": table}, indent=1))
-    print(f"written: {args.out / 'compare.json'}")
+    save(args.out, "compare.json", {"machine": machine, "rounds": args.rounds, "cases": table})
+    plot(table, args.out / "compare.png")
+
+
+def plot(table: dict, path: Path) -> None:
+    """One line per case: each contestant's ratio as a dot, from its smallest to its largest."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
+
+    from scratchae.plotting import PALETTE
+
+    rivals = list(dict.fromkeys(who for found in table.values() for who in found if who != OURS))
+    if not rivals:
+        return
+    figure = Figure(figsize=(10, 0.62 * len(table) + 1.4), layout="constrained")
+    axes = figure.subplots()
+    for who, colour in zip(rivals, PALETTE, strict=False):
+        ratios, places = [], []
+        for i, found in enumerate(table.values()):
+            if who in found:
+                ratios.append(found[who]["ratio"])
+                places.append(i - 0.4 + 0.8 * list(found).index(who) / len(found))  # ours is the first, at no place
+        median, low, high = np.transpose(ratios)
+        axes.errorbar(median, places, xerr=(median - low, high - median), fmt="o", ms=5, color=colour, label=who)
+    axes.axvline(1, color="black", linewidth=1)
+    axes.set_yticks(range(len(table)), list(table))
+    axes.set_ylim(len(table) - 0.5, -0.5)
+    for i in range(len(table) - 1):
+        axes.axhline(i + 0.5, color="#E4E4E4", linewidth=1)
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.grid(axis="x", color="#E4E4E4")
+    axes.set_axisbelow(True)
+    axes.set_xlabel("time / ours: median, minimum and maximum over the rounds (above 1: we are faster)")
+    figure.legend(loc="outside right upper", frameon=False)
+    figure.savefig(path, dpi=120)
+    print(f"written: {path}")
 
 
 if __name__ == "__main__":

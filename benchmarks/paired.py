@@ -6,6 +6,7 @@ a round both see the same machine. A time counts only where the results agree.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -16,12 +17,32 @@ import time
 import tracemalloc
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 OURS = "scratchae"
-Step = Callable[[int], float]
+THREAD_SETTINGS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+LONGEST_CHILD = 900  # seconds; what takes longer has failed
+Step = Callable[[int], "float | None"]
 Result = dict[str, dict]
+
+
+def command_line(description: str | None, rounds: int) -> argparse.Namespace:
+    """The options that all comparisons share. A child is started with `--child CASE WHO SECONDS`."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a look: few and short rounds, the slowest left out")
+    parser.add_argument("--rounds", type=int, metavar="N", help=f"default {rounds}")
+    parser.add_argument("--cases", default="", metavar="TEXT", help="only those whose name contains TEXT")
+    threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+    parser.add_argument("--threads", type=int, default=threads, help="of either side (default here: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("outputs/benchmarks"), help="folder (default: %(default)s)")
+    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    args.rounds = args.rounds or (min(2, rounds) if args.quick else rounds)
+    args.seconds = 0.3 if args.quick else 1.0  # measured per process, after the warm-up
+    os.environ.update(dict.fromkeys(THREAD_SETTINGS, str(args.threads)))  # for the children
+    return args
 
 
 # --- in the child ---------------------------------------------------------------------------------
@@ -29,25 +50,25 @@ Result = dict[str, dict]
 
 def measure(step: Step, who: str, seconds: float, checked_steps: int) -> dict:
     """Median time of a step in ms, its peak memory in bytes, and what the first steps returned."""
-    values = [step(i) for i in range(checked_steps)]
+    values, once, end = [], [], time.perf_counter() + seconds / 4
+    while len(values) < checked_steps or time.perf_counter() < end:  # the warm-up
+        start = time.perf_counter()
+        values.append(step(len(values)))
+        once.append(time.perf_counter() - start)
     peak = peak_bytes(step, who)
-    start = time.perf_counter()
-    step(0)
-    batch = max(1, min(16, int(0.05 / (time.perf_counter() - start))))
-    for i in range(2 * batch):
-        step(i)
+    batch = max(1, min(16, int(0.05 / min(once))))
     times, end = [], time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times) < 5:
+    while not times or time.perf_counter() < end:
         start = time.perf_counter()
         for i in range(batch):
             step(i)
         times.append((time.perf_counter() - start) / batch * 1e3)
-    return {"ms": statistics.median(times), "peak": peak, "values": values}
+    return {"ms": statistics.median(times), "peak": peak, "values": values[:checked_steps]}
 
 
 def peak_bytes(step: Step, who: str) -> int:
     """The most memory in use during one step, above what is in use when it starts."""
-    if who == OURS:  # NumPy reports every array to tracemalloc
+    if not who.startswith("torch"):  # NumPy reports every array to tracemalloc
         tracemalloc.start()
         step(0)
         tracemalloc.reset_peak()
@@ -68,27 +89,51 @@ def peak_bytes(step: Step, who: str) -> int:
 # --- in the parent --------------------------------------------------------------------------------
 
 
-def run_rounds(script: str, name: str, contestants: Sequence[str], rounds: int) -> list[Result]:
-    """Each round runs `script --child name contestant` once per contestant."""
-    found = [{who: _run_child(script, name, who) for who in contestants} for _ in range(rounds)]
-    ours = np.array(found[0][OURS]["values"])
+def run_rounds(script: str, case: str, contestants: Sequence[str], rounds: int, seconds: float) -> list[Result]:
+    """Each round runs `script --child case contestant seconds` once per contestant, starting with another one.
+
+    One that fails is left out, with a line that says so; ours may not.
+    """
+    found: list[Result] = []
+    alive = list(contestants)
+    for i in range(rounds):
+        first, results = i % len(alive), {}
+        for who in alive[first:] + alive[:first]:
+            try:
+                results[who] = _run_child(script, case, who, seconds)
+            except RuntimeError as error:
+                if who == OURS:
+                    sys.exit(f"{who} failed on {case}:\n{error}")
+                print(f"{case}: {who} is left out, it failed: {str(error).splitlines()[-1]}", flush=True)
+                alive.remove(who)
+        found.append(results)
+    found = [{who: results[who] for who in alive} for results in found]
+    ours = found[0][OURS]["values"]
     for who, result in found[0].items():
+        if None in result["values"]:
+            continue  # only a part of the step, to know what it takes
         if not np.allclose(ours, result["values"], rtol=2e-4, atol=1e-6):
-            sys.exit(f"{name}: the results differ, so times mean nothing:\nours {ours}\n{who} {result['values']}")
+            sys.exit(f"{case}: the results differ, so times mean nothing:\nours {ours}\n{who} {result['values']}")
     return found
 
 
-def _run_child(script: str, name: str, who: str) -> dict:
-    command = [sys.executable, script, "--child", name, who]
-    done = subprocess.run(command, env=_environment(), capture_output=True, text=True)
+def _run_child(script: str, case: str, who: str, seconds: float) -> dict:
+    command = [sys.executable, script, "--child", case, who, str(seconds)]
+    try:
+        done = subprocess.run(command, env=_environment(who), capture_output=True, text=True, timeout=LONGEST_CHILD)
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"it took over {LONGEST_CHILD} s") from None
     if done.returncode:
-        sys.exit(f"{who} failed on {name}:\n{done.stderr}")
-    return json.loads(done.stdout)
+        raise RuntimeError(done.stderr.strip() or f"exit status {done.returncode}")
+    return json.loads(done.stdout.splitlines()[-1])
 
 
-def _environment() -> dict[str, str]:
-    # These two would replace OpenBLAS's choice of kernel for this processor.
-    return {k: v for k, v in os.environ.items() if k not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")}
+def _environment(who: str) -> dict[str, str]:
+    # The first two would replace OpenBLAS's choice of kernel for this processor. The third keeps our allocator
+    # setting from PyTorch, which would profit from it, but for the contestant that is to have it.
+    env = {k: v for k, v in os.environ.items() if k not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")}
+    ours = not who.startswith("torch") or who.endswith("our allocator")
+    return {**env, "SCRATCHAE_KEEP_MEMORY": "1" if ours else "0"}
 
 
 def summary(rounds: list[Result]) -> Result:
@@ -96,8 +141,10 @@ def summary(rounds: list[Result]) -> Result:
     result = {}
     for who in rounds[0]:
         ratios = [r[who]["ms"] / r[OURS]["ms"] for r in rounds]
+        times = [r[who]["ms"] for r in rounds]
         result[who] = {
-            "ms": statistics.median(r[who]["ms"] for r in rounds),
+            "ms": statistics.median(times),
+            "ms_min_max": [min(times), max(times)],
             "peak": statistics.median(r[who]["peak"] for r in rounds),
             "ratio": [statistics.median(ratios), min(ratios), max(ratios)],
         }
@@ -105,28 +152,44 @@ def summary(rounds: list[Result]) -> Result:
 
 
 def format_summary(result: Result) -> str:
-    lines = [f"  {'':14} {'ms/step':>8} {'time / ours':>22} {'peak MB':>8}"]
+    width = max(map(len, result))
+    lines = [f"  {'':{width}} {'ms':>9} {'(min to max)':>22} {'time / ours':>22} {'peak MB':>8}"]
     for who, r in result.items():
         median, low, high = r["ratio"]
-        spread = "" if who == OURS else f"{median:.2f} ({low:.2f} to {high:.2f})"
-        lines.append(f"  {who:14} {r['ms']:8.3f} {spread:>22} {r['peak'] / 1e6:8.2f}")
+        ratio = "" if who == OURS else f"{median:.2f} ({low:.2f} to {high:.2f})"
+        spread = "({:.3f} to {:.3f})".format(*r["ms_min_max"])
+        lines.append(f"  {who:{width}} {r['ms']:9.3f} {spread:>22} {ratio:>22} {r['peak'] / 1e6:8.2f}")
     return "\n".join(lines)
 
 
-def describe_machine() -> dict[str, str]:
-    """Processor, cores, versions and the BLAS kernel that a child process gets."""
-    code = (
-        "import numpy, json; from threadpoolctl import threadpool_info; "
-        "print(json.dumps([{k: i.get(k) for k in ('internal_api', 'version', 'architecture', 'num_threads')} "
-        "for i in threadpool_info()]))"
-    )
-    blas = subprocess.run([sys.executable, "-c", code], env=_environment(), capture_output=True, text=True, check=True)
+def describe_machine(with_torch: bool) -> dict[str, str]:
+    """Processor, versions, threads and BLAS kernels that the children get."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    blas = (
+        "import numpy; from threadpoolctl import threadpool_info; "
+        "print(*('{internal_api} {version}, kernel {architecture}, {num_threads} threads'.format_map(i) "
+        "for i in threadpool_info() if i['user_api'] == 'blas'))"
+    )
+    torch = (
+        "import torch; print(f'{torch.__version__}, {torch.get_num_threads()} threads,', "
+        "'MKL' if torch.backends.mkl.is_available() else 'no MKL', torch.backends.cpu.get_cpu_capability())"
+    )
     return {
         "processor": f"{model}, {os.cpu_count()} cores",
         "python": platform.python_version(),
-        "numpy": np.__version__,
-        "blas": blas.stdout.strip(),
+        "numpy": f"{np.__version__}, {_answer(blas)}",
+        **({"torch": _answer(torch)} if with_torch else {}),
     }
+
+
+def _answer(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], env=_environment(OURS), capture_output=True, text=True)
+    return done.stdout.strip() if done.returncode == 0 else f"unknown ({done.stderr.strip().splitlines()[-1]})"
+
+
+def save(folder: Path, name: str, content: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(json.dumps(content, indent=1))
+    print(f"written: {folder / name}")

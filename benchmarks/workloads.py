@@ -1,101 +1,169 @@
 """The training steps that are measured, once in scratchae and once in PyTorch, from the same weights and data.
 
-Each `build_...` function returns `step(i)`, which trains on batch `i` and returns the loss as a Python float.
+A workload names its `rivals` (see sides.py), and `build(who)` gives one contestant's `step(i)`, which trains on batch
+`i` and returns the loss as a Python float.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
-
-BATCHES = 16  # different batches, used in turn, so that inputs do not stay in the cache
+from paired import OURS, Step
+from sides import FLOOR, TORCH, compiled, initialise, random_batches, side, training_step
 
 
 @dataclass(frozen=True)
 class Dense:
-    """An autoencoder of linear layers, trained with Adam (lr 1e-3) on the mean squared error."""
+    """An autoencoder of linear layers, trained with Adam on the mean squared error."""
 
     sizes: tuple[int, ...]
     batch: int
     activation: str | None = "relu"
     output: str | None = "sigmoid"
+    rate: float = 1e-3
+
+    rivals = (*TORCH, *FLOOR)
+    checked_steps = 20
+
+    def model(self, who: str) -> tuple[Any, Callable[[Any], Any], SimpleNamespace]:
+        """The model, its loss of a batch, and the side it belongs to."""
+        s = side(who)
+        if who == OURS:
+            import scratchae as sa
+
+            model = sa.Autoencoder.dense(self.sizes, activation=self.activation, output=self.output, loss="mse")
+            loss_of = model.loss
+        else:
+            layers = []
+            for n_in, n_out, name in self.layers():
+                layers += [s.nn.Linear(n_in, n_out), *([getattr(s.nn, name)()] if name else [])]
+            model = s.nn.Sequential(*layers)
+            run = compiled(model, who)
+
+            def loss_of(x: Any) -> Any:
+                return s.F.mse_loss(run(x), x)
+
+        initialise(model.parameters(), s)
+        return model, loss_of, s
+
+    def layers(self) -> list[tuple[int, int, str | None]]:
+        """(inputs, outputs, activation) of each layer, there and back again."""
+        sizes = [*self.sizes, *self.sizes[-2::-1]]
+        named = {None: None, "relu": "ReLU", "sigmoid": "Sigmoid"}
+        hidden = [self.activation] * (len(self.sizes) - 2)
+        names = [named[a] for a in (*hidden, None, *hidden, self.output)]
+        return list(zip(sizes[:-1], sizes[1:], names, strict=True))
+
+    def data(self) -> np.ndarray:
+        return random_batches(self.batch, self.sizes[0])
+
+    def build(self, who: str) -> Step:
+        if who in FLOOR:
+            import floor
+
+            return floor.build(self, who)
+        model, loss_of, s = self.model(who)
+        return training_step(loss_of, s.adam(model.parameters(), lr=self.rate), [s.tensor(x) for x in self.data()])
+
+
+@dataclass(frozen=True)
+class Variational:
+    """A variational autoencoder on logits. Both sides draw their noise from equal generators of NumPy."""
+
+    sizes: tuple[int, int, int]
+    batch: int
+
+    rivals = TORCH
+    checked_steps = 20
+
+    def build(self, who: str) -> Step:
+        s = side(who)
+        if who == OURS:
+            import scratchae as sa
+
+            model = sa.VariationalAutoencoder.dense(self.sizes, loss="bce_logits")
+            loss_of = model.loss
+            sa.manual_seed(0)
+        else:
+            model, loss_of = self._torch(who, s)
+        initialise(model.parameters(), s)
+        batches = [s.tensor(x) for x in random_batches(self.batch, self.sizes[0])]
+        return training_step(loss_of, s.adam(model.parameters(), lr=1e-3), batches)
+
+    def _torch(self, who: str, s: SimpleNamespace) -> tuple[Any, Callable[[Any], Any]]:
+        nn, F, (n, hidden, code) = s.nn, s.F, self.sizes
+        encoder = nn.Sequential(nn.Linear(n, hidden), nn.ReLU())
+        decoder = nn.Sequential(nn.Linear(code, hidden), nn.ReLU(), nn.Linear(hidden, n))
+        to_mu, to_logvar = nn.Linear(hidden, code), nn.Linear(hidden, code)
+
+        def loss(x: Any, noise: Any) -> Any:
+            features = encoder(x)
+            mu, logvar = to_mu(features), to_logvar(features)
+            logits = decoder(mu + (0.5 * logvar).exp() * noise)
+            reconstruction = F.binary_cross_entropy_with_logits(logits, x, reduction="sum")
+            return (reconstruction - 0.5 * (1 + logvar - mu.pow(2) - logvar.exp()).sum()) / len(x)
+
+        rng, run = np.random.default_rng(0), compiled(loss, who)
+
+        def loss_of(x: Any) -> Any:
+            return run(x, s.tensor(rng.standard_normal((self.batch, code), dtype=np.float32)))
+
+        return nn.ModuleList([encoder, decoder, to_mu, to_logvar]), loss_of
+
+
+@dataclass(frozen=True)
+class Contractive:
+    """The encoder's Jacobian, and gradients through it: a loop of backward passes, in PyTorch also torch.func."""
+
+    sizes: tuple[int, int]
+    batch: int
+    weight: float = 0.1
+
+    rivals = ("torch eager", "torch func", "torch func, our allocator")
+    checked_steps = 5
+
+    def build(self, who: str) -> Step:
+        s = side(who)
+        if who == OURS:
+            import scratchae as sa
+
+            options = {"activation": "sigmoid", "loss": "mse", "weight": self.weight}
+            model = sa.ContractiveAutoencoder.dense(self.sizes, **options)
+            loss_of = model.loss
+        else:
+            model, loss_of = self._torch(who, s)
+        initialise(model.parameters(), s)
+        batches = [s.tensor(x) for x in random_batches(self.batch, self.sizes[0])]
+        return training_step(loss_of, s.adam(model.parameters(), lr=1e-3), batches)
+
+    def _torch(self, who: str, s: SimpleNamespace) -> tuple[Any, Callable[[Any], Any]]:
+        import torch
+
+        nn, (n, code_size) = s.nn, self.sizes
+        encoder = nn.Sequential(nn.Linear(n, code_size), nn.Sigmoid())
+        decoder = nn.Sequential(nn.Linear(code_size, n), nn.Sigmoid())
+
+        def by_rows(x: Any) -> Any:
+            x = x.detach().requires_grad_()
+            code = encoder(x)
+            rows = [torch.autograd.grad(unit.sum(), x, create_graph=True)[0] for unit in code.T]
+            return s.F.mse_loss(decoder(code), x) + sum(row.square().sum() for row in rows) * (self.weight / len(x))
+
+        def by_func(x: Any) -> Any:
+            jacobian = torch.func.vmap(torch.func.jacrev(encoder))(x)
+            return s.F.mse_loss(decoder(encoder(x)), x) + jacobian.square().sum() * (self.weight / len(x))
+
+        return nn.Sequential(encoder, decoder), by_rows if who == "torch eager" else by_func
 
 
 WORKLOADS = {
     "linear 784-64-784, batch 64": Dense((784, 64), 64, None, None),
     "784-128-64-128-784, batch 128": Dense((784, 128, 64), 128),
     "784-512-256-64 mirrored, batch 256": Dense((784, 512, 256, 64), 256),
+    "variational 784-400-20, batch 128": Variational((784, 400, 20), 128),
+    "contractive 784-128, batch 128": Contractive((784, 128), 128),
 }
-
-Step = Callable[[int], float]
-
-
-def data(w: Dense) -> np.ndarray:
-    return np.random.default_rng(1).random((BATCHES, w.batch, w.sizes[0]), dtype=np.float32)
-
-
-def weights(w: Dense) -> list[np.ndarray]:
-    """Weight and bias of every layer, in order, in PyTorch's layout."""
-    rng = np.random.default_rng(0)
-    sizes = [*w.sizes, *w.sizes[-2::-1]]
-    found = []
-    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
-        bound = n_in**-0.5
-        found += [rng.uniform(-bound, bound, shape).astype(np.float32) for shape in ((n_out, n_in), (n_out,))]
-    return found
-
-
-def build_scratchae(w: Dense) -> Step:
-    import scratchae as sa
-
-    model = sa.Autoencoder.dense(w.sizes, activation=w.activation, output=w.output, loss="mse")
-    for p, value in zip(model.parameters(), weights(w), strict=True):
-        p.data[...] = value
-    optimizer = sa.optim.Adam(model.parameters(), lr=1e-3)
-    batches = [sa.Tensor(x) for x in data(w)]
-
-    def step(i: int) -> float:
-        loss = model.loss(batches[i % BATCHES])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return loss.item()
-
-    return step
-
-
-def build_torch(w: Dense, mode: str) -> Step:
-    """`mode`: "eager" (Adam as a user gets it), "fused" (the fused Adam), "compile" (and torch.compile)."""
-    import torch
-
-    torch.set_num_threads(2)
-    values = [torch.from_numpy(v) for v in weights(w)]
-    activations = {None: torch.nn.Identity, "relu": torch.nn.ReLU, "sigmoid": torch.nn.Sigmoid}
-    hidden = [w.activation] * (len(w.sizes) - 2)
-    layers: list[torch.nn.Module] = []
-    for i, name in enumerate([*hidden, None, *hidden, w.output]):
-        layer = torch.nn.Linear(*reversed(values[2 * i].shape))
-        layer.load_state_dict({"weight": values[2 * i], "bias": values[2 * i + 1]})
-        layers += [layer] if name is None else [layer, activations[name]()]
-    model = torch.nn.Sequential(*layers)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=mode != "eager")
-    run = torch.compile(model) if mode == "compile" else model
-    batches = [torch.from_numpy(x) for x in data(w)]
-
-    def step(i: int) -> float:
-        x = batches[i % BATCHES]
-        loss = torch.nn.functional.mse_loss(run(x), x)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return loss.item()
-
-    return step
-
-
-def build(name: str, who: str) -> Step:
-    """The step of workload `name` for "scratchae", "torch eager", "torch fused" or "torch compile"."""
-    w = WORKLOADS[name]
-    return build_scratchae(w) if who == "scratchae" else build_torch(w, who.removeprefix("torch "))
