@@ -18,8 +18,9 @@ import numpy as np
 
 from scratchae.backend import Array, xp_of
 
-# What the launchers tell their processes: MPICH and Slurm's PMI-2, Open MPI, PMIx.
-_LAUNCHED = {"PMI_SIZE": "PMI_RANK", "OMPI_COMM_WORLD_SIZE": "OMPI_COMM_WORLD_RANK", "PMIX_SIZE": "PMIX_RANK"}
+# What the launchers tell their processes: MPICH and Slurm's PMI-2, Open MPI, PMIx, which tells no size.
+_RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK")
+_SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
 
 
 class World:
@@ -33,6 +34,7 @@ class World:
         self.size: int = 1 if comm is None else comm.size
         self._comm = comm
         self._nccl: Any = None
+        self._local_rank: int | None = 0 if comm is None else None
 
     def sum(self, array: Array) -> Array:
         """Replace `array` by the sum of all processes' arrays, in place; the same bits everywhere."""
@@ -65,9 +67,9 @@ class World:
 
     def local_rank(self) -> int:
         """This process's number among those on the same machine: the number of the GPU to take."""
-        if self.size == 1:
-            return 0
-        return self._comm.Split_type(sys.modules["mpi4py.MPI"].COMM_TYPE_SHARED).rank
+        if self._local_rank is None:
+            self._local_rank = self._comm.Split_type(sys.modules["mpi4py.MPI"].COMM_TYPE_SHARED).rank
+        return self._local_rank
 
     def _over_nccl(self) -> Any:
         if self._nccl is None:
@@ -94,21 +96,23 @@ def init() -> World:
     Raises RuntimeError where a launcher started several processes, but mpi4py is missing or belongs to another MPI.
     """
     global _world
-    told = next((name for name in _LAUNCHED if name in os.environ and _LAUNCHED[name] in os.environ), None)
-    if _world.size > 1 or told is None or int(os.environ[told]) == 1:
+    told = next((int(os.environ[name]) for name in _SIZES if name in os.environ), None)
+    rank = next((int(os.environ[name]) for name in _RANKS if name in os.environ), None)
+    if _world.size > 1 or told == 1 or rank is None:
         return _world
+    started = f"{told or 'several'} processes were started"
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py is there, but no MPI library
-        raise RuntimeError(
-            f"{os.environ[told]} processes were started, which needs mpi4py ({error}): pip install 'scratchae[mpi]'"
-        ) from None
-    if MPI.COMM_WORLD.size != int(os.environ[told]):
+        raise RuntimeError(f"{started}, which needs mpi4py ({error}): pip install 'scratchae[mpi]'") from None
+    if MPI.COMM_WORLD.size != (told or MPI.COMM_WORLD.size) or rank >= MPI.COMM_WORLD.size:
         library = MPI.Get_library_version().split(",")[0].strip()
         raise RuntimeError(
-            f"{os.environ[told]} processes were started, but mpi4py sees {MPI.COMM_WORLD.size}: its MPI ({library}) is "
-            "not the launcher's. Start them with that MPI's own mpiexec"
+            f"{started}, but mpi4py sees {MPI.COMM_WORLD.size}: its MPI ({library}) is not the launcher's. Start them "
+            "with that MPI's own mpiexec"
         )
+    if MPI.COMM_WORLD.size == 1:
+        return _world
     _world = World(MPI.COMM_WORLD)
     sys.excepthook = _end_all
     return _world

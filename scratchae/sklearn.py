@@ -124,7 +124,8 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         model_: the trained `Autoencoder`.
         history_: the losses per epoch, a `History`.
         n_iter_: number of epochs trained.
-        n_features_in_, feature_names_in_: as everywhere in scikit-learn.
+        n_features_in_: the number of features seen in `fit`.
+        feature_names_in_: their names, where they had any.
 
     >>> from scratchae.sklearn import AutoencoderTransformer
     >>> from sklearn.datasets import load_iris
@@ -167,11 +168,11 @@ class AutoencoderOutlierDetector(OutlierMixin, _AutoencoderEstimator):
 
     Args:
         contamination: the share of outliers among the training samples, in (0, 0.5]; it sets the threshold.
-        all others: see `AutoencoderTransformer`.
+        others: see `AutoencoderTransformer`.
 
     Attributes:
         offset_: the threshold: the quantile of the training samples' scores at `contamination`.
-        all others: see `AutoencoderTransformer`.
+        others: see `AutoencoderTransformer`.
 
     >>> import numpy as np
     >>> from scratchae.sklearn import AutoencoderOutlierDetector

@@ -180,6 +180,7 @@ class Trainer:
                     self._tell("on_epoch_end", row)
                 finally:  # an epoch is not lost to a picture that could not be written
                     self._save(run)
+                self.stop = any(self.world.gather(self.stop))  # a callback may go by the clock
                 self._end_if_asked(run, signals)
         self._tell("on_fit_end")
         return self.history

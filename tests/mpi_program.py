@@ -73,6 +73,9 @@ class Fault(sa.Callback):
         if self.what and trainer.world.rank == trainer.world.size - 1 and len(trainer.history["loss"]) == 1:
             if self.what == "raise":
                 raise RuntimeError("a disk is on fire")
+            if self.what == "stop":
+                trainer.stop = True
+                return
             os.kill(os.getpid(), {"kill": signal.SIGKILL, "term": signal.SIGTERM}[self.what])
 
 

@@ -114,6 +114,11 @@ def test_a_fault_ends_all_processes_and_the_run_can_go_on(tmp_path: Path, fault:
     assert same_bits(weights(broken, 2), weights(whole, 2))
 
 
+def test_one_process_may_stop_all(tmp_path: Path) -> None:
+    assert launch(tmp_path, 2, "dense", fault="stop").returncode == 0
+    assert len(json.loads((tmp_path / "history-2.json").read_text())["loss"]) == 1
+
+
 def test_a_run_goes_on_with_another_number_of_processes(tmp_path: Path) -> None:
     whole, changed = tmp_path / "whole", tmp_path / "changed"
     assert launch(whole, 1, "normalised").returncode == 0
@@ -133,6 +138,6 @@ def test_without_a_launcher_nothing_is_imported(tmp_path: Path) -> None:
 
 def test_another_launcher_is_recognised() -> None:
     program = "import scratchae as sa; sa.distributed.init()"
-    environment = {**os.environ, "OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "0"}
-    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    told = {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "0"}
+    done = subprocess.run([sys.executable, "-c", program], env={**os.environ, **told}, capture_output=True, text=True)
     assert "2 processes were started, but mpi4py sees 1" in done.stderr
