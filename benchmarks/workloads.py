@@ -70,8 +70,28 @@ class Dense:
         return training_step(loss_of, s.adam(model.parameters(), lr=self.rate), [s.tensor(x) for x in self.data()])
 
 
+class TwoSided:
+    """A workload whose model is written once for each side: `ours` and `torchs` give it and its loss of a batch."""
+
+    sizes: tuple[int, ...]
+    batch: int
+
+    def build(self, who: str) -> Step:
+        s = side(who)
+        model, loss_of = self.ours() if who == OURS else self.torchs(who, s)
+        initialise(model.parameters(), s)
+        batches = [s.tensor(x) for x in random_batches(self.batch, self.sizes[0])]
+        return training_step(loss_of, s.adam(model.parameters(), lr=1e-3), batches)
+
+    def ours(self) -> tuple[Any, Callable[[Any], Any]]:
+        raise NotImplementedError
+
+    def torchs(self, who: str, s: SimpleNamespace) -> tuple[Any, Callable[[Any], Any]]:
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
-class Variational:
+class Variational(TwoSided):
     """A variational autoencoder on logits. Both sides draw their noise from equal generators of NumPy."""
 
     sizes: tuple[int, int, int]
@@ -80,21 +100,14 @@ class Variational:
     rivals = TORCH
     checked_steps = 20
 
-    def build(self, who: str) -> Step:
-        s = side(who)
-        if who == OURS:
-            import scratchae as sa
+    def ours(self) -> tuple[Any, Callable[[Any], Any]]:
+        import scratchae as sa
 
-            model = sa.VariationalAutoencoder.dense(self.sizes, loss="bce_logits")
-            loss_of = model.loss
-            sa.manual_seed(0)
-        else:
-            model, loss_of = self._torch(who, s)
-        initialise(model.parameters(), s)
-        batches = [s.tensor(x) for x in random_batches(self.batch, self.sizes[0])]
-        return training_step(loss_of, s.adam(model.parameters(), lr=1e-3), batches)
+        model = sa.VariationalAutoencoder.dense(self.sizes, loss="bce_logits")
+        sa.manual_seed(0)
+        return model, model.loss
 
-    def _torch(self, who: str, s: SimpleNamespace) -> tuple[Any, Callable[[Any], Any]]:
+    def torchs(self, who: str, s: SimpleNamespace) -> tuple[Any, Callable[[Any], Any]]:
         nn, F, (n, hidden, code) = s.nn, s.F, self.sizes
         encoder = nn.Sequential(nn.Linear(n, hidden), nn.ReLU())
         decoder = nn.Sequential(nn.Linear(code, hidden), nn.ReLU(), nn.Linear(hidden, n))
@@ -116,7 +129,7 @@ class Variational:
 
 
 @dataclass(frozen=True)
-class Contractive:
+class Contractive(TwoSided):
     """The encoder's Jacobian, and gradients through it: a loop of backward passes, in PyTorch also torch.func."""
 
     sizes: tuple[int, int]
@@ -126,21 +139,13 @@ class Contractive:
     rivals = ("torch eager", "torch func", "torch func, our allocator")
     checked_steps = 5
 
-    def build(self, who: str) -> Step:
-        s = side(who)
-        if who == OURS:
-            import scratchae as sa
+    def ours(self) -> tuple[Any, Callable[[Any], Any]]:
+        import scratchae as sa
 
-            options = {"activation": "sigmoid", "loss": "mse", "weight": self.weight}
-            model = sa.ContractiveAutoencoder.dense(self.sizes, **options)
-            loss_of = model.loss
-        else:
-            model, loss_of = self._torch(who, s)
-        initialise(model.parameters(), s)
-        batches = [s.tensor(x) for x in random_batches(self.batch, self.sizes[0])]
-        return training_step(loss_of, s.adam(model.parameters(), lr=1e-3), batches)
+        model = sa.ContractiveAutoencoder.dense(self.sizes, activation="sigmoid", loss="mse", weight=self.weight)
+        return model, model.loss
 
-    def _torch(self, who: str, s: SimpleNamespace) -> tuple[Any, Callable[[Any], Any]]:
+    def torchs(self, who: str, s: SimpleNamespace) -> tuple[Any, Callable[[Any], Any]]:
         import torch
 
         nn, (n, code_size) = s.nn, self.sizes
