@@ -248,3 +248,17 @@ def test_momentum_switched_on_between_steps_starts_from_zero() -> None:
         (p * 1.0).sum().backward()
         optimizer.step()
     np.testing.assert_allclose(p.numpy(), 1 - 0.1 * (1 + 1 + 1.5), rtol=1e-12)
+
+
+def test_rates_that_are_numpy_numbers_compute_as_pythons() -> None:
+    ends = []
+    for rate in (0.1, np.float64(0.1)):
+        p = sa.nn.Parameter(np.linspace(-1, 1, 50, dtype=np.float32))
+        for optimizer in (optim.Adam([p], lr=rate), optim.SGD([p], lr=0.5)):
+            optimizer.lr = optimizer.lr * type(rate)(0.5)
+            assert type(optimizer.lr) is float
+            optimizer.zero_grad()
+            (p * p).sum().backward()
+            optimizer.step()
+        ends.append(p.numpy().tobytes())
+    assert ends[0] == ends[1]

@@ -54,9 +54,18 @@ def build_decoder():
     )  # fmt: skip
 
 
-def train(model, name, images, held_out, epochs):
+class FallingRate(sa.Callback):
+    """The learning rate falls to 0 along half a cosine, in the last fifth of the epochs."""
+
+    def on_epoch_end(self, trainer, row):
+        start, end = EPOCHS[run] * 4 // 5, EPOCHS[run]
+        way = max(0, len(trainer.history["loss"]) - start) / (end - start)
+        trainer.optimizer.lr = LR * (1 + np.cos(np.pi * way)) / 2
+
+
+def train(model, name, images, held_out, epochs, callbacks=()):
     print(f"\n{name}: {model.count_parameters():,} parameters")
-    trainer = sa.Trainer(model, optim.Adam(model.parameters(), lr=LR))
+    trainer = sa.Trainer(model, optim.Adam(model.parameters(), lr=LR), callbacks)
     file = args.out / f"{run}-{name.split()[0].strip(',')}.safetensors"  # broken off, the script goes on with --resume
     return trainer.fit(images, validation=held_out, epochs=epochs, batch_size=BATCH_SIZE, checkpoint=file,
                        resume=args.resume)  # fmt: skip
@@ -67,10 +76,12 @@ plain = sa.Autoencoder(build_encoder(), build_decoder(), loss="bce")
 plain.summary((1, 28, 28))
 plain_history = train(plain, "plain", train_images, test_images, EPOCHS[run])
 
-# 2. The same network, given a noisy image and asked for the clean one. Each epoch draws new noise.
+# 2. The same network, given a noisy image and asked for the clean one. Each epoch draws new noise, which keeps the
+#    weights moving until steps become short: hence the falling rate.
 sa.manual_seed(0)
 denoising = DenoisingAutoencoder(build_encoder(), build_decoder(), loss="bce", corruption="gaussian", amount=NOISE)
-denoising_history = train(denoising, f"denoising, noise {NOISE}", train_images, test_images, EPOCHS[run])
+denoising_history = train(denoising, f"denoising, noise {NOISE}", train_images, test_images, EPOCHS[run],
+                          [FallingRate()])  # fmt: skip
 
 # 3. The two halves are modules like any other. Whoever sends images needs the encoder, whoever receives them the
 #    decoder: saved apart, loaded into new ones, they must give the same.

@@ -50,7 +50,8 @@ class Optimizer:
             if not members:
                 raise ValueError("a group of the optimiser has no parameters; expected {'params': [...], ...}")
             self._check_options(group)
-            self.param_groups.append(group)
+            # NumPy's own numbers would make each update compute in float64.
+            self.param_groups.append({k: v.item() if isinstance(v, np.generic) else v for k, v in group.items()})
         self._check_params()
         for group in self.param_groups:
             kinds: dict[Any, list[Tensor]] = {}
@@ -105,7 +106,7 @@ class Optimizer:
     def lr(self, value: float) -> None:
         check_number("lr", value)
         for group in self.param_groups:
-            group["lr"] = value
+            group["lr"] = float(value)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on: options, step counts and copies of the state arrays."""
