@@ -22,7 +22,7 @@ from scratchae.autoencoders import ConvAutoencoder, DenoisingAutoencoder
 BATCH_SIZE = 128
 LR = 1e-3
 NOISE = 0.4  # standard deviation
-EPOCHS = {"quick": 6, "sample": 8, "full": 50}
+EPOCHS = {"quick": 8, "sample": 8, "full": 50}
 FEW_EPOCHS = {"quick": 2, "sample": 8, "full": 3}
 FASHION_EPOCHS = {"quick": 2, "sample": 20, "full": 5}
 CODE_SIZE = 64
