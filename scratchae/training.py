@@ -171,7 +171,8 @@ class Trainer:
             while run.epoch < epochs and not self.stop:
                 title = f"epoch {run.epoch + 1}/{epochs}"
                 row = self.world.share(self._epoch(run, signals, title, progress))
-                self.world.agree({f"the weights after {title}": self._digest()})
+                if self.world.size > 1:
+                    self.world.agree({f"the weights after {title}": self._digest()})
                 self.history.append(row)
                 run.epoch, run.batch, run.means, run.seconds = run.epoch + 1, 0, Means(), 0.0
                 if progress and not _watched():
@@ -305,9 +306,9 @@ class Trainer:
             loader.part = (world.rank, world.size)
 
     def _digest(self) -> str:
-        """A hash of the weights, to find out that no process has drifted away; nobody asks where there is but one."""
+        """A hash of the weights, to find out that no process has drifted away."""
         digest = hashlib.sha256()
-        for value in self.model.state_dict().values() if self.world.size > 1 else ():
+        for value in self.model.state_dict().values():
             digest.update(backend.to_device(value, "cpu").tobytes())
         return digest.hexdigest()
 
@@ -324,7 +325,13 @@ class Trainer:
     def _save(self, run: _Run) -> None:
         if run.checkpoint is None or (run.batch and run.saved_step == run.step):
             return  # within an epoch, a step is saved once; at its end, history and callbacks are new
-        state = {
+        if self.world.rank == 0:
+            write_state(run.checkpoint, self._state(run), {"epoch": run.epoch, "step": run.step})
+        run.saved_step = run.step
+
+    def _state(self, run: _Run) -> dict[str, Any]:
+        """All that it takes to go on."""
+        return {
             **state_of(self.model, self.optimizer),
             "run": run.identity,
             "settings": {k: v for k, v in _settings(self.model).items() if run.settings.get(k) != v},
@@ -339,9 +346,6 @@ class Trainer:
             "random": backend.random_state(),
             "callbacks": [c.state_dict() if hasattr(c, "state_dict") else {} for c in self.callbacks],
         }
-        if self.world.rank == 0:
-            write_state(run.checkpoint, state, {"epoch": run.epoch, "step": run.step})
-        run.saved_step = run.step
 
     def _resume(self, run: _Run, path: FilePath) -> None:
         state = self.world.share(read_state(path)[0] if self.world.rank == 0 else None)

@@ -194,13 +194,15 @@ class Module:
         below = [f"({name}): {child!r}" for name, child in self.named_children()]
         return "\n".join([own, *("  " + line for entry in below for line in entry.split("\n"))])
 
+    def _named_leaves(self) -> list[tuple[str, Module]]:
+        return [(name, m) for name, m in self.named_modules() if not any(True for _ in m.children())]
+
     def _repr_html_(self) -> str:
         """How a notebook shows it: a row per layer."""
         rows = [
             f"<tr><td>{html.escape(name)}</td><td>{html.escape(f'{type(m).__name__}({m.describe()})')}</td>"
             f"<td style='text-align: right'>{m.count_parameters():,}</td></tr>"
-            for name, m in self.named_modules()
-            if not any(True for _ in m.children())
+            for name, m in self._named_leaves()
         ]
         head = "<tr><th>layer</th><th>kind</th><th>parameters</th></tr>"
         total = f"{html.escape(type(self).__name__)}, {self.count_parameters():,} parameters"
@@ -213,7 +215,7 @@ class Module:
         count the batch.
         """
         rows: list[tuple[str, str, str]] = []
-        leaves = [(name, m) for name, m in self.named_modules() if not any(True for _ in m.children())]
+        leaves = self._named_leaves()
 
         def watch(name: str, layer: Module) -> None:
             forward = layer.forward

@@ -96,16 +96,20 @@ class Flat:
             if leaf is not None and not PLAIN:
                 leaf.home = self.homes[i] = self.gradients[span].reshape(leaf.shape)
 
+    def _all_at_home(self) -> bool:
+        """Whether every gradient lies in the buffer."""
+        return all(p.grad is home is not None for p, home in zip(self.params, self.homes, strict=True))
+
     def all_gradients(self) -> Iterator[Array]:
         """The gradients, as few arrays as they lie in."""
-        if all(p.grad is home is not None for p, home in zip(self.params, self.homes, strict=True)):
+        if self._all_at_home():
             yield self.gradients
         else:
             yield from (p.grad for p in self.params if p.grad is not None)
 
     def runs(self) -> Iterator[tuple[slice, Array, int]]:
         """(span, flat gradient, step number) of what has a gradient; neighbours in the buffer come joined."""
-        if all(p.grad is home is not None for p, home in zip(self.params, self.homes, strict=True)):
+        if self._all_at_home():
             if len(set(self.steps)) == 1:  # nearly always: one run
                 self.steps = [step + 1 for step in self.steps]
                 yield slice(0, self.values.size), self.gradients, self.steps[0]
