@@ -25,6 +25,7 @@ from scratchae.autograd import (
 from scratchae.callbacks import Callback, EarlyStopping, LivePlot, SaveHistory, Schedule, Snapshots
 from scratchae.checkpoint import load_checkpoint, save_checkpoint
 from scratchae.data import DataLoader
+from scratchae.gpu.cublas import allow_tf32
 from scratchae.history import History
 from scratchae.training import Trainer
 
@@ -33,7 +34,8 @@ __version__ = "0.1.0"
 __all__ = [
     "Autoencoder", "Callback", "ContractiveAutoencoder", "ConvAutoencoder", "DataLoader", "DenoisingAutoencoder",
     "EarlyStopping", "History", "LivePlot", "SaveHistory", "Schedule", "Snapshots", "SparseAutoencoder", "Tensor",
-    "Trainer", "VariationalAutoencoder", "autoencoders", "data", "detect_anomaly", "distributed", "enable_grad",
-    "functional", "generator", "gpu_available", "grad", "gradcheck", "gradgradcheck", "is_grad_enabled",
-    "load_checkpoint", "manual_seed", "nn", "no_grad", "optim", "primitive", "save_checkpoint", "tensor",
+    "Trainer", "VariationalAutoencoder", "allow_tf32", "autoencoders", "data", "detect_anomaly", "distributed",
+    "enable_grad", "functional", "generator", "gpu_available", "grad", "gradcheck", "gradgradcheck",
+    "is_grad_enabled", "load_checkpoint", "manual_seed", "nn", "no_grad", "optim", "primitive", "save_checkpoint",
+    "tensor",
 ]  # fmt: skip

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -51,6 +52,16 @@ def xp_of(*arrays: object) -> ModuleType:
         where = ", ".join(f"operand {i} is on {device_of(a)}" for i, a in enumerate(arrays) if is_array(a))
         raise ValueError(f"operands of one operation on different devices: {where}; move one with .to(...)")
     return np if owners <= {"cpu"} else sys.modules["cupy"]
+
+
+def matmul(x: Array, y: Array, out: Array | None = None) -> Array:
+    """`x @ y`, by the BLAS of the arrays' device."""
+    xp = xp_of(x, y)
+    if xp is np or PLAIN:
+        return xp.matmul(x, y, out=out)
+    from scratchae.gpu import cublas
+
+    return cublas.matmul(x, y, out)
 
 
 def device_of(x: Array) -> str:
@@ -123,6 +134,25 @@ def _cuda_driver_version() -> int | None:
     return None
 
 
+@contextmanager
+def told_when_full(what: str) -> Iterator[None]:
+    """Inside, a GPU that runs out of memory gives a MemoryError that tells what was going on, with memory released."""
+    try:
+        yield
+    except MemoryError as error:
+        cupy = sys.modules.get("cupy")
+        if cupy is None or not isinstance(error, cupy.cuda.memory.OutOfMemoryError):
+            raise
+        traceback.clear_frames(error.__traceback__)  # they hold the arrays of what was going on
+        cupy.get_default_memory_pool().free_all_blocks()
+        free, total = (f"{n / 2**30:.2f}" for n in cupy.cuda.runtime.memGetInfo())
+        reason = str(error).rstrip(".")
+        raise MemoryError(
+            f"the GPU's memory is too small for {what}: {reason}. What that took has been released, {free} of {total} "
+            "GiB are free now; use a smaller batch_size"
+        ) from None
+
+
 # --- random numbers: one generator per device, all derived from one seed -------------------------
 
 class _Randomness:
@@ -134,11 +164,13 @@ class _Randomness:
 
 
 class _Local(threading.local):
-    """The randomness that a thread uses, that of all but inside `fixed_seed`, and its part of a batch."""
+    """What holds for one thread: its randomness (that of all but inside `fixed_seed`), its part of a batch, and
+    whether it may look at values on a GPU."""
 
     def __init__(self) -> None:
         self.randomness = _shared
         self.part: tuple[slice, int] | None = None
+        self.unwatched = False
 
 
 _shared = _Randomness()
@@ -154,7 +186,7 @@ def manual_seed(seed: int) -> None:
 
 
 def generator(device: str = "cpu") -> Any:
-    """The device's random generator (`numpy.random.Generator` or CuPy's, which has the same methods).
+    """The device's random generator: `numpy.random.Generator`, or one on the GPU that has its common methods.
 
     Where several processes share a batch, what is drawn per sample is drawn for all of it, and each takes its own:
     the numbers are then those of a single process.
@@ -165,9 +197,11 @@ def generator(device: str = "cpu") -> Any:
         if device == "cpu":
             generators[device] = np.random.default_rng(seed)
         else:
+            from scratchae.gpu.random import Generator
+
             cupy = _load_cupy()
             with cupy.cuda.Device(int(device.partition(":")[2])):
-                generators[device] = cupy.random.default_rng(seed)
+                generators[device] = Generator(cupy, seed)
     return generators[device] if _local.part is None else _PartOfBatch(generators[device], *_local.part)
 
 
@@ -213,6 +247,21 @@ def batch_share() -> float:
 
 
 @contextmanager
+def not_watching() -> Iterator[None]:
+    """Inside, nothing in this thread may wait for a GPU to look at a value: a step is being recorded."""
+    before, _local.unwatched = _local.unwatched, True
+    try:
+        yield
+    finally:
+        _local.unwatched = before
+
+
+def unwatched() -> bool:
+    """Whether values must not be looked at; see `not_watching`."""
+    return _local.unwatched
+
+
+@contextmanager
 def fixed_seed(seed: int) -> Iterator[None]:
     """Inside, all randomness of this thread comes from `seed`; afterwards the generators go on where they were."""
     before, _local.randomness = _local.randomness, _Randomness(seed)
@@ -223,15 +272,19 @@ def fixed_seed(seed: int) -> Iterator[None]:
 
 
 def random_state() -> dict[str, Any]:
-    """The seed, and where the CPU's generator stands, as numbers and strings; for `set_random_state`."""
-    return {"seed": _local.randomness.seed, "cpu": generator().bit_generator.state}
+    """The seed, and where the generators stand, as numbers and strings; for `set_random_state`."""
+    gpus = {name: g.state for name, g in _local.randomness.generators.items() if name != "cpu"}
+    return {"seed": _local.randomness.seed, "cpu": generator().bit_generator.state, **gpus}
 
 
 def set_random_state(state: dict[str, Any]) -> None:
-    """Go on where `random_state` was taken. Generators of GPUs start anew from the seed."""
+    """Go on where `random_state` was taken. A GPU that is not in it, or not here, starts anew from the seed."""
     _local.randomness.seed = state["seed"]
     _local.randomness.generators.clear()
     generator().bit_generator.state = state["cpu"]
+    for name, place in state.items():
+        if name.startswith("gpu:") and gpu_available():
+            generator(name).state = place
 
 
 def normal_like(x: Array) -> Array:

@@ -70,7 +70,8 @@ from scratchae.autograd.ops import (
 )
 from scratchae.autograd.pooling import pixel_shuffle, pixel_unshuffle
 from scratchae.autograd.tensor import Tensor
-from scratchae.backend import Array, device_of, generator, xp_of
+from scratchae.backend import Array, device_of, generator, unwatched, xp_of
+from scratchae.gpu.kernels import fused
 
 __all__ = [
     "abs", "add", "argmax", "argmin", "astype", "batch_mean", "broadcast_to", "clip", "concatenate", "cos", "divide",
@@ -139,9 +140,12 @@ def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
 
 
 @primitive(
-    input=lambda g, input, target: g * (input - target) / maximum(input * (1 - input), 1e-12),
+    input=fused("bernoulli_slope")(
+        lambda g, input, target: g * (input - target) / maximum(input * (1 - input), 1e-12)
+    ),
     target=lambda g, input: g * _clamped_log_odds(input),
 )
+@fused("bernoulli_nll")
 def _bernoulli_nll(input: Array, target: Array) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):  # log(0) is clamped; outside [0, 1] is NaN, told below
         log_p, log_q = maximum(log(input), -100.0), maximum(log1p(-input), -100.0)
@@ -157,7 +161,7 @@ def binary_cross_entropy(input: Any, target: Any, reduction: str = "mean") -> An
     _check_range("binary_cross_entropy", "target", target, "[0, 1]", "scale the data to [0, 1]")
     loss = _reduce(_bernoulli_nll(input, target), reduction)
     # The logarithm of a negative number has made the sum NaN; only then is it worth looking where.
-    if math.isnan(float(_data(loss).sum())):
+    if not unwatched() and math.isnan(float(_data(loss).sum())):
         advice = "pass logits to binary_cross_entropy_with_logits"
         _check_range("binary_cross_entropy", "input", input, "[0, 1]", advice)
     return loss
@@ -169,7 +173,7 @@ def _data(x: Any) -> Array:
 
 def _check_range(loss: str, what: str, values: Any, allowed: str, advice: str) -> None:
     data = _data(values)
-    if not data.size:
+    if not data.size or unwatched():  # then the kernels make a NaN of it
         return
     lo, hi = float(data.min()), float(data.max())
     fine = lo >= 0 and hi <= 1 if allowed == "[0, 1]" else lo > 0 and hi < 1
@@ -185,9 +189,10 @@ def binary_cross_entropy_with_logits(input: Any, target: Any, reduction: str = "
 
 
 @primitive(
-    input=lambda g, input, target: g * (sigmoid(input) - target),
+    input=fused("logits_slope")(lambda g, input, target: g * (sigmoid(input) - target)),
     target=lambda g, input: -g * input,
 )
+@fused("bernoulli_nll_of_logits")
 def _bernoulli_nll_of_logits(input: Array, target: Array) -> Array:
     return softplus(input) - target * input
 
@@ -229,7 +234,7 @@ def cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Any:
             "expected (N, C) or (N, C, ...) and the same without C"
         )
     classes = input.shape[1]
-    if labels.size and not (labels.min() >= 0 and labels.max() < classes):
+    if labels.size and not unwatched() and not (labels.min() >= 0 and labels.max() < classes):
         raise ValueError(f"cross_entropy: labels in [{labels.min()}, {labels.max()}]; expected 0 to {classes - 1}")
     logits = transpose(input, (0, *range(2, input.ndim), 1)) if input.ndim > 2 else input
     xp = xp_of(labels)

@@ -16,7 +16,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,9 +25,11 @@ import numpy as np
 from scratchae import backend
 from scratchae import distributed as _distributed
 from scratchae.autograd import Tensor, no_grad
+from scratchae.autograd.engine import is_watching
 from scratchae.callbacks import Callback
 from scratchae.checkpoint import apply_state, read_state, state_of, write_state
 from scratchae.data import DataLoader
+from scratchae.gpu.replay import Steps, replayable, training_stream
 from scratchae.history import History, Means
 from scratchae.interrupts import HeldSignals
 from scratchae.nn import Module
@@ -51,6 +53,7 @@ class _Run:
     means: Means = field(default_factory=Means)
     seconds: float = 0.0
     saved_step: int | None = None
+    replay: Any = None  # gpu.replay.Steps, where steps can be replayed
     identity: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)  # the model's, at the start
 
@@ -167,7 +170,18 @@ class Trainer:
             self._join(run, epochs)
         if resume and checkpoint is not None and self.world.share(os.path.exists(checkpoint)):
             self._resume(run, checkpoint)
-        with HeldSignals() as signals:
+        what = f"a step of {type(self.model).__name__} on a batch of {loader.batch_size} samples"
+        device = self._device()
+        with HeldSignals() as signals, backend.told_when_full(what), training_stream(device), ExitStack() as batches:
+            for data in filter(None, (loader, held_out)):
+                batches.enter_context(data.on(data.device or device))
+            self._epochs(run, epochs, signals, progress)
+        self._tell("on_fit_end")
+        return self.history
+
+    def _epochs(self, run: _Run, epochs: int, signals: HeldSignals, progress: bool) -> None:
+        run.replay = self._replay()
+        try:
             while run.epoch < epochs and not self.stop:
                 title = f"epoch {run.epoch + 1}/{epochs}"
                 row = self.world.share(self._epoch(run, signals, title, progress))
@@ -183,8 +197,8 @@ class Trainer:
                     self._save(run)
                 self.stop = any(self.world.gather(self.stop))  # a callback may go by the clock
                 self._end_if_asked(run, signals)
-        self._tell("on_fit_end")
-        return self.history
+        finally:
+            run.replay = None  # and with it the memory of its graph
 
     def evaluate(self, data: Any, batch_size: int = 256) -> dict[str, float]:
         """The mean loss and its terms over `data`, in eval mode and without a graph.
@@ -226,18 +240,24 @@ class Trainer:
         named = list(self.model.named_parameters())
         hidden = not (progress and _watched())
         start = time.perf_counter() - run.seconds
+        if run.replay is not None:
+            run.replay.begin_epoch()
         with tqdm(desc=title, total=len(loader), initial=run.batch, disable=hidden, unit="batch") as bar:
             for batch in loader:
-                terms = self._step(batch, run, named, buffers)
+                if run.replay is None or not run.replay.take(batch, run.step + 1):
+                    self._catch_up(run)
+                    run.means.add(self._step(batch, run, named, buffers), loader.batch_length(run.batch))
                 run.batch += 1
-                run.means.add(terms, loader.batch_length(run.batch - 1))
                 run.seconds = time.perf_counter() - start
                 if run.every and run.step % run.every == 0 and run.batch < len(loader):
                     self._save(run)
                 self._end_if_asked(run, signals)
                 bar.update()
                 if run.batch % 64 == 1:
-                    bar.set_postfix_str(_text(run.means.means()), refresh=False)
+                    self._catch_up(run, wait=False)
+                    bar.set_postfix_str(_text(run.means.means()) if run.means.samples else "", refresh=False)
+            self._catch_up(run)
+            run.seconds = time.perf_counter() - start
             row = run.means.means()
             if run.held_out is not None:
                 row |= {f"val_{name}": value for name, value in self._evaluate(run.held_out, signals).items()}
@@ -266,15 +286,35 @@ class Trainer:
         except FloatingPointError as error:
             for (module, name), array in zip(buffers, before, strict=True):
                 setattr(module, name, array)
-            if run.saved_step is not None:
-                error.args = (f"{error}. The last good checkpoint is {run.checkpoint}, of step {run.saved_step}",)
-            raise
+            raise _with_checkpoint(error, run) from None
         self.optimizer.step()
         return numbers
 
+    # --- on a GPU, steps that are replayed (gpu/replay.py) ---
+
+    def _device(self) -> str:
+        return next((p.device for p in self.model.parameters()), "cpu")
+
+    def _replay(self) -> Any:
+        """What replays steps, or None where that cannot be: on the CPU, or if something has to look at every step."""
+        if self.world.size > 1 or is_watching() or not replayable(self.model, self.optimizer):
+            return None
+        return Steps(self.model, self.optimizer, self._terms, self._clip)
+
+    def _catch_up(self, run: _Run, wait: bool = True) -> None:
+        """Take in the losses of the steps that were replayed: of all, or of those that have arrived."""
+        if run.replay is None:
+            return
+        try:
+            rows = run.replay.read(wait)
+        except FloatingPointError as error:
+            raise _with_checkpoint(error, run) from None
+        for i, terms in enumerate(rows, run.batch - len(run.replay.asked) - len(rows)):
+            run.means.add(terms, run.loader.batch_length(i))
+
     def _terms(self, batch: Any) -> dict[str, Any]:
         """The loss terms of one batch, by name, with the graph behind them."""
-        device = next((p.device for p in self.model.parameters()), "cpu")
+        device = self._device()
         tensors = [Tensor(backend.to_device(a, device)) for a in (batch if isinstance(batch, tuple) else (batch,))]
         if self._loss is None:
             return self.model.loss_terms(*tensors)  # type: ignore[attr-defined]
@@ -325,6 +365,7 @@ class Trainer:
     def _save(self, run: _Run) -> None:
         if run.checkpoint is None or (run.batch and run.saved_step == run.step):
             return  # within an epoch, a step is saved once; at its end, history and callbacks are new
+        self._catch_up(run)
         if self.world.rank == 0:
             write_state(run.checkpoint, self._state(run), {"epoch": run.epoch, "step": run.step})
         run.saved_step = run.step
@@ -376,6 +417,12 @@ class Trainer:
         modules = dict(self.model.named_modules())
         for name, value in state["settings"].items():  # those that changed while it ran: a beta that warms up, say
             setattr(modules[name.rpartition(".")[0]], name.rpartition(".")[2], value)
+
+
+def _with_checkpoint(error: FloatingPointError, run: _Run) -> FloatingPointError:
+    if run.saved_step is None:
+        return error
+    return FloatingPointError(f"{error}. The last good checkpoint is {run.checkpoint}, of step {run.saved_step}")
 
 
 def _loader(data: Any, batch_size: int, shuffle: bool, seed: int) -> DataLoader:

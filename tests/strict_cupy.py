@@ -5,19 +5,25 @@ refuses (mixing with NumPy arrays, converting to them unasked) or does not have 
 arguments) is an error here too. The signatures and wordings follow CuPy 14. Where CuPy is the more
 lenient (an integer index out of bounds wraps around there), this stays with NumPy's error.
 
-`counts` tells how many kernels CuPy would have launched, and how often Python waited for the GPU.
+`counts` tells how many kernels CuPy would have launched, and how often Python waited for the GPU. Kernels of our own
+run as the CUDA text that they are (strict_kernels.py), products through cuBLAS's interface (strict_cublas.py), and what
+is recorded into a graph is not done before the graph is launched.
 """
 
 from __future__ import annotations
 
 import operator
 import sys
+from contextlib import contextmanager
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
+import strict_cublas
+import strict_kernels
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from scratchae import backend
+from scratchae.gpu import cublas
 
 DTYPES = """bool bool_ int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 complex64
     complex128 generic number integer floating dtype finfo iinfo result_type promote_types can_cast newaxis
@@ -45,10 +51,60 @@ class Counts:
         self.reset()
 
     def reset(self) -> None:
-        self.launches = self.synchronisations = 0
+        self.launches = self.synchronisations = self.graphs = self.released = 0
 
 
 counts = Counts()
+
+
+# --- what CUDA is asked to do, now or when a graph is launched --------------------------------------
+
+
+class Graph:
+    """cupy.cuda.Graph: work that was recorded and not done, to be done at each `launch`."""
+
+    def __init__(self) -> None:
+        self.work: list = []
+        self.memory: list = []  # what was allocated meanwhile, which a pool of the graph's own would hold
+        self._before: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    def add(self, action, written: tuple) -> None:
+        """The stand-in has to compute the work to know its shapes; what that changes is put back in `end`."""
+        for array in written:
+            root = array
+            while isinstance(root.base, np.ndarray):
+                root = root.base
+            self._before.setdefault(id(root), (root, root.copy("K")))
+        self.work.append(action)
+
+    def end(self) -> None:
+        for root, before in self._before.values():
+            root[...] = before
+        self._before.clear()
+
+    def launch(self, stream=None) -> None:
+        counts.graphs += 1
+        with np.errstate(all="ignore"):
+            for action in self.work:
+                action()
+
+
+_recording: list[Graph] = []  # the graph that is being recorded, if any
+
+
+def perform(action, *written: np.ndarray) -> None:
+    """Launch a kernel that writes to those arrays."""
+    counts.launches += 1
+    if _recording:
+        _recording[0].add(action, written)
+    with np.errstate(all="ignore"):  # CuPy never warns
+        action()
+
+
+def _wait() -> None:
+    if _recording:
+        raise RuntimeError("the current stream is capturing, so synchronous API calls are disallowed")
+    counts.synchronisations += 1
 
 
 # --- between the two worlds -----------------------------------------------------------------------
@@ -78,7 +134,8 @@ def _index(index):
     masks = [p for p in parts if isinstance(p, (ndarray, np.ndarray)) and p.dtype.kind == "b"]
     if len(masks) > 1:
         raise ValueError("Currently, CuPy only supports slices that consist of one boolean array.")
-    counts.synchronisations += len(masks)
+    for _ in masks:
+        _wait()
     plain = tuple(p._host if isinstance(p, ndarray) else p for p in parts)
     if all(p is None or isinstance(p, (int, np.integer, slice)) for p in plain):
         return (*plain, ...)  # a single element is a view too
@@ -92,6 +149,8 @@ def _wrap(host, source: ndarray | None = None) -> ndarray:
         raise ValueError(f"Unsupported dtype {host.dtype}")
     array = object.__new__(ndarray)
     array._host, array.base = host, source if source is None or source.base is None else source.base
+    if _recording:
+        _recording[0].memory.append(host)
     return array
 
 
@@ -105,16 +164,40 @@ def _run(function, args: tuple, kwargs: dict, unwrap=_argument):
         raise TypeError("return arrays must be of cupy.ndarray")
     kwargs = {k: _argument(v) for k, v in kwargs.items()}
     known = [a for a in (out, *args) if isinstance(a, ndarray)]
-    with np.errstate(all="ignore"):  # CuPy never warns
-        result = function(*(unwrap(a) for a in args), **kwargs)
+    if function.__name__ in WAITING:
+        _wait()
+    args = tuple(unwrap(a) for a in args)
+
+    def compute():
+        return function(*args, **kwargs)
+
+    if out is not None:
+        perform(compute, kwargs["out"][0] if isinstance(kwargs["out"], tuple) else kwargs["out"])
+        return out
+    with np.errstate(all="ignore"):
+        result = compute()
+    if result is None:
+        return None
     view = known and isinstance(result, np.ndarray) and np.may_share_memory(result, known[0]._host)
-    writes = out is not None or isinstance(function, np.ufunc)
-    counts.launches += (writes or not view) and function.__name__ not in NO_LAUNCH
-    counts.synchronisations += function.__name__ in WAITING
-    if isinstance(result, (tuple, list)):
-        return [*map(_wrap, result)] if isinstance(result, list) else (*map(_wrap, result),)
-    same = [a for a in known if a._host is result]
-    return same[0] if same else None if result is None else _wrap(result, known[0] if view else None)
+    several = isinstance(result, (tuple, list))
+    wrapped = [_wrap(r, known[0] if view else None) for r in (result if several else [result])]
+    if (isinstance(function, np.ufunc) or not view) and function.__name__ not in NO_LAUNCH:
+        _computed(wrapped, lambda: compute() if several else [compute()])
+    return (list(wrapped) if isinstance(result, list) else tuple(wrapped)) if several else wrapped[0]
+
+
+def _computed(results: list, compute) -> None:
+    """A kernel has made new arrays; where a graph records, it will make them again, in the same memory."""
+
+    hosts = [array._host for array in results]
+
+    def again() -> None:
+        for host, value in zip(hosts, compute(), strict=True):
+            np.copyto(host, value)
+
+    counts.launches += 1
+    if _recording:
+        _recording[0].add(again, ())
 
 
 class ndarray(NDArrayOperatorsMixin):
@@ -151,12 +234,27 @@ class ndarray(NDArrayOperatorsMixin):
         own = getattr(module, function.__name__, None)
         return NotImplemented if own is None else own(*args, **kwargs)
 
-    def get(self, stream=None, order: str = "C", out=None) -> np.ndarray:
-        counts.synchronisations += 1
+    @property
+    def data(self) -> SimpleNamespace:
+        return SimpleNamespace(ptr=self._host.ctypes.data)
+
+    def get(self, stream=None, order: str = "C", out=None, blocking: bool = True) -> np.ndarray:
+        if blocking or _recording:
+            _wait()
         if out is None:
             return self._host.copy(order)
         out[...] = self._host
         return out
+
+    def set(self, arr: np.ndarray, stream=None) -> None:
+        if not isinstance(arr, np.ndarray):
+            _refuse(arr)
+        if arr.dtype != self.dtype or arr.shape != self.shape:
+            raise ValueError(f"Shape mismatch. Old shape: {self.shape}, new shape: {arr.shape}")
+        if _recording:
+            raise RuntimeError("the current stream is capturing, so H2D transfers are disallowed")
+        self._host[...] = arr
+        counts.launches += 1
 
     def __format__(self, spec: str) -> str:
         return format(self.get(), spec)
@@ -180,8 +278,8 @@ class ndarray(NDArrayOperatorsMixin):
     def __setitem__(self, index, value) -> None:
         if not isinstance(value, ndarray) and np.ndim(value):
             raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
-        self._host[_index(index)] = value._host if isinstance(value, ndarray) else value
-        counts.launches += 1
+        host, place, new = self._host, _index(index), value._host if isinstance(value, ndarray) else value
+        perform(lambda: host.__setitem__(place, new), host)
 
     def fill(self, value) -> None:
         self[...] = value
@@ -223,8 +321,8 @@ class ufunc:
     def at(self, a: ndarray, indices, b=None) -> None:
         if self.__name__ not in SCATTERING:
             raise NotImplementedError(f"`cupy_{self.__name__}.at` is not supported yet")
-        self._function.at(a._host, _index(indices), _operand(b))
-        counts.launches += 1
+        host, place, values = a._host, _index(indices), _operand(b)
+        perform(lambda: self._function.at(host, place, values), host)
 
 
 def _function(name: str):
@@ -243,7 +341,12 @@ def _array(obj, dtype=None, copy=True, order: str = "K", ndmin: int = 0) -> ndar
     if isinstance(obj, ndarray):
         if not copy and dtype in (None, obj.dtype):
             return obj
-        obj = obj._host
+        copy = _wrap(np.array(obj._host, dtype=dtype, copy=True, order=order, ndmin=ndmin))
+        source = obj._host
+        _computed([copy], lambda: [source])
+        return copy
+    if _recording:
+        raise RuntimeError("the current stream is capturing, so H2D transfers are disallowed")
     counts.launches += 1
     return _wrap(np.array(obj, dtype=dtype, copy=True, order=order, ndmin=ndmin))
 
@@ -255,39 +358,80 @@ def _where(condition: ndarray, x=None, y=None):
 
 
 def _copyto(dst: ndarray, src, casting: str = "same_kind", where: ndarray | None = None) -> None:
-    np.copyto(dst._host, _operand(src), casting, True if where is None else where._host)
-    counts.launches += 1
+    target, source, mask = dst._host, _operand(src), True if where is None else where._host
+    perform(lambda: np.copyto(target, source, casting, mask), target)
 
 
 def _as_strided(x: ndarray, shape: tuple, strides: tuple) -> ndarray:
     return _wrap(np.lib.stride_tricks.as_strided(x._host, shape, strides), x)
 
 
-class Generator:
-    """What both libraries' generators have; CuPy's lacks permutation, choice, shuffle and normal."""
+class Stream:
+    """cupy.cuda.Stream. Everything is done at once here, so that streams have nothing to order."""
 
-    def __init__(self, seed: int | None):
-        self._rng = np.random.default_rng(seed)
+    _current: list = []
 
-    def random(self, size=None, dtype=float, out: ndarray | None = None) -> ndarray:
-        return self._drawn(self._rng.random(size), dtype, out)
+    def __init__(self, null: bool = False, non_blocking: bool = False):
+        self.ptr = 0 if null else id(self)
 
-    def standard_normal(self, size=None, dtype=float, out: ndarray | None = None) -> ndarray:
-        return self._drawn(self._rng.standard_normal(size), dtype, out)
+    def __enter__(self) -> Stream:
+        Stream._current.append(self)
+        return self
 
-    def uniform(self, low=0.0, high=1.0, size=None, dtype=float) -> ndarray:
-        return self._drawn(self._rng.uniform(_operand(low), _operand(high), size), dtype)
+    def __exit__(self, *exception: object) -> None:
+        Stream._current.pop()
 
-    def integers(self, low: int, high: int | None = None, size=None, dtype=np.int64, endpoint=False) -> ndarray:
-        return self._drawn(self._rng.integers(low, high, size, endpoint=endpoint), dtype)
+    def begin_capture(self, mode: int | None = None) -> None:
+        if self.ptr == 0:
+            raise RuntimeError("cannot capture on the default (legacy) stream")
+        _recording.append(Graph())
 
-    def _drawn(self, values, dtype, out: ndarray | None = None) -> ndarray:
-        counts.launches += 1
-        drawn = _wrap(np.asarray(values).astype(dtype))
-        if out is None:
-            return drawn
-        out[...] = drawn
-        return out
+    def end_capture(self) -> Graph:
+        if not _recording:
+            raise RuntimeError("cudaErrorIllegalState: the stream is not capturing")
+        graph = _recording.pop()
+        graph.end()
+        return graph
+
+    def is_capturing(self) -> bool:
+        return bool(_recording) and Stream._current[-1:] == [self]
+
+    def synchronize(self) -> None:
+        _wait()
+
+    def record(self, event=None) -> Event:
+        return event or Event()
+
+    def wait_event(self, event: Event) -> None:
+        pass
+
+
+class Event:
+    def synchronize(self) -> None:
+        _wait()
+
+
+class MemoryPool:
+    """cupy.cuda.MemoryPool, and the default one."""
+
+    def malloc(self, size: int):
+        raise NotImplementedError("the stand-in's arrays are NumPy's")
+
+    def free_all_blocks(self) -> None:
+        counts.released += 1
+
+
+class _Memory:
+    """cupy.cuda.alloc: bytes on the GPU."""
+
+    def __init__(self, size: int):
+        self._bytes = np.empty(size, np.uint8)
+        self.ptr = self._bytes.ctypes.data
+
+
+@contextmanager
+def _using_allocator(allocator=None):
+    yield
 
 
 class Device:
@@ -303,7 +447,14 @@ class Device:
         pass
 
     def synchronize(self) -> None:
-        counts.synchronisations += 1
+        _wait()
+
+
+class OutOfMemoryError(MemoryError):
+    pass
+
+
+_null, _default_pool = Stream(null=True), MemoryPool()
 
 
 class _Module(ModuleType):
@@ -323,27 +474,40 @@ vars(module).update(
     | {name: ufunc(name) for name in UFUNCS},
     ndarray=ndarray, ufunc=ufunc, counts=counts, where=_where, copyto=_copyto, array=_array,
     asarray=lambda a, dtype=None, order="K", *, copy=None: _array(a, dtype, bool(copy), order or "K"),
+    RawModule=strict_kernels.RawModule,
     asnumpy=lambda a: a.get() if isinstance(a, ndarray) else np.asarray(a),
-    random=SimpleNamespace(default_rng=lambda seed=None: Generator(seed), Generator=Generator),
     lib=SimpleNamespace(stride_tricks=SimpleNamespace(as_strided=_as_strided)),
-    cuda=SimpleNamespace(Device=Device, runtime=SimpleNamespace(getDeviceCount=lambda: 1)),
+    get_default_memory_pool=lambda: _default_pool,
+    cuda=SimpleNamespace(
+        Device=Device, Stream=Stream, Event=Event, MemoryPool=MemoryPool, alloc=_Memory, alloc_pinned_memory=bytearray,
+        get_current_stream=lambda: Stream._current[-1] if Stream._current else _null, using_allocator=_using_allocator,
+        runtime=SimpleNamespace(getDeviceCount=lambda: 1, memGetInfo=lambda: (1 << 30, 2 << 30)),
+        memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
+    ),
 )  # fmt: skip
 
-_before: list = []  # what `import cupy` found at each install()
+_before: list = []  # what `import cupy` found at each install(), and how cuBLAS was found
 
 
 def install() -> ModuleType:
     """Let `import cupy` find the stand-in from here on."""
-    _before.append(sys.modules.get("cupy"))
+    _before.append((sys.modules.get("cupy"), cublas._library))
     sys.modules["cupy"] = module
+    library = strict_cublas.Library(perform)
+    cublas._library = lambda: library
+    cublas._handles.clear()
     counts.reset()
     return module
 
 
 def uninstall() -> None:
-    """Undo `install()`, and forget the generators that live on the stand-in."""
+    """Undo `install()`, and forget what lives on the stand-in."""
     del sys.modules["cupy"]
-    if (before := _before.pop()) is not None:
-        sys.modules["cupy"] = before
+    cupy, cublas._library = _before.pop()
+    if cupy is not None:
+        sys.modules["cupy"] = cupy
+    cublas._handles.clear()
+    _recording.clear()
+    Stream._current.clear()
     for device in set(backend._shared.generators) - {"cpu"}:
         del backend._shared.generators[device]

@@ -23,7 +23,7 @@ from scratchae import functional as F
 from scratchae import nn
 from scratchae.autoencoders.base import Autoencoder, check_weight
 from scratchae.autograd import Tensor, enable_grad, grad, is_grad_enabled
-from scratchae.backend import Array, device_of, to_device, xp_of
+from scratchae.backend import Array, unwatched, xp_of
 
 
 class ContractiveAutoencoder(Autoencoder):
@@ -68,10 +68,11 @@ def _jacobian_rows(encode: Callable[[Any], Any], x: Any, create_graph: bool) -> 
         x = Tensor(x.data if isinstance(x, Tensor) else x, requires_grad=True)
         code = encode(x)
         code = F.reshape(code, (len(code), -1))
-        _check_that_samples_keep_apart(code, x)
-        one_unit = np.eye(code.shape[1], dtype=code.dtype)
-        device = device_of(code.data)
-        return [grad(code, x, F.broadcast_to(to_device(e, device), code.shape), create_graph) for e in one_unit]
+        if not unwatched():
+            _check_that_samples_keep_apart(code, x)
+        units = code.shape[1]
+        one_unit = xp_of(code.data).eye(units, dtype=code.dtype)
+        return [grad(code, x, F.broadcast_to(one_unit[i], code.shape), create_graph) for i in range(units)]
 
 
 def _check_that_samples_keep_apart(code: Tensor, x: Tensor) -> None:

@@ -9,6 +9,7 @@ Source: A. Ng, "Sparse autoencoder", CS294A lecture notes, Stanford 2011.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from numbers import Real
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 from scratchae import functional as F
 from scratchae import nn
 from scratchae.autoencoders.base import Autoencoder, check_weight
+from scratchae.backend import unwatched
 
 
 class SparseAutoencoder(Autoencoder):
@@ -68,11 +70,12 @@ class SparseAutoencoder(Autoencoder):
         if self.penalty == "l1":
             sparsity = F.sum(F.abs(units)) / len(units)
         else:
-            low, high = units.data.min(), units.data.max()
-            if low < 0 or high > 1:
+            if unwatched():
+                units = F.where((units.data >= 0) & (units.data <= 1), units, math.nan)  # for the loss to show
+            elif (low := units.data.min()) < 0 or units.data.max() > 1:
                 raise ValueError(
                     f"SparseAutoencoder: penalty 'kl' takes codes for probabilities, but they range over "
-                    f"[{low:.4g}, {high:.4g}]; end the encoder in a sigmoid, or use penalty='l1'"
+                    f"[{low:.4g}, {units.data.max():.4g}]; end the encoder in a sigmoid, or use penalty='l1'"
                 )
             sparsity = F.bernoulli_kl(self.target, F.batch_mean(units, axis=0), reduction="sum")
         return {**super().penalties(x, code), "sparsity": self.sparsity_weight * sparsity}

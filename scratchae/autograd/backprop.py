@@ -193,7 +193,7 @@ def _seed(output: Tensor, gradient: Any, create_graph: bool) -> Any:
                 f"backward from a Tensor of shape {output.shape}; either reduce it to a scalar first, with "
                 ".sum() or .mean(), or pass a gradient of that shape"
             )
-        one = xp_of(output._data).asarray(1.0, output.dtype)
+        one = xp_of(output._data).ones((), output.dtype)
         return box(one, None) if create_graph else one
     if not isinstance(gradient, Tensor):
         gradient = box(gradient if is_array(gradient) else xp_of(output._data).asarray(gradient, output.dtype), None)

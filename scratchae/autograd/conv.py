@@ -28,7 +28,8 @@ from typing import Any
 
 from scratchae.autograd.engine import primitive
 from scratchae.autograd.shaping import broadcast_to, reshape
-from scratchae.backend import PLAIN, Array, xp_of
+from scratchae.backend import PLAIN, Array, matmul, xp_of
+from scratchae.gpu import images as gpu
 
 Pair = tuple[int, int]
 Pads = tuple[Pair, Pair]  # ((top, bottom), (left, right))
@@ -75,7 +76,7 @@ def conv_input(
     def one_group(Y: Array, w: Array) -> Array:
         if stride == (1, 1) and not shift_the_output(w.shape[1], len(w)):
             return _gather(Y, _reversed(w), stride, _reversed_pads(kernel, pads, dilation), dilation, size)
-        if stride != (1, 1) and dilation == (1, 1) and not PLAIN:
+        if stride != (1, 1) and dilation == (1, 1) and not PLAIN and not gpu.takes(Y):  # GPUs add in one launch
             return _interleave(Y, w, stride, pads, size)
         return _scatter(Y, w, stride, pads, dilation, size)
 
@@ -112,7 +113,7 @@ def sum_over_images(g: Array) -> Any:
     G, xp = inner(g), xp_of(g)
     rows, channels, width, n = G.shape
     ones = xp.ones(width * n, g.dtype)  # a product with ones is several times faster than `sum`
-    return (G.reshape(rows, channels, width * n) @ ones).sum(axis=0), {"shape": g.shape}
+    return matmul(G.reshape(rows, channels, width * n), ones).sum(axis=0), {"shape": g.shape}
 
 
 def shift_the_output(channels_out: int, channels_in: int) -> bool:
@@ -169,7 +170,7 @@ def _reversed_pads(kernel: Pair, pads: Pads, dilation: Pair) -> Pads:
 def _gather(X: Array, w: Array, stride: Pair, pads: Pads, dilation: Pair, out: Pair) -> Array:
     """Shift the input, then multiply: each output row is the weight times one matrix."""
     columns = _columns(X, w.shape[2:], stride, pads, dilation, out)
-    Y = xp_of(X).matmul(w.transpose(0, 2, 3, 1).reshape(len(w), -1), columns)
+    Y = matmul(w.transpose(0, 2, 3, 1).reshape(len(w), -1), columns)
     return Y.reshape(out[0], len(w), out[1], X.shape[3])
 
 
@@ -178,6 +179,8 @@ def _columns(X: Array, kernel: Pair, stride: Pair, pads: Pads, dilation: Pair, o
     (H, C, W, N), (kh, kw), (Ho, Wo), xp = X.shape, kernel, out, xp_of(X)
     if (kh, kw) == stride == (1, 1) and out == (H, W) and pads == ((0, 0), (0, 0)):
         return X.reshape(H, C, W * N)
+    if gpu.takes(X):
+        return gpu.columns(X, kernel, stride, pads, dilation, out)
     n_rows, top = max(0, (Ho - 1) * stride[0] + dilation[0] * (kh - 1) + 1), pads[0][0]
     taps = xp.empty((n_rows, kw, C, Wo, N), X.dtype)
     first, last = min(max(top, 0), n_rows), min(max(top + H, 0), n_rows)
@@ -198,8 +201,10 @@ def _columns(X: Array, kernel: Pair, stride: Pair, pads: Pads, dilation: Pair, o
 def _scatter(Y: Array, w: Array, stride: Pair, pads: Pads, dilation: Pair, size: Pair) -> Array:
     """Multiply, then shift the output: every tap's product is added where it belongs."""
     (Ho, o, Wo, N), (C, kh, kw), xp = Y.shape, w.shape[1:], xp_of(Y)
-    product = xp.matmul(w.transpose(2, 3, 1, 0).reshape(-1, o), Y.reshape(Ho, o, Wo * N))
+    product = matmul(w.transpose(2, 3, 1, 0).reshape(-1, o), Y.reshape(Ho, o, Wo * N))
     product = product.reshape(Ho, kh, kw, C, Wo, N)
+    if gpu.takes(product):
+        return gpu.fold(product, size, stride, pads, dilation)
     X = xp.zeros((size[0], C, size[1], N), Y.dtype)
     for i in range(kh):
         rows, to_rows = reach(i, size[0], Ho, stride[0], dilation[0], pads[0][0])
@@ -234,7 +239,7 @@ def _interleave(Y: Array, w: Array, stride: Pair, pads: Pads, size: Pair) -> Arr
 def _products(columns: Array, Y: Array) -> Array:
     """The sum over all rows and images of columns times Y: (K, O). In this order BLAS takes half the time."""
     rows, channels, width, n = Y.shape
-    return xp_of(Y).matmul(columns, Y.reshape(rows, channels, width * n).transpose(0, 2, 1)).sum(axis=0)
+    return matmul(columns, Y.reshape(rows, channels, width * n).transpose(0, 2, 1)).sum(axis=0)
 
 
 def reach(tap: int, n_in: int, n_out: int, stride: int, dilation: int, pad: int) -> tuple[slice, slice]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from scratchae.autograd.engine import primitive
 from scratchae.backend import PLAIN, Array, device_of, to_device, xp_of
+from scratchae.gpu.kernels import fused
 
 # --- arithmetic -----------------------------------------------------------------------------------
 
@@ -98,7 +99,7 @@ def _row(xp: Any, x: Array, y: Any) -> Any:
 
     The row runs along the axis that is innermost in memory, whichever that is.
     """
-    if PLAIN or not isinstance(y, (int, float)) or getattr(x, "dtype", np.dtype(bool)).kind != "f":
+    if PLAIN or xp is not np or not isinstance(y, (int, float)) or getattr(x, "dtype", np.dtype(bool)).kind != "f":
         return y
     if x.flags.c_contiguous:
         return xp.full(x.shape[-1:], y, x.dtype)
@@ -122,7 +123,7 @@ def where(condition: Array, x: Array, y: Array) -> Array:
     """Elements of `x` where `condition` holds, of `y` elsewhere; the gradient goes where the value came from."""
     xp = xp_of(condition, x, y)
     if isinstance(x, (int, float)) and isinstance(y, (int, float)):
-        x = xp.asarray(x, np.float32)  # two plain numbers have no dtype to take
+        x = xp.full((), x, np.float32)  # two plain numbers have no dtype to take
     return xp.where(condition, x, y)
 
 
@@ -167,12 +168,13 @@ def cos(x: Array) -> Array:
 # --- activations ----------------------------------------------------------------------------------
 
 
-@primitive(x=lambda g, out: g * (1 - out * out))
+@primitive(x=fused("tanh_slope")(lambda g, out: g * (1 - out * out)))
 def tanh(x: Array) -> Array:
     return xp_of(x).tanh(x)
 
 
-@primitive(x=lambda g, out: g * (out * (1 - out)))
+@primitive(x=fused("sigmoid_slope")(lambda g, out: g * (out * (1 - out))))
+@fused("sigmoid")
 def sigmoid(x: Array) -> Array:
     """1 / (1 + exp(-x)), accurate far into the tail: sigmoid(-50) is 1.9e-22, not 0."""
     xp = xp_of(x)
@@ -183,6 +185,7 @@ def sigmoid(x: Array) -> Array:
 
 
 @primitive(x=lambda g, x: g * sigmoid(x))
+@fused("softplus")
 def softplus(x: Array) -> Array:
     """log(1 + exp(x)), written so that nothing overflows: max(x, 0) + log1p(exp(-|x|)).
 
@@ -194,7 +197,7 @@ def softplus(x: Array) -> Array:
     return xp.log(u) - ((u - 1) - e) / u + xp.maximum(x, _row(xp, x, 0))
 
 
-@primitive(x=lambda g, out: masked(g, out > 0))
+@primitive(x=fused("where_positive")(lambda g, out: masked(g, out > 0)))
 def relu(x: Array) -> Array:
     """max(x, 0); its gradient at 0 is 0, and NaN passes on."""
     xp = xp_of(x)

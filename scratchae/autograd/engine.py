@@ -278,6 +278,11 @@ class detect_anomaly(ContextDecorator):
         _watchers.remove(self)
 
 
+def is_watching() -> bool:
+    """Whether some thread is inside `detect_anomaly`."""
+    return bool(_watchers)
+
+
 def check_finite(result: Any, what: str, inputs: Sequence) -> None:
     """FloatingPointError that names the operation, where a result is not finite."""
     result, *inputs = (v._data if isinstance(v, Tensor) else v for v in (result, *inputs))

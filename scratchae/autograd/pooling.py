@@ -18,6 +18,7 @@ from scratchae.autograd.products import matmul
 from scratchae.autograd.shaping import reshape, transpose
 from scratchae.autograd.tensor import Tensor
 from scratchae.backend import Array, xp_of
+from scratchae.gpu import images as gpu
 
 Window = tuple[Pair, Pair, Pads]  # kernel, stride, padding
 
@@ -46,6 +47,9 @@ def max_pool(x: Array, window: Window) -> Any:
     """The largest element of each window, padding being -inf; of equal ones the first gets the gradient."""
     X, size = inner(x), x.shape[2:]
     xp, out = xp_of(X), _pooled(size, window)
+    if gpu.takes(X, window):
+        best, index = gpu.max_pool(X, out, window)
+        return outer(best), {"index": outer(index), "size": size}
     best = xp.full((out[0], X.shape[1], out[1], X.shape[3]), -np.inf, X.dtype)
     index = xp.zeros(best.shape, np.uint8 if window[0][0] * window[0][1] <= 256 else np.int32)
     for t, to, source in _taps(size, out, window):
@@ -63,6 +67,8 @@ def max_pool(x: Array, window: Window) -> Any:
 def put_back(g: Array, index: Array, size: Pair, window: Window) -> Array:
     """Each element of `g` at the place in its window that `index` names."""
     G, I = inner(g), inner(index)  # noqa: E741
+    if gpu.takes(G, window):
+        return outer(gpu.put_back(G, I, size, window))
     tiled = _tiled(size, window)
     X = _blank(G, size, tiled)
     for t, to, source in _taps(size, g.shape[2:], window):
@@ -78,6 +84,8 @@ def put_back(g: Array, index: Array, size: Pair, window: Window) -> Array:
 def pick(x: Array, index: Array, window: Window) -> Any:
     """The element of each window that `index` names."""
     X, I, size = inner(x), inner(index), x.shape[2:]  # noqa: E741
+    if gpu.takes(X, window):
+        return outer(gpu.pick(X, I, window)), {"size": size}
     Y = xp_of(X).zeros(I.shape, X.dtype)
     for t, to, source in _taps(size, index.shape[2:], window):
         Y[to] += masked(X[source], I[to] == t)
@@ -89,6 +97,8 @@ def pool_sum(x: Array, window: Window) -> Any:
     """The sum of each window."""
     X, size = inner(x), x.shape[2:]
     out = _pooled(size, window)
+    if gpu.takes(X, window):
+        return outer(gpu.pool_sum(X, out, window)), {"size": size}
     Y = xp_of(X).zeros((out[0], X.shape[1], out[1], X.shape[3]), X.dtype)
     for _, to, source in _taps(size, out, window):
         Y[to] += X[source]
@@ -99,6 +109,8 @@ def pool_sum(x: Array, window: Window) -> Any:
 def spread(g: Array, size: Pair, window: Window) -> Array:
     """Each element of `g` to every place in its window; where windows overlap, they add up."""
     G, tiled = inner(g), _tiled(size, window)
+    if gpu.takes(G, window):
+        return outer(gpu.spread(G, size, window))
     X = _blank(G, size, tiled)
     for _, to, source in _taps(size, g.shape[2:], window):
         if tiled:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import mmap
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
 from scratchae.backend import Array, is_array, random_seed, rows_of, to_device, xp_of
+from scratchae.gpu import upload
 
 
 class DataLoader:
@@ -22,10 +24,13 @@ class DataLoader:
     Batches in order are views. Under `shuffle` they are copies, and only a batch's own rows are read.
     The order of epoch e follows from (seed, e) alone; setting `epoch` thus repeats or resumes a run.
     `seed=None` takes one from the package's generator, so that it follows `manual_seed`.
+    With `device="gpu"` the batches come there: a set of up to a gigabyte is copied once, of a larger one the next
+    batch travels while this one is in use.
 
-    Attributes: `batch_size`, `n_samples`, `seed`, and `epoch`, the number of iterations started so far. `skip` is a
-    number of batches that the next iteration leaves out at its start, to go on in the middle of an epoch. `part`, a
-    pair (rank, size), makes it give only that process's rows of each batch; the batches are the same for every size.
+    Attributes: `batch_size`, `n_samples`, `seed`, `device`, and `epoch`, the number of iterations started so far.
+    `skip` is a number of batches that the next iteration leaves out at its start, to go on in the middle of an epoch.
+    `part`, a pair (rank, size), makes it give only that process's rows of each batch; the batches are the same for
+    every size.
     Raises ValueError for an empty set, unequal lengths or a batch size or seed out of range, TypeError
     for anything that is no array, or a batch size or seed that is no integer.
     """
@@ -37,6 +42,7 @@ class DataLoader:
         shuffle: bool = False,
         seed: int | None = None,
         drop_last: bool = False,
+        device: str | None = None,
     ) -> None:
         self._several = isinstance(arrays, (tuple, list))
         given = tuple(arrays) if self._several else (arrays,)
@@ -52,6 +58,8 @@ class DataLoader:
         self.epoch = 0
         self.skip = 0
         self.part = (0, 1)
+        self.device = device
+        self._copies: tuple[str, tuple[Array, ...]] | None = None  # of the arrays, on a GPU
         for pages in self._maps if shuffle else ():
             pages.madvise(mmap.MADV_RANDOM)  # reading ahead of a random row reads what nobody asked for
 
@@ -79,14 +87,35 @@ class DataLoader:
         return digest.hexdigest()
 
     def _batches(self, order: np.ndarray | None, skip: int) -> Iterator[Array | tuple[Array, ...]]:
+        arrays, device = self._arrays, self.device or "cpu"
+        travel = device != "cpu" and all(isinstance(a, np.ndarray) for a in arrays)
+        if travel and sum(a.nbytes for a in arrays) <= upload.RESIDENT:
+            arrays, travel = self._copied(device), False
+        batches = self._cut(arrays, order, skip)
+        for batch in upload.ahead(batches, device) if travel else batches:
+            yield batch if self._several else batch[0]
+
+    @contextmanager
+    def on(self, device: str) -> Iterator[None]:
+        """Inside, batches come on `device`."""
+        before, self.device = self.device, device
+        try:
+            yield
+        finally:
+            self.device, self._copies = before, None
+
+    def _copied(self, device: str) -> tuple[Array, ...]:
+        """The arrays on `device`, copied when they are first asked for."""
+        if self._copies is None or self._copies[0] != device:
+            self._copies = (device, tuple(to_device(a, device) for a in self._arrays))
+        return self._copies[1]
+
+    def _cut(self, arrays: tuple[Array, ...], order: np.ndarray | None, skip: int) -> Iterator[tuple[Array, ...]]:
+        orders = {xp: order if xp is np else xp.asarray(order) for xp in map(xp_of, arrays) if order is not None}
         for i in range(skip, len(self)):
             start, own = i * self.batch_size, rows_of(self.batch_length(i), *self.part)
             rows = slice(start + own.start, start + own.stop)
-            if order is None:
-                batch = tuple(a[rows] for a in self._arrays)
-            else:
-                batch = tuple(a[xp_of(a).asarray(order[rows])] for a in self._arrays)
-            yield batch if self._several else batch[0]
+            yield tuple(a[rows] if order is None else a[orders[xp_of(a)][rows]] for a in arrays)
             if self._maps and i % 64 == 63:
                 for pages in self._maps:  # else what was read stays in memory, up to the whole file
                     pages.madvise(mmap.MADV_DONTNEED)

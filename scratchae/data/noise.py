@@ -1,8 +1,8 @@
 """Ways to damage an input, for denoising autoencoders.
 
 Each takes an array `x` of float32 or float64, an `amount` and a generator of random numbers, and
-returns a new array of the same shape and dtype; `x` stays as it is. Only methods of `x` and `rng`
-are used, so arrays and generator may be NumPy's or, together, those of a library with the same methods.
+returns a new array of the same shape and dtype; `x` stays as it is. Array and generator are NumPy's, or
+both those of one GPU.
 
 Source: P. Vincent, H. Larochelle, I. Lajoie, Y. Bengio, P.-A. Manzagol, "Stacked denoising
 autoencoders", Journal of Machine Learning Research 11, 2010, section 3.3.
@@ -15,6 +15,8 @@ from numbers import Real
 
 import numpy as np
 
+from scratchae.backend import unwatched, xp_of
+
 
 def gaussian(x: np.ndarray, amount: float, rng: np.random.Generator, clip: bool = True) -> np.ndarray:
     """clip(x + amount * e, 0, 1) with e standard normal: `amount` is the standard deviation.
@@ -24,7 +26,9 @@ def gaussian(x: np.ndarray, amount: float, rng: np.random.Generator, clip: bool 
     Raises ValueError unless `amount` is finite and at least 0, TypeError for an x of another dtype.
     """
     _check("gaussian", x, amount)
-    if clip and x.size and ((low := x.min()) < 0 or x.max() > 1):
+    if clip and unwatched():
+        x = xp_of(x).where((x >= 0) & (x <= 1), x, np.nan)  # for the loss to show
+    elif clip and x.size and ((low := x.min()) < 0 or x.max() > 1):
         found = f"[{low:.4g}, {x.max():.4g}]"
         raise ValueError(f"gaussian noise got x in {found}; expected images in [0, 1]: scale them, or use clip=False")
     noisy = rng.standard_normal(x.shape, dtype=x.dtype)
@@ -49,10 +53,8 @@ def salt_and_pepper(x: np.ndarray, amount: float, rng: np.random.Generator) -> n
     """
     _check("salt_and_pepper", x, amount)
     draw = rng.random(x.shape, dtype=x.dtype)
-    noisy = x.copy()
-    noisy[draw < float(amount)] = 1
-    noisy[draw < float(amount) / 2] = 0
-    return noisy
+    where = xp_of(x).where
+    return where(draw < float(amount) / 2, x.dtype.type(0), where(draw < float(amount), x.dtype.type(1), x))
 
 
 def check_amount(name: str, amount: float) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from scratchae.backend import Array, xp_of
+from scratchae.gpu.updates import Update
 from scratchae.optim.base import Optimizer
 
 
@@ -57,6 +58,11 @@ class SGD(Optimizer):
                 g = v
         p -= xp.multiply(g, group["lr"], out=t)
 
+    def update_on_gpu(self, update: Update, state: dict[str, Array], group: dict) -> None:
+        update.count("count_step")
+        options = group["momentum"], group["dampening"], group["weight_decay"]
+        update.move("sgd", [state.get("momentum_buffer")], *map(float, options), bool(group["nesterov"]))
+
 
 def _with_decay(xp: Any, p: Array, g: Array, weight_decay: float, out: Array) -> Array:
     """The gradient of the loss plus weight_decay * |p|^2 / 2."""
@@ -75,6 +81,7 @@ class Adam(Optimizer):
     """
 
     defaults = {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0, "amsgrad": False}
+    decoupled = False  # whether weight decay shrinks the parameters beside the update, not through the gradient
 
     def __init__(
         self,
@@ -107,6 +114,12 @@ class Adam(Optimizer):
         t *= group["lr"] * root * (1 - beta1) / (1 - beta1**step)
         p -= t
 
+    def update_on_gpu(self, update: Update, state: dict[str, Array], group: dict) -> None:
+        betas = [float(beta) for beta in group["betas"]]
+        update.count("adam_factors", *betas, float(group["eps"]))
+        arrays = [state["sum"], state["sum_sq"], state.get("max_sum_sq")]
+        update.move("adam", arrays, *betas, float(group["weight_decay"]), self.decoupled, bool(group["amsgrad"]))
+
     def decay(self, xp: Any, p: Array, g: Array, group: dict, out: Array) -> Array:
         return _with_decay(xp, p, g, group["weight_decay"], out)
 
@@ -115,6 +128,7 @@ class AdamW(Adam):
     """Adam whose weight decay shrinks the parameters themselves: p *= 1 - lr * decay (Loshchilov & Hutter 2019)."""
 
     defaults = {**Adam.defaults, "weight_decay": 1e-2}
+    decoupled = True
 
     def __init__(
         self,
@@ -185,3 +199,9 @@ class RMSprop(Optimizer):
         else:
             t *= group["lr"]
         p -= t
+
+    def update_on_gpu(self, update: Update, state: dict[str, Array], group: dict) -> None:
+        update.count("count_step")
+        arrays = [state["square_avg"], state.get("momentum_buffer"), state.get("grad_avg")]
+        options = group["alpha"], group["eps"], group["weight_decay"], group["momentum"]
+        update.move("rmsprop", arrays, *map(float, options), bool(group["centered"]))

@@ -11,6 +11,7 @@ import numpy as np
 from scratchae.autograd import Tensor
 from scratchae.autograd.tensor import Leaf
 from scratchae.backend import Array, device_of, to_device
+from scratchae.gpu.updates import Update
 from scratchae.optim.flat import Flat
 
 
@@ -71,13 +72,31 @@ class Optimizer:
         """
         raise NotImplementedError
 
+    def update_on_gpu(self, update: Update, state: dict[str, Array], group: dict) -> None:
+        """The same by kernels of kernels.cu, over all that lies side by side."""
+        raise NotImplementedError
+
+    @property
+    def has_kernels(self) -> bool:
+        """Whether `update_on_gpu` does what `update` does: a rule of your own, derived from one of these, may not."""
+        return type(self).__module__ == "scratchae.optim.algorithms"
+
     def step(self) -> None:
         """Update every parameter that has a gradient."""
         for group, flats in zip(self.param_groups, self._flats, strict=True):
             for flat in flats:
                 flat.gather()
                 flat.provide(self.state_names(group))
+                counted = None
                 for span, g, step in flat.runs():
+                    if flat.counters is not None and self.has_kernels:
+                        if step != counted:
+                            flat.counters.prepare(group["lr"], step - 1)
+                        state = {name: array[span] for name, array in flat.state.items()}
+                        update = Update(flat.counters, flat.values[span], g, step != counted)
+                        self.update_on_gpu(update, state, group)
+                        counted = step
+                        continue
                     for start in range(span.start, span.stop, chunk := flat.chunk()):
                         piece = slice(start, min(start + chunk, span.stop))
                         state = {name: array[piece] for name, array in flat.state.items()}

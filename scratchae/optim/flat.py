@@ -15,6 +15,8 @@ import numpy as np
 
 from scratchae.autograd import Tensor
 from scratchae.backend import PLAIN, Array, device_of, to_device, xp_of
+from scratchae.gpu.kernels import TYPES
+from scratchae.gpu.updates import Counters
 
 _CHUNK = 1 << 17  # elements of a piece: small enough to stay in the cache, large enough to hide the calls
 
@@ -60,6 +62,8 @@ class Flat:
         self.gradients = self.xp.empty_like(self.values)
         self.homes: list = [None] * len(self.params)
         self.references = self._references()
+        on_gpu = self.xp is not np and dtype.name in TYPES and not PLAIN
+        self.counters = Counters(self.xp) if on_gpu else None
 
     @property
     def xp(self) -> Any:
@@ -67,7 +71,7 @@ class Flat:
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles: what is a view here would not be one there, and is laid out anew."""
-        return {**vars(self), "views": [], "homes": [], "gradients": None, "scratch": None}
+        return {**vars(self), "views": [], "homes": [], "gradients": None, "scratch": None, "counters": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)

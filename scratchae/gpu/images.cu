@@ -1,0 +1,137 @@
+// Convolution and pooling on images that lie in memory as (H, C, W, N), batch innermost: neighbouring threads have
+// neighbouring images of the batch, hence neighbouring addresses.
+//
+// Whatever adds, gathers: a thread has one element of the result, visits the taps of the window in order and sums
+// what belongs to it. Nothing is added to memory that another thread writes, so the same input gives the same bits.
+
+#define GEOMETRY                                                                                              \
+    int H, int C, int W, int N,    /* the larger images */                                                   \
+    int Ho, int Wo,                /* windows: rows and columns of the smaller ones, (Ho, C, Wo, N) */       \
+    int kh, int kw, int sh, int sw, int dh, int dw, int top, int left  /* kernel, stride, dilation, padding */
+
+// The innermost of the coordinates that are left in `rest`, along an axis of `size`.
+__device__ int coordinate(int& rest, int size) {
+    int innermost = rest % size;
+    rest /= size;
+    return innermost;
+}
+
+// Along one axis: the pixel on which `tap` of `window` lies; negative in the padding.
+__device__ int pixel_under(int window, int tap, int stride, int dilation, int pad, int pixels) {
+    int pixel = window * stride + tap * dilation - pad;
+    return pixel < pixels ? pixel : -1;
+}
+
+// The reverse: the window whose `tap` lies on `pixel`; -1 where there is none.
+__device__ int window_over(int pixel, int tap, int stride, int dilation, int pad, int windows) {
+    int start = pixel + pad - tap * dilation;  // where it begins, in the padded image
+    return start >= 0 && start % stride == 0 && start / stride < windows ? start / stride : -1;
+}
+
+// out (Ho, kh, kw, C, Wo, N): for every window the pixels under it, zeros in the padding (im2col).
+extern "C" __global__ void columns(int n, const T* X, T* out, GEOMETRY) {
+    int element = blockIdx.x * blockDim.x + threadIdx.x;
+    if (element >= n) return;
+    int rest = element, b = coordinate(rest, N), wo = coordinate(rest, Wo), c = coordinate(rest, C),
+        j = coordinate(rest, kw), i = coordinate(rest, kh), ho = rest;
+    int h = pixel_under(ho, i, sh, dh, top, H), w = pixel_under(wo, j, sw, dw, left, W);
+    out[element] = h < 0 || w < 0 ? T(0) : X[((h * C + c) * W + w) * N + b];
+}
+
+// The adjoint (col2im): X (H, C, W, N), the sum of what `product` (Ho, kh, kw, C, Wo, N) has for each pixel.
+extern "C" __global__ void fold(int n, const T* product, T* X, GEOMETRY) {
+    int element = blockIdx.x * blockDim.x + threadIdx.x;
+    if (element >= n) return;
+    int rest = element, b = coordinate(rest, N), w = coordinate(rest, W), c = coordinate(rest, C), h = rest;
+    T sum = 0;
+    for (int i = 0; i < kh; ++i) {
+        int ho = window_over(h, i, sh, dh, top, Ho);
+        if (ho < 0) continue;
+        for (int j = 0; j < kw; ++j) {
+            int wo = window_over(w, j, sw, dw, left, Wo);
+            if (wo >= 0) sum += product[((((ho * kh + i) * kw + j) * C + c) * Wo + wo) * N + b];
+        }
+    }
+    X[element] = sum;
+}
+
+// best (Ho, C, Wo, N): the largest pixel of each window, `lowest` being -inf, and its tap; of equal ones the first.
+// A NaN passes on. The tap is then the last one that was the largest before.
+extern "C" __global__ void max_pool(int n, const T* X, T* best, unsigned char* index, T lowest, GEOMETRY) {
+    int element = blockIdx.x * blockDim.x + threadIdx.x;
+    if (element >= n) return;
+    int rest = element, b = coordinate(rest, N), wo = coordinate(rest, Wo), c = coordinate(rest, C), ho = rest;
+    T largest = lowest;
+    int tap = 0;
+    for (int i = 0; i < kh; ++i) {
+        int h = pixel_under(ho, i, sh, dh, top, H);
+        for (int j = 0; j < kw; ++j) {
+            int w = pixel_under(wo, j, sw, dw, left, W);
+            if (h < 0 || w < 0) continue;
+            T x = X[((h * C + c) * W + w) * N + b];
+            if (x > largest) tap = i * kw + j;
+            if (x > largest || x != x) largest = x;  // no number is larger than NaN
+        }
+    }
+    best[element] = largest;
+    index[element] = tap;
+}
+
+// X (H, C, W, N): the sum of those elements of G (Ho, C, Wo, N) whose `index` names this pixel of their window.
+extern "C" __global__ void put_back(int n, const T* G, const unsigned char* index, T* X, GEOMETRY) {
+    int element = blockIdx.x * blockDim.x + threadIdx.x;
+    if (element >= n) return;
+    int rest = element, b = coordinate(rest, N), w = coordinate(rest, W), c = coordinate(rest, C), h = rest;
+    T sum = 0;
+    for (int i = 0; i < kh; ++i) {
+        int ho = window_over(h, i, sh, dh, top, Ho);
+        if (ho < 0) continue;
+        for (int j = 0; j < kw; ++j) {
+            int wo = window_over(w, j, sw, dw, left, Wo), from = ((ho * C + c) * Wo + wo) * N + b;
+            if (wo >= 0 && index[from] == i * kw + j) sum += G[from];
+        }
+    }
+    X[element] = sum;
+}
+
+// The adjoint: Y (Ho, C, Wo, N), of each window the pixel that `index` names; 0 where that is padding.
+extern "C" __global__ void pick(int n, const T* X, const unsigned char* index, T* Y, GEOMETRY) {
+    int element = blockIdx.x * blockDim.x + threadIdx.x;
+    if (element >= n) return;
+    int rest = element, b = coordinate(rest, N), wo = coordinate(rest, Wo), c = coordinate(rest, C), ho = rest;
+    int tap = index[element];
+    int h = pixel_under(ho, tap / kw, sh, dh, top, H), w = pixel_under(wo, tap % kw, sw, dw, left, W);
+    Y[element] = h < 0 || w < 0 ? T(0) : X[((h * C + c) * W + w) * N + b];
+}
+
+// Y (Ho, C, Wo, N): the sum of each window.
+extern "C" __global__ void pool_sum(int n, const T* X, T* Y, GEOMETRY) {
+    int element = blockIdx.x * blockDim.x + threadIdx.x;
+    if (element >= n) return;
+    int rest = element, b = coordinate(rest, N), wo = coordinate(rest, Wo), c = coordinate(rest, C), ho = rest;
+    T sum = 0;
+    for (int i = 0; i < kh; ++i) {
+        int h = pixel_under(ho, i, sh, dh, top, H);
+        for (int j = 0; j < kw; ++j) {
+            int w = pixel_under(wo, j, sw, dw, left, W);
+            if (h >= 0 && w >= 0) sum += X[((h * C + c) * W + w) * N + b];
+        }
+    }
+    Y[element] = sum;
+}
+
+// The adjoint: X (H, C, W, N), the sum of the elements of G (Ho, C, Wo, N) whose windows have this pixel.
+extern "C" __global__ void spread(int n, const T* G, T* X, GEOMETRY) {
+    int element = blockIdx.x * blockDim.x + threadIdx.x;
+    if (element >= n) return;
+    int rest = element, b = coordinate(rest, N), w = coordinate(rest, W), c = coordinate(rest, C), h = rest;
+    T sum = 0;
+    for (int i = 0; i < kh; ++i) {
+        int ho = window_over(h, i, sh, dh, top, Ho);
+        for (int j = 0; j < kw; ++j) {
+            int wo = window_over(w, j, sw, dw, left, Wo);
+            if (ho >= 0 && wo >= 0) sum += G[((ho * C + c) * Wo + wo) * N + b];
+        }
+    }
+    X[element] = sum;
+}

@@ -1,0 +1,109 @@
+"""How the CUDA kernels of `kernels.cu` and `images.cu` are compiled and launched.
+
+Each is written for one element type T, and one thread computes one element of its result; none adds to memory that
+another thread writes, so that the same input gives the same bits. CuPy compiles a file at its first use and keeps
+what came out on disk.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+import numpy as np
+
+from scratchae.backend import PLAIN
+
+THREADS = 256  # of a block
+TYPES = {"float32": "float", "float64": "double"}
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def source(file: str, dtype: str) -> str:
+    """The text for one element type. Not the option -DT=...: CUDA's own headers, which come first, have a T too."""
+    return f"typedef {TYPES[dtype]} T; {(Path(__file__).parent / file).read_text(encoding='utf-8')}"
+
+
+@functools.cache
+def _compiled(cupy: ModuleType, file: str, dtype: str) -> Any:
+    return cupy.RawModule(code=source(file, dtype))
+
+
+@functools.cache
+def _kernel(cupy: ModuleType, file: str, name: str, dtype: str) -> Any:
+    return _compiled(cupy, file, dtype).get_function(name)
+
+
+def launch(cupy: ModuleType, file: str, name: str, dtype: Any, threads: int, *arguments: Any) -> None:
+    """Run kernel `name`(threads, *arguments): arrays, which must lie in one piece, Python's integers and floats.
+
+    A float becomes a T; NumPy's numbers keep their own type.
+    """
+    if threads >= 2**31:
+        raise ValueError(f"a GPU kernel counts its elements in 31 bits, got {threads}; use a smaller batch")
+    if threads == 0:
+        return
+    dtype = np.dtype(dtype)
+    given = [np.int32(a) if type(a) in (int, bool) else dtype.type(a) if type(a) is float else a for a in arguments]
+    blocks = -(-threads // THREADS)
+    _kernel(cupy, file, name, dtype.name)((blocks,), (THREADS,), (np.int32(threads), *given))
+
+
+def fused(name: str) -> Callable[[Function], Function]:
+    """On a GPU, arrays of float32 or float64 go to the kernel `name` of kernels.cu instead of this formula.
+
+    The formula stays what says what is computed, and what Tensors record when gradients are differentiated.
+    """
+
+    def decorate(formula: Function) -> Function:
+        @functools.wraps(formula)
+        def call(*values: Any) -> Any:
+            cupy = sys.modules.get("cupy")
+            if cupy is not None and not PLAIN and _takes(cupy, values):
+                return _elementwise(cupy, name, values)
+            return formula(*values)
+
+        return call  # type: ignore[return-value]
+
+    return decorate
+
+
+def _takes(cupy: ModuleType, values: tuple) -> bool:
+    dtype = getattr(values[0], "dtype", None)
+    return all(isinstance(v, cupy.ndarray) and v.dtype == dtype for v in values) and np.dtype(dtype).name in TYPES
+
+
+def _elementwise(cupy: ModuleType, name: str, arrays: tuple) -> Any:
+    shape = np.broadcast_shapes(*(a.shape for a in arrays))
+    arrays = tuple(a if a.shape == shape else cupy.broadcast_to(a, shape) for a in arrays)
+    leader = next((a for a in arrays if _in_one_piece(a)), None)
+    out = cupy.empty(shape, arrays[0].dtype) if leader is None else cupy.empty_like(leader)
+    arguments = []
+    for a in arrays:
+        number = not any(_layout(a))  # one for all elements
+        if not number and _layout(a) != _layout(out):
+            a, source = cupy.empty_like(out), a
+            a[...] = source
+        arguments += [a[(0,) * a.ndim] if number else a, int(not number)]
+    launch(cupy, "kernels.cu", name, out.dtype, out.size, out, *arguments)
+    return out
+
+
+def _layout(a: Any) -> list[int]:
+    """The strides that matter."""
+    return [stride for stride, n in zip(a.strides, a.shape, strict=True) if n > 1]
+
+
+def _in_one_piece(a: Any) -> bool:
+    """Whether the elements fill a stretch of memory, in whatever order of axes."""
+    expected = a.itemsize
+    for stride, n in sorted((s, n) for s, n in zip(a.strides, a.shape, strict=True) if n > 1):
+        if stride != expected:
+            return False
+        expected *= n
+    return True

@@ -1,0 +1,345 @@
+"""Training steps on a GPU that nobody watches: recorded once as a CUDA graph, and replayed.
+
+The step of a small model is dozens of kernels of some microseconds, and asking for them one by one takes Python longer
+than they run. A CUDA graph asks for all of them at once. What a replay cannot do is look at a number and decide: so
+losses are written into a list on the GPU and fetched later, the step count and the learning rate lie there too
+(updates.py), and so does the place in the sequence of random numbers (random.py). A step whose loss or gradients are
+not finite raises a flag there, after which nothing moves any more, until the host reads the flag.
+
+A graph repeats what was recorded, whatever Python would do by then. Before it is used, the step is therefore done twice
+from the same state, by Python and by the graph, and must give the same bits; anything that a step changes in Python is
+a reason not to record it at all.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import sys
+import traceback
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from scratchae import backend
+from scratchae.gpu.kernels import launch
+
+READ_EVERY = 64  # steps between two looks at the losses
+WATCHED = 2  # steps done in the usual way first: they compile the kernels, and find errors where they are made
+
+
+_streams: dict[tuple[Any, str], Any] = {}
+
+
+@contextmanager
+def training_stream(device: str) -> Iterator[None]:
+    """Inside, work for the GPU goes to a stream of its own, since the default one cannot be recorded."""
+    cupy = sys.modules.get("cupy")
+    if cupy is None or device == "cpu":
+        yield
+        return
+    if (cupy, device) not in _streams:
+        _streams[cupy, device] = cupy.cuda.Stream(non_blocking=True)
+    stream = _streams[cupy, device]
+    cupy.cuda.get_current_stream().synchronize()
+    with stream:
+        try:
+            yield
+        finally:
+            stream.synchronize()
+
+
+def replayable(model: Any, optimizer: Any) -> bool:
+    """Whether all of it lies on one GPU and is moved by kernels of our own."""
+    flats = [flat for flats in optimizer._flats for flat in flats]
+    devices = {p.device for flat in flats for p in flat.params} | {p.device for p in model.parameters()}
+    on_gpu = len(devices) == 1 and "cpu" not in devices and all(flat.counters is not None for flat in flats)
+    return on_gpu and optimizer.has_kernels
+
+
+class Steps:
+    """The steps of one `fit`.
+
+    Args:
+        model, optimizer: what is trained; the optimiser has kernels (`Optimizer.has_kernels`).
+        terms: from a batch, a tuple of arrays on the GPU, to the loss terms by name.
+        max_norm: scale gradients down to this norm, if not None.
+    """
+
+    def __init__(self, model: Any, optimizer: Any, terms: Callable[[tuple], dict], max_norm: float | None):
+        self.cupy = sys.modules["cupy"]
+        self.model, self.optimizer, self.terms, self.max_norm = model, optimizer, terms, max_norm
+        self.flats = [flat for flats in optimizer._flats for flat in flats]
+        self.ledger = self.cupy.zeros(4, "float64")  # see kernels.cu
+        self.values: Any = None  # of the loss terms in the last steps, once their number is known
+        self.names: list[str] = []
+        self.graph: Any = None
+        self.given_up: str | None = None  # why
+        self.watched = 0
+        self.done = self.fetched = 0  # steps replayed, and those whose losses are here
+        self.rows: list[dict[str, float]] = []  # the latter, until they are handed out
+        self.asked: deque[int] = deque()  # what the caller calls the steps that were not fetched yet
+        self.under_way: deque[tuple[Any, int]] = deque()  # copies to the host: when they are done, and of which steps
+
+    # --- from step to step ---
+
+    def begin_epoch(self) -> None:
+        """Take notice of what callbacks changed: a learning rate is passed on, anything else needs a new recording."""
+        for group, flats in zip(self.optimizer.param_groups, self.optimizer._flats, strict=True):
+            for flat in flats:
+                flat.gather()
+                flat.counters.prepare(group["lr"], max(flat.steps))
+        if self.graph is not None and _difference(self.signature, self._signature()) is not None:
+            self.graph = None
+
+    def take(self, batch: Any, number: int) -> bool:
+        """Do step `number` on `batch`, unless it is better done in the usual way: then nothing is done."""
+        batch = batch if isinstance(batch, tuple) else (batch,)
+        if self.given_up or self.watched < WATCHED:
+            self.watched += 1
+            return False
+        if self.graph is None:
+            self._record(batch)
+        elif [(a.shape, a.dtype) for a in batch] != [(a.shape, a.dtype) for a in self.inputs]:
+            return False  # the short last batch
+        else:
+            for static, a in zip(self.inputs, batch, strict=True):
+                static[...] = a
+            self.graph.launch()
+            self._count(1)
+        self.done += 1
+        self.asked.append(number)
+        if self.done % READ_EVERY == 0:
+            self._start_copy()
+        return True
+
+    def read(self, wait: bool = True) -> list[dict[str, float]]:
+        """The loss terms of the steps since the last reading, or without `wait`, of those that have arrived.
+
+        Raises FloatingPointError where one was not finite. Model and optimiser are then as that step found them.
+        """
+        while self.under_way and wait:
+            self._finish_copy()
+        if self.done > self.fetched and wait:
+            self._fetch(self.values.get(), self.ledger.get(), self.done)
+        rows, self.rows = self.rows, []
+        return rows
+
+    def _start_copy(self) -> None:
+        """Of the steps since the last copy, while the next ones run; their half of `values` is free so long."""
+        half = (self.done // READ_EVERY - 1) % 2
+        values, ledger = self.landing[half]
+        self.values[half * READ_EVERY :][:READ_EVERY].get(out=values, blocking=False)
+        self.ledger.get(out=ledger, blocking=False)
+        self.under_way.append((self.cupy.cuda.get_current_stream().record(), self.done))
+        if len(self.under_way) > 1:
+            self._finish_copy()
+
+    def _finish_copy(self) -> None:
+        event, until = self.under_way.popleft()
+        event.synchronize()
+        values, ledger = self.landing[(until // READ_EVERY - 1) % 2]
+        self._fetch(np.concatenate([values, values]), ledger, until)  # as `values`, a place for every number modulo 2 k
+
+    def _fetch(self, values: np.ndarray, ledger: np.ndarray, until: int) -> None:
+        if 0 < ledger[0] <= until:
+            self._stop(ledger)
+        for step in range(self.fetched, until):
+            self.rows.append(dict(zip(self.names, values[step % (2 * READ_EVERY)].tolist(), strict=True)))
+            self.asked.popleft()
+        self.fetched = until
+
+    def _stop(self, ledger: np.ndarray) -> None:
+        """Raise what the flag means, with everything as it was before that step."""
+        bad = int(ledger[0])
+        for kept, module, name in self.kept:
+            getattr(module, name)[...] = kept
+        self._count(bad - 1 - self.done)
+        self.given_up = "an earlier step was not finite"
+        what = f"the loss term {self.names[-1 - int(ledger[1])]!r}" if ledger[1] < 0 else self._gradient(ledger)
+        raise FloatingPointError(
+            f"{what} is not finite at step {self.asked[bad - 1 - self.fetched]}; the weights are those of the step "
+            "before. Check the data for NaN and targets outside their range, lower the learning rate, or clip "
+            "gradients with Trainer(..., clip_grad_norm=1.0)"
+        )
+
+    def _gradient(self, ledger: np.ndarray) -> str:
+        place = int(ledger[2])
+        for p in self.owners[int(ledger[1])]:
+            if place < p.size:
+                return f"the gradient of {next(n for n, q in self.model.named_parameters() if q is p)}"
+            place -= p.size
+        raise AssertionError("a place beyond the buffer")
+
+    def _count(self, steps: int) -> None:
+        """What the optimiser's own code counts in Python."""
+        for flat in self.flats:
+            flat.steps = [n + steps for n in flat.steps]
+            flat.counters.step += steps
+
+    # --- recording ---
+
+    def _record(self, batch: tuple) -> None:
+        """Do the step on `batch`, and record it on the way."""
+        cupy, stream = self.cupy, self.cupy.cuda.get_current_stream()
+        self.inputs = tuple(cupy.array(a) for a in batch)
+        self.kept = [(getattr(m, name).copy(), m, name) for m in self.model.modules() for name in m._buffers]
+        before, python, counted = [a.copy() for a in self._state()], self._python(), self._counted()
+        self._step()
+        if (changed := _difference(python, self._python())) is not None:
+            return self._give_up(f"a step changes {changed} in Python, which a replay would not")
+        if [corrections for *_, corrections in counted] != [corrections for *_, corrections in self._counted()]:
+            return self._give_up("its parameters have taken different numbers of steps")
+        after, values, counted_after = [a.copy() for a in self._state()], self.values.copy(), self._counted()
+        self._put_back(before, counted)
+        self.signature = self._signature()
+        self.pool, reason = cupy.cuda.MemoryPool(), None  # the graph's own: nobody else may get what it writes to
+        with cupy.cuda.using_allocator(self.pool.malloc):
+            stream.begin_capture()
+            try:
+                self._step()
+            except Exception as error:  # whatever it is that a model does and a graph cannot
+                reason = error
+            try:
+                self.graph = stream.end_capture()
+            except Exception as error:  # as it must, after the first
+                reason = reason or error
+        if reason is None:
+            self.graph.launch()
+            if all(map(_same_bits, [*after, values], [*self._state(), self.values])):
+                return None
+            reason = ValueError("the replayed step gave other numbers than the step itself")
+        self._put_back(after, counted_after)
+        self.values[...] = values
+        return self._give_up(f"{type(reason).__name__}: {reason}{_place(reason)}")
+
+    def _give_up(self, why: str) -> None:
+        self.given_up, self.graph, self.pool = why, None, None
+        warnings.warn(f"the training steps are done one by one, not replayed from a CUDA graph: {why}", stacklevel=6)
+
+    def _step(self) -> None:
+        """Forward, backward and update on `inputs`, with nothing read back."""
+        run = functools.partial(launch, self.cupy, "kernels.cu")
+        run("begin_step", "float64", 1, self.ledger)
+        for kept, module, name in self.kept:
+            run("keep", kept.dtype, kept.size, kept, getattr(module, name), self.ledger)
+        usual = [flat.counters.halted for flat in self.flats]
+        try:
+            with backend.not_watching():
+                terms = self.terms(self.inputs)
+                if self.values is None:
+                    self._make_room(list(terms))
+                for i, value in enumerate(terms.values()):
+                    place = (self.values, 2 * READ_EVERY, len(terms), i, self.ledger)
+                    run("write_down", value.dtype, 1, value.data, *place)
+                self.optimizer.zero_grad()
+                sum(terms.values()).backward()
+                if self.max_norm is not None:
+                    self._clip()
+                self.owners = []
+                for i, (gradients, owners) in enumerate(self._gradients()):
+                    self.owners.append(owners)
+                    run("find_not_finite", gradients.dtype, gradients.size, gradients, self.ledger, i)
+                for flat in self.flats:
+                    flat.counters.halted = self.ledger[:1]
+                self.optimizer.step()
+        finally:
+            for flat, halted in zip(self.flats, usual, strict=True):
+                flat.counters.halted = halted
+
+    def _make_room(self, names: list[str]) -> None:
+        """For the losses: `values` on the GPU, of twice READ_EVERY steps, and `landing`, for its halves on the CPU."""
+        self.names, shape = names, (READ_EVERY, len(names))
+        self.values = self.cupy.zeros((2 * READ_EVERY, len(names)), "float64")
+        # Only to pinned memory can a GPU copy while Python goes on.
+        pinned = self.cupy.cuda.alloc_pinned_memory
+        self.landing = [
+            (np.frombuffer(pinned(8 * math.prod(shape)), float, math.prod(shape)).reshape(shape),
+             np.frombuffer(pinned(8 * 4), float, 4))
+            for _ in range(2)
+        ]  # fmt: skip
+
+    def _gradients(self) -> Iterator[tuple[Any, list]]:
+        """Each array of gradients, with the parameters that it belongs to, in its order."""
+        for flat in self.flats:
+            found = list(flat.all_gradients())
+            owners = [p for p in flat.params if p.grad is not None]
+            yield from [(found[0], flat.params)] if len(found) == 1 else zip(found, ([p] for p in owners), strict=True)
+
+    def _clip(self) -> None:
+        """As optim.clip_grad_norm; in float64, where no square is too large."""
+        arrays = list(self.optimizer.gradients())
+        norm = self.cupy.sqrt(sum((g.astype("float64") ** 2).sum() for g in arrays))
+        factor = self.cupy.where(norm > self.max_norm, self.max_norm / (norm + 1e-6), 1.0)
+        for g in arrays:
+            g *= factor.astype(g.dtype)
+
+    # --- what a step may change, on the GPU and in Python ---
+
+    def _state(self) -> list[Any]:
+        arrays = [self.ledger, *(kept for kept, *_ in self.kept)]
+        arrays += [getattr(module, name) for _, module, name in self.kept]
+        for flat in self.flats:
+            arrays += [flat.values, *flat.state.values(), flat.counters.numbers]
+        return arrays + backend.generator(backend.device_of(self.ledger)).arrays()
+
+    def _counted(self) -> list[tuple[list[int], int, int]]:
+        return [(list(flat.steps), flat.counters.step, flat.counters.corrections) for flat in self.flats]
+
+    def _put_back(self, arrays: list[Any], counted: list) -> None:
+        for array, value in zip(self._state(), arrays, strict=True):
+            array[...] = value
+        for flat, (steps, step, _) in zip(self.flats, counted, strict=True):
+            flat.steps, flat.counters.step = list(steps), step
+
+    def _python(self) -> dict[str, Any]:
+        """What Python keeps between steps: the modules' attributes, and the CPU's random numbers."""
+        attributes = {
+            f"{path}.{name}".lstrip("."): tuple(value) if isinstance(value, list) else value
+            for path, module in self.model.named_modules()
+            for name, value in vars(module).items()
+        }
+        return attributes | {"the CPU's random generator": repr(backend.generator().bit_generator.state)}
+
+    def _signature(self) -> dict[str, Any]:
+        """What a recording holds on to, and what was decided when it was made."""
+        places = {
+            # Of the gradients only the address: who holds the buffer itself has asked to keep them, for Flat.
+            f"buffer {i}": (flat.values, flat.gradients.data.ptr, *flat.state.values())
+            for i, flat in enumerate(self.flats)
+        }
+        options = {
+            f"group {i}, {name}": tuple(value) if isinstance(value, list) else value
+            for i, group in enumerate(self.optimizer.param_groups)
+            for name, value in group.items()
+            if name != "lr"
+        }
+        random = backend.generator(backend.device_of(self.ledger))
+        python = {name: value for name, value in self._python().items() if not name.startswith("the CPU")}
+        return {**places, **options, **python, "random numbers": random}
+
+
+def _place(error: BaseException) -> str:
+    """The line that CuPy was called from."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "cupy" not in f.filename]
+    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) == len(b) and all(map(_same, a, b))
+    return a is b or (isinstance(a, (int, float, str)) and type(a) is type(b) and a == b)
+
+
+def _difference(before: dict[str, Any], after: dict[str, Any]) -> str | None:
+    """The first name whose value is not the same any more."""
+    names = dict.fromkeys([*before, *after])
+    return next((n for n in names if n not in before or n not in after or not _same(before[n], after[n])), None)
+
+
+def _same_bits(a: Any, b: Any) -> bool:
+    return bool((a.ravel().view("uint8") == b.ravel().view("uint8")).all())
