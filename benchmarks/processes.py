@@ -92,8 +92,10 @@ def train(case: str, batch: int, seconds: float) -> dict:
     history = trainer.fit(images, epochs=10**6, batch_size=batch, shuffle=False, progress=False)
     for name in ("sum", "gather"):
         delattr(world, name)
-    # Each step exchanges loss terms, gradients and signals, each epoch signals once more; the first one warms up.
-    spent = 1e3 * np.array(calls or [0.0] * (3 * STEPS + 1) * 2).reshape(-1, 3 * STEPS + 1)[1:, :-1].reshape(-1, 3)
+    # Each step exchanges loss terms, gradients and signals, each epoch two signals more; the first one warms up.
+    per_epoch = 3 * STEPS + 2
+    spent = 1e3 * np.array(calls if world.size > 1 else [0.0] * 2 * per_epoch).reshape(-1, per_epoch)
+    spent = spent[1:, :-2].reshape(-1, 3)
     return {
         "ms": statistics.median(history["seconds"][1:]) / STEPS * 1e3,
         "exchange": float(np.median(spent.sum(axis=1))),
