@@ -13,7 +13,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import ModuleType
 from typing import Any
 
@@ -82,8 +82,15 @@ def to_device(x: Array, device: str) -> Array:
     cupy = _load_cupy()
     if int(number or 0) >= (count := cupy.cuda.runtime.getDeviceCount()):
         raise RuntimeError(f"device {device!r} asked for, but this machine has {count} GPU(s), counted from gpu:0")
-    with cupy.cuda.Device(int(number or 0)):
+    with current(device):
         return cupy.asarray(x)
+
+
+def current(device: str) -> AbstractContextManager[Any]:
+    """Inside, a GPU is the one that CuPy makes new arrays on."""
+    if device == "cpu":
+        return nullcontext()
+    return _load_cupy().cuda.Device(int(device.partition(":")[2] or 0))
 
 
 def gpu_available() -> bool:
@@ -199,9 +206,8 @@ def generator(device: str = "cpu") -> Any:
         else:
             from scratchae.gpu.random import Generator
 
-            cupy = _load_cupy()
-            with cupy.cuda.Device(int(device.partition(":")[2])):
-                generators[device] = Generator(cupy, seed)
+            with current(device):
+                generators[device] = Generator(_load_cupy(), seed)
     return generators[device] if _local.part is None else _PartOfBatch(generators[device], *_local.part)
 
 

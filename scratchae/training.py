@@ -210,7 +210,7 @@ class Trainer:
     def _evaluate(self, loader: DataLoader, signals: HeldSignals) -> dict[str, float]:
         totals = Means()
         epoch, loader.epoch = loader.epoch, 0  # a shuffled one gives the same batches each time, too
-        with evaluating(self.model), no_grad(), backend.fixed_seed(0):
+        with evaluating(self.model), no_grad(), backend.fixed_seed(0), backend.current(self._device()):
             for i, batch in enumerate(loader):
                 if n := len(_first(batch)):  # of a short last batch, a process may get nothing
                     with _part_of(loader, i):

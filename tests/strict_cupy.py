@@ -44,6 +44,7 @@ CREATORS = "zeros ones empty full arange linspace eye identity tri".split()
 SCATTERING = ("add", "subtract", "maximum", "minimum")  # the ufuncs whose `.at` CuPy has
 WAITING = ("unique", "bincount", "nonzero")  # the result's shape is known on the GPU only
 NO_LAUNCH = ("empty", "empty_like")
+BY_CUBLAS = "matmul dot vdot inner tensordot einsum".split()
 
 
 class Counts:
@@ -166,6 +167,8 @@ def _run(function, args: tuple, kwargs: dict, unwrap=_argument):
     known = [a for a in (out, *args) if isinstance(a, ndarray)]
     if function.__name__ in WAITING:
         _wait()
+    if function.__name__ in BY_CUBLAS and _recording:
+        raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
     args = tuple(unwrap(a) for a in args)
 
     def compute():

@@ -20,7 +20,7 @@ import numpy as np
 from scratchae import functional as F
 from scratchae import nn
 from scratchae.autograd import Tensor, no_grad
-from scratchae.backend import Array, is_array, to_device, told_when_full
+from scratchae.backend import Array, current, is_array, to_device, told_when_full
 from scratchae.nn.module import evaluating
 
 LOSSES: dict[str, Callable[..., Any]] = {
@@ -168,7 +168,7 @@ class Autoencoder(nn.Module):
             raise ValueError(f"got an empty array of shape {arrays.shape}; expected at least one sample")
         check_count("batch_size", batch_size)
         device = next((p.device for p in self.parameters()), "cpu")
-        with evaluating(self), no_grad(), told_when_full(f"a batch of {batch_size} samples"):
+        with evaluating(self), no_grad(), current(device), told_when_full(f"a batch of {batch_size} samples"):
             batches = (arrays[i : i + batch_size] for i in range(0, len(arrays), batch_size))
             return np.concatenate([function(Tensor(to_device(b, device))).numpy() for b in batches])
 

@@ -37,20 +37,21 @@ _streams: dict[tuple[Any, str], Any] = {}
 
 @contextmanager
 def training_stream(device: str) -> Iterator[None]:
-    """Inside, work for the GPU goes to a stream of its own, since the default one cannot be recorded."""
+    """Inside, `device` is the current one, and its work goes to a stream that can be recorded, unlike the default."""
     cupy = sys.modules.get("cupy")
     if cupy is None or device == "cpu":
         yield
         return
-    if (cupy, device) not in _streams:
-        _streams[cupy, device] = cupy.cuda.Stream(non_blocking=True)
-    stream = _streams[cupy, device]
-    cupy.cuda.get_current_stream().synchronize()
-    with stream:
-        try:
-            yield
-        finally:
-            stream.synchronize()
+    with backend.current(device):
+        if (cupy, device) not in _streams:
+            _streams[cupy, device] = cupy.cuda.Stream(non_blocking=True)
+        stream = _streams[cupy, device]
+        cupy.cuda.get_current_stream().synchronize()
+        with stream:
+            try:
+                yield
+            finally:
+                stream.synchronize()
 
 
 def replayable(model: Any, optimizer: Any) -> bool:

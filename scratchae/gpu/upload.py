@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from scratchae.backend import to_device
+from scratchae.backend import current, to_device
 
 RESIDENT = 1 << 30  # bytes; data sets up to this size are copied to the GPU once, and cut into batches there
 
@@ -36,8 +36,8 @@ class _Uploads:
         to_device(np.zeros(1, np.float32), device)  # or an error that says why not
         import cupy
 
-        self._cupy, self._device = cupy, cupy.cuda.Device(int(device.partition(":")[2] or 0))
-        with self._device:
+        self._cupy, self._device = cupy, device
+        with current(device):
             self._stream = cupy.cuda.Stream(non_blocking=True)
         self._pinned: list[dict] = [{}, {}]  # two sets of memory, in turns: one is filled while the other is read
         self._arrived: list[Any] = [None, None]
@@ -47,7 +47,7 @@ class _Uploads:
         cupy, self._turn = self._cupy, 1 - self._turn
         if self._arrived[self._turn] is not None:
             self._arrived[self._turn].synchronize()  # what this memory held before has left it
-        with self._device:
+        with current(self._device):
             targets = [cupy.empty(a.shape, a.dtype) for a in batch]  # on the stream of those who will use them,
             self._stream.wait_event(cupy.cuda.get_current_stream().record())  # who may not be done with that memory
             for i, (a, target) in enumerate(zip(batch, targets, strict=True)):
