@@ -3,6 +3,7 @@
     python benchmarks/compare.py                    everything, nine rounds (an hour; --rounds 3: a third of it)
     python benchmarks/compare.py --quick            two short rounds without torch.compile
     python benchmarks/compare.py --cases epoch      only what has "epoch" in its name
+    python benchmarks/compare.py --device gpu       on a GPU, against PyTorch there (gpu.py); --tf32: in that mode
 
 How it is measured: see paired.py; who takes part: see sides.py. Without PyTorch the floor is left to compare with.
 Writes outputs/benchmarks/compare.json and compare.png.
@@ -10,6 +11,7 @@ Writes outputs/benchmarks/compare.json and compare.png.
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import json
 import sys
@@ -25,12 +27,14 @@ CASES = {**WORKLOADS, **NETWORKS, **EPOCHS}
 
 
 def main() -> None:
-    args = command_line(__doc__, rounds=9)
+    args = command_line(__doc__, rounds=9, gpu=True)
     if args.child:
         name, who, seconds = args.child
         case = CASES[name]
         print(json.dumps(measure(case.build(who), who, float(seconds), case.checked_steps)))
         return
+    if args.device == "gpu":
+        return compare_on_gpu(args)
     has_torch = importlib.util.find_spec("torch") is not None
     if not has_torch:
         print("PyTorch is not installed: scratchae is compared with the floor, where there is one, and with itself.\n"
@@ -52,6 +56,16 @@ def main() -> None:
         print(f"{name}\n{format_summary(table[name])}\n", flush=True)
     save(args.out, "compare.json", {"machine": machine, "rounds": args.rounds, "cases": table})
     plot(table, args.out / "compare.png")
+
+
+def compare_on_gpu(args: argparse.Namespace) -> None:
+    import gpu
+
+    table, failed = gpu.compare(args)
+    if table:
+        plot(table, args.out / ("gpu_tf32.png" if args.tf32 else "gpu.png"))
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
 
 
 def plot(table: dict, path: Path) -> None:

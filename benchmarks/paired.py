@@ -28,7 +28,7 @@ Step = Callable[[int], "float | None"]
 Result = dict[str, dict]
 
 
-def command_line(description: str | None, rounds: int) -> argparse.Namespace:
+def command_line(description: str | None, rounds: int, gpu: bool = False) -> argparse.Namespace:
     """The options that all comparisons share. A child is started with `--child CASE WHO SECONDS`."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a look: few and short rounds, the slowest left out")
@@ -36,6 +36,9 @@ def command_line(description: str | None, rounds: int) -> argparse.Namespace:
     parser.add_argument("--cases", default="", metavar="TEXT", help="only those whose name contains TEXT")
     threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
     parser.add_argument("--threads", type=int, default=threads, help="of either side (default here: %(default)s)")
+    if gpu:
+        parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="default: %(default)s")
+        parser.add_argument("--tf32", action="store_true", help="on a GPU, products may round their inputs to TF32")
     parser.add_argument("--out", type=Path, default=Path("outputs/benchmarks"), help="folder (default: %(default)s)")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -89,7 +92,9 @@ def peak_bytes(step: Step, who: str) -> int:
 # --- in the parent --------------------------------------------------------------------------------
 
 
-def run_rounds(script: str, case: str, contestants: Sequence[str], rounds: int, seconds: float) -> list[Result]:
+def run_rounds(
+    script: str, case: str, contestants: Sequence[str], rounds: int, seconds: float, rtol: float = 2e-4
+) -> list[Result]:
     """Each round runs `script --child case contestant seconds` once per contestant, starting with another one.
 
     One that fails is left out, with a line that says so; ours may not.
@@ -112,7 +117,7 @@ def run_rounds(script: str, case: str, contestants: Sequence[str], rounds: int, 
     for who, result in found[0].items():
         if None in result["values"]:
             continue  # only a part of the step, to know what it takes
-        if not np.allclose(ours, result["values"], rtol=2e-4, atol=1e-6):
+        if not np.allclose(ours, result["values"], rtol=rtol, atol=1e-6):
             sys.exit(f"{case}: the results differ, so times mean nothing:\nours {ours}\n{who} {result['values']}")
     return found
 

@@ -38,8 +38,13 @@ def side(who: str) -> SimpleNamespace:
     def adam(parameters: Any, lr: float) -> Any:
         return torch.optim.Adam(parameters, lr=lr, fused=who != "torch eager")
 
+    rng = np.random.default_rng(0)
+
+    def normal(*shape: int) -> Any:
+        return torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
+
     return SimpleNamespace(
-        nn=torch.nn, F=torch.nn.functional, tensor=torch.from_numpy, wrap=torch.from_numpy, adam=adam
+        nn=torch.nn, F=torch.nn.functional, tensor=torch.from_numpy, wrap=torch.from_numpy, normal=normal, adam=adam
     )
 
 

@@ -123,7 +123,7 @@ WHAT = {
     "autograd": "Tensor, the engine, the operators",
     "plotting": "pictures", "data": "sets, batches, noise", "storage": "arrays in files", "interrupts": "Ctrl-C",
     "distributed": "several processes",
-    "backend": "NumPy or CuPy, devices, random generators",
+    "gpu": "kernels, replayed steps", "backend": "NumPy or CuPy, devices, random generators",
 }  # fmt: skip
 
 
@@ -140,7 +140,7 @@ def draw_layers(path: Path) -> None:
     import tomllib
 
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
-    layers = [row.split(" | ") for row in project["tool"]["importlinter"]["contracts"][0]["layers"]]
+    layers = [re.split(r" [|:] ", row) for row in project["tool"]["importlinter"]["contracts"][0]["layers"]]
     figure = Figure(figsize=(9, 0.68 * len(layers) + 0.3))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(-0.55, 10.1), ylim=(-0.2, len(layers) + 0.15))

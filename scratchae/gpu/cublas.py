@@ -29,6 +29,10 @@ def allow_tf32(allowed: bool = True) -> None:
     _tf32 = bool(allowed)
 
 
+def tf32_allowed() -> bool:
+    return _tf32
+
+
 class Handle:
     """cuBLAS's state for one stream: it works in the stream's order, in memory that is this stream's alone."""
 

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from scratchae import backend
+from scratchae.gpu import cublas
 from scratchae.gpu.kernels import launch
 
 READ_EVERY = 64  # steps between two looks at the losses
@@ -321,7 +322,7 @@ class Steps:
         }
         random = backend.generator(backend.device_of(self.ledger))
         python = {name: value for name, value in self._python().items() if not name.startswith("the CPU")}
-        return {**places, **options, **python, "random numbers": random}
+        return {**places, **options, **python, "random numbers": random, "TF32": cublas.tf32_allowed()}
 
 
 def _place(error: BaseException) -> str:
