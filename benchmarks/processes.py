@@ -5,13 +5,13 @@
     python benchmarks/processes.py --alpha 2e-6 --beta 1e-10  predictions for a network of your own
 
 Needs `pip install 'scratchae[mpi]'`. Within a round all take their turn, and speed-ups (images per second over those
-of one process with one thread) are taken within it. "exchange" is what the first process spends in a step's three
+of one process with one thread) are taken within it. "exchange" is what the first process spends in a step's two
 exchanges, waiting for the others included; "compute" is the rest.
 
 The model: to add up m bytes over n processes takes 2 log2(n) alpha + 2 (n - 1)/n m beta (reduce-scatter by recursive
 halving, all-gather by recursive doubling: R. Thakur, R. Rabenseifner, W. Gropp, "Optimization of collective
 communication operations in MPICH", 2005), where beta holds the additions too. The loss terms and signals of a step
-cost three times log2(n) alpha more. One process's own time is fixed + per image * its images, fitted as well.
+cost log2(n) alpha more. One process's own time is fixed + per image * its images, fitted as well.
 Writes outputs/benchmarks/processes.json and processes.png.
 """
 
@@ -78,28 +78,25 @@ def train(case: str, batch: int, seconds: float) -> dict:
     world, calls = trainer.world, []
 
     def timed(exchange: Any) -> Any:
-        def run(what: Any) -> Any:
+        def run(*what: Any) -> Any:
             start = time.perf_counter()
-            result = exchange(what)
-            if not isinstance(what, dict):  # those of an epoch's end
-                calls.append(time.perf_counter() - start)
-            return result
+            result = exchange(*what)
+            calls.append(time.perf_counter() - start)
+            return timed(result) if callable(result) else result
 
         return run
 
-    for name in ("sum", "gather"):
+    for name in ("sum", "start_sum"):
         setattr(world, name, timed(getattr(world, name)))
     history = trainer.fit(images, epochs=10**6, batch_size=batch, shuffle=False, progress=False)
-    for name in ("sum", "gather"):
+    for name in ("sum", "start_sum"):
         delattr(world, name)
-    # Each step exchanges loss terms, gradients and signals, each epoch two signals more; the first one warms up.
-    per_epoch = 3 * STEPS + 2
-    spent = 1e3 * np.array(calls if world.size > 1 else [0.0] * 2 * per_epoch).reshape(-1, per_epoch)
-    spent = spent[1:, :-2].reshape(-1, 3)
+    # Each step starts to add up its loss terms, waits for them, and adds up gradients; the first epoch warms up.
+    spent = 1e3 * np.array(calls if world.size > 1 else [0.0] * 6 * STEPS).reshape(-1, 3)[STEPS:]
     return {
         "ms": statistics.median(history["seconds"][1:]) / STEPS * 1e3,
         "exchange": float(np.median(spent.sum(axis=1))),
-        "gradients": float(np.median(np.min(world.gather(spent[:, 1]), axis=0))),  # who comes last does not wait
+        "gradients": float(np.median(np.min(world.gather(spent[:, 2]), axis=0))),  # who comes last does not wait
         "loss": history["loss"][0],
         "bytes": sum(g.nbytes for g in optimizer.gradients()),
     }
@@ -179,7 +176,7 @@ def line(x: Any, times: Any) -> tuple[float, float, float]:
 def exchange_ms(n: int, size: float, alpha: float, beta: float) -> float:
     """A step's: the gradients, one trip for the loss terms, two for the signals."""
     trips = math.log2(n)
-    return 1e3 * (2 * trips * alpha + 2 * (n - 1) / n * size * beta + 3 * trips * alpha)
+    return 1e3 * (2 * trips * alpha + 2 * (n - 1) / n * size * beta + trips * alpha)
 
 
 def report(case: str, table: dict, own: dict, here: tuple, network: tuple) -> dict:

@@ -9,6 +9,9 @@ import threading
 from typing import Any
 
 
+HELD = (signal.SIGINT, signal.SIGTERM)
+
+
 class HeldSignals:
     """A context in which the first SIGINT or SIGTERM is only noted, in `pending`; a second one acts at once.
 
@@ -22,7 +25,7 @@ class HeldSignals:
 
     def __enter__(self) -> HeldSignals:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in HELD:
                 before = signal.getsignal(number)
                 if before not in (None, signal.SIG_IGN):  # what the caller ignores stays ignored
                     self._before[number] = before

@@ -31,7 +31,7 @@ from scratchae.checkpoint import apply_state, read_state, state_of, write_state
 from scratchae.data import DataLoader
 from scratchae.gpu.replay import Steps, replayable, training_stream
 from scratchae.history import History, Means
-from scratchae.interrupts import HeldSignals
+from scratchae.interrupts import HELD, HeldSignals
 from scratchae.nn import Module
 from scratchae.nn.module import evaluating
 from scratchae.optim import Optimizer, clip_grad_norm
@@ -53,6 +53,8 @@ class _Run:
     means: Means = field(default_factory=Means)
     seconds: float = 0.0
     saved_step: int | None = None
+    signals: HeldSignals = field(default_factory=HeldSignals)
+    asked: int | None = None  # the signal that some process had at the last step, for all to end there
     replay: Any = None  # gpu.replay.Steps, where steps can be replayed
     identity: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)  # the model's, at the start
@@ -172,19 +174,19 @@ class Trainer:
             self._resume(run, checkpoint)
         what = f"a step of {type(self.model).__name__} on a batch of {loader.batch_size} samples"
         device = self._device()
-        with HeldSignals() as signals, backend.told_when_full(what), training_stream(device), ExitStack() as batches:
+        with run.signals, backend.told_when_full(what), training_stream(device), ExitStack() as batches:
             for data in filter(None, (loader, held_out)):
                 batches.enter_context(data.on(data.device or device))
-            self._epochs(run, epochs, signals, progress)
+            self._epochs(run, epochs, progress)
         self._tell("on_fit_end")
         return self.history
 
-    def _epochs(self, run: _Run, epochs: int, signals: HeldSignals, progress: bool) -> None:
+    def _epochs(self, run: _Run, epochs: int, progress: bool) -> None:
         run.replay = self._replay()
         try:
             while run.epoch < epochs and not self.stop:
                 title = f"epoch {run.epoch + 1}/{epochs}"
-                row = self.world.share(self._epoch(run, signals, title, progress))
+                row = self.world.share(self._epoch(run, title, progress))
                 if self.world.size > 1:
                     self.world.agree({f"the weights after {title}": self._digest()})
                 self.history.append(row)
@@ -196,7 +198,7 @@ class Trainer:
                 finally:  # an epoch is not lost to a picture that could not be written
                     self._save(run)
                 self.stop = any(self.world.gather(self.stop))  # a callback may go by the clock
-                self._end_if_asked(run, signals)
+                self._end_if_asked(run)
         finally:
             run.replay = None  # and with it the memory of its graph
 
@@ -230,7 +232,7 @@ class Trainer:
             if hasattr(callback, moment) and not (self.world.rank and getattr(callback, "only_writes", False)):
                 getattr(callback, moment)(self, *news)
 
-    def _epoch(self, run: _Run, signals: HeldSignals, title: str, progress: bool) -> dict[str, float]:
+    def _epoch(self, run: _Run, title: str, progress: bool) -> dict[str, float]:
         """The rest of an epoch, then the validation; the numbers that go into the history."""
         from tqdm.auto import tqdm  # a widget in a notebook
 
@@ -251,7 +253,8 @@ class Trainer:
                 run.seconds = time.perf_counter() - start
                 if run.every and run.step % run.every == 0 and run.batch < len(loader):
                     self._save(run)
-                self._end_if_asked(run, signals)
+                if self.world.size == 1 or run.asked is not None:
+                    self._end_if_asked(run)
                 bar.update()
                 if run.batch % 64 == 1:
                     self._catch_up(run, wait=False)
@@ -260,8 +263,8 @@ class Trainer:
             run.seconds = time.perf_counter() - start
             row = run.means.means()
             if run.held_out is not None:
-                row |= {f"val_{name}": value for name, value in self._evaluate(run.held_out, signals).items()}
-                self._end_if_asked(run, signals)
+                row |= {f"val_{name}": value for name, value in self._evaluate(run.held_out, run.signals).items()}
+                self._end_if_asked(run)
             bar.set_postfix_str(_text(row))
         return row | {"seconds": run.seconds, "images_per_second": _samples(loader) / run.seconds}
 
@@ -272,14 +275,21 @@ class Trainer:
             with _part_of(run.loader, run.batch):
                 terms, share = self._terms(batch), backend.batch_share()
             numbers = _numbers(terms)
-            if self.world.size > 1:
-                numbers = dict(zip(terms, self.world.sum(share * np.array([*numbers.values()])).tolist(), strict=True))
-            _check_finite_loss(numbers, run.step + 1)
+            if self.world.size == 1:
+                _check_finite_loss(numbers, run.step + 1)
+            else:  # what is small travels while the backward pass runs
+                asked = [run.signals.pending == number for number in HELD]
+                arrived = self.world.start_sum(np.array([*(share * v for v in numbers.values()), *asked]))
             self.optimizer.zero_grad()
             loss = sum(terms.values())
             (loss if share == 1 else loss * share).backward()
-            for gradients in self.optimizer.gradients() if self.world.size > 1 else ():
-                self.world.sum(gradients)
+            if self.world.size > 1:
+                *values, interrupted, terminated = arrived().tolist()
+                numbers = dict(zip(terms, values, strict=True))
+                run.asked = HELD[0] if interrupted else HELD[1] if terminated else None
+                _check_finite_loss(numbers, run.step + 1)
+                for gradients in self.optimizer.gradients():
+                    self.world.sum(gradients)
             _check_finite_gradients(named, run.step + 1)
             if self._clip is not None:
                 clip_grad_norm((p for _, p in named if p.requires_grad), self._clip)
@@ -354,7 +364,8 @@ class Trainer:
 
     # --- breaking off and going on ---
 
-    def _end_if_asked(self, run: _Run, signals: HeldSignals) -> None:
+    def _end_if_asked(self, run: _Run) -> None:
+        signals = run.signals
         if self.world.size > 1:  # one process is told, all must end at the same step
             signals.pending = max(self.world.gather(signals.pending or 0)) or None
         if signals.pending is not None:

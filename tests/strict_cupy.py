@@ -169,6 +169,8 @@ def _run(function, args: tuple, kwargs: dict, unwrap=_argument):
         _wait()
     if function.__name__ in BY_CUBLAS and _recording:
         raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
+    if function.__name__ == "concatenate" and len(args[0]) > 8 and _recording:  # their addresses travel
+        raise RuntimeError("the current stream is capturing, so H2D transfers are disallowed")
     args = tuple(unwrap(a) for a in args)
 
     def compute():
@@ -246,6 +248,10 @@ class ndarray(NDArrayOperatorsMixin):
             _wait()
         if out is None:
             return self._host.copy(order)
+        if (out.dtype, out.shape) != (self.dtype, self.shape):
+            raise TypeError(f"{out.dtype} array of {out.shape} cannot be obtained from {self.dtype} of {self.shape}")
+        if not blocking and not (out.flags.c_contiguous and self.flags.c_contiguous):
+            raise RuntimeError("a copy in another order would be made first, and is for nobody to rely on")
         out[...] = self._host
         return out
 
@@ -424,6 +430,11 @@ class MemoryPool:
         counts.released += 1
 
 
+def _pinned_memory(size: int) -> bytearray:
+    """cupy.cuda.alloc_pinned_memory, whose pool rounds up."""
+    return bytearray(max(512, 1 << (size - 1).bit_length()))
+
+
 class _Memory:
     """cupy.cuda.alloc: bytes on the GPU."""
 
@@ -482,7 +493,8 @@ vars(module).update(
     lib=SimpleNamespace(stride_tricks=SimpleNamespace(as_strided=_as_strided)),
     get_default_memory_pool=lambda: _default_pool,
     cuda=SimpleNamespace(
-        Device=Device, Stream=Stream, Event=Event, MemoryPool=MemoryPool, alloc=_Memory, alloc_pinned_memory=bytearray,
+        Device=Device, Stream=Stream, Event=Event, MemoryPool=MemoryPool, alloc=_Memory,
+        alloc_pinned_memory=_pinned_memory,
         get_current_stream=lambda: Stream._current[-1] if Stream._current else _null, using_allocator=_using_allocator,
         runtime=SimpleNamespace(getDeviceCount=lambda: 1, memGetInfo=lambda: (1 << 30, 2 << 30)),
         memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),

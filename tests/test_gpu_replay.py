@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -38,6 +39,10 @@ MODELS: dict[str, Callable[[], Any]] = {
     "contractive": lambda: sa.ContractiveAutoencoder.dense((64, 5), activation="sigmoid", weight=0.1),
     "conv and pool": lambda: sa.ConvAutoencoder((1, 3, 3)),
     "strided": lambda: sa.ConvAutoencoder((1, 3, 3), down="stride", loss="bce_logits"),
+    "bilinear": lambda: sa.Autoencoder(
+        nn.Sequential(nn.Conv2d(1, 2, 3, 2, 1), nn.ReLU()),
+        nn.Sequential(nn.Upsample(2, mode="bilinear"), nn.Conv2d(2, 1, 3, padding=1)),
+    ),
 }
 every_model = pytest.mark.parametrize("name", MODELS)
 
@@ -155,6 +160,36 @@ def test_what_a_callback_changes_is_recorded_anew(stand_in: ModuleType) -> None:
     _assert_same_bits(weights, expected)
 
 
+def test_loss_terms_may_come_and_go_between_epochs(stand_in: ModuleType) -> None:
+    class Held(sa.Autoencoder):
+        held = False
+
+        def penalties(self, x: Any, code: Any) -> dict[str, Any]:
+            return {"size": F.mean(code * code)} if self.held else {}
+
+    class Hold(sa.Callback):
+        def on_epoch_end(self, trainer: sa.Trainer, row: dict) -> None:
+            trainer.model.held = len(trainer.history["loss"]) == 1
+
+    found = []
+    for replayed in (True, False):
+        sa.manual_seed(0)
+        model = Held.dense((64, 8)).to("gpu")
+        trainer = sa.Trainer(model, sa.optim.Adam(model.parameters()), [Hold()])
+        if not replayed:
+            trainer._replay = lambda: None  # type: ignore[method-assign]
+        found.append(_losses(trainer.fit(IMAGES, epochs=3, batch_size=16, progress=False)))
+    np.testing.assert_equal(*found)
+    assert np.isnan(found[0]["size"]).tolist() == [True, False, True]
+
+
+def test_a_recording_of_a_short_batch_gives_way_to_one_of_whole_batches(stand_in: ModuleType) -> None:
+    _, weights, _ = _fit("deep", images=IMAGES[:40], epochs=4)  # 16, 16 and 8 an epoch
+    assert stand_in.counts.graphs == 7  # the first short one, and all whole ones after it
+    _, expected, _ = _fit("deep", images=IMAGES[:40], epochs=4, replayed=False)
+    _assert_same_bits(weights, expected)
+
+
 def test_weights_that_a_callback_replaces_are_the_ones_that_move(stand_in: ModuleType) -> None:
     class Restart(sa.Callback):
         def on_epoch_end(self, trainer: sa.Trainer, row: dict) -> None:
@@ -233,6 +268,54 @@ def test_a_replay_that_gives_other_numbers_is_not_used(stand_in: ModuleType, mon
         _, weights, _ = _fit("deep")
     _, expected, _ = _fit("deep", replayed=False)
     _assert_same_bits(weights, expected)
+
+
+def test_a_second_ctrl_c_leaves_a_stream_that_can_be_used(stand_in: ModuleType) -> None:
+    class Interrupted(nn.Module):
+        def forward(self, x: Any) -> Any:
+            if stand_in.cuda.get_current_stream().is_capturing():
+                raise KeyboardInterrupt
+            return x
+
+    encoder = nn.Sequential(Interrupted(), nn.Flatten(), nn.Linear(64, 4))
+    model = sa.Autoencoder(encoder, nn.Linear(4, 64), loss="mse").to("gpu")
+    with pytest.raises(KeyboardInterrupt):
+        sa.Trainer(model, sa.optim.Adam(model.parameters())).fit(IMAGES, batch_size=16, progress=False)
+    _fit("deep")
+    assert stand_in.counts.graphs == 10
+
+
+def test_threads_do_not_share_a_stream(stand_in: ModuleType) -> None:
+    streams = []
+
+    def note() -> None:
+        with replay.training_stream("gpu:0"):
+            streams.append(stand_in.cuda.get_current_stream())
+
+    note()
+    (other := threading.Thread(target=note)).start()
+    other.join()
+    assert streams[0] is not streams[1]
+
+
+class Odd(nn.Module):
+    """Keeps a buffer that the kernels do not know."""
+
+    def __init__(self, buffer: np.ndarray):
+        self.register_buffer("kept", buffer)
+
+    def forward(self, x: Any) -> Any:
+        self.kept[...] = self.kept + 1
+        return x
+
+
+@pytest.mark.parametrize("buffer", [np.zeros(2, np.int64), np.zeros((2, 3), np.float32).T], ids=["int", "transposed"])
+def test_a_buffer_that_no_kernel_keeps_is_stepped_one_by_one(buffer: np.ndarray, stand_in: ModuleType) -> None:
+    layer = Odd(buffer)
+    model = sa.Autoencoder(nn.Sequential(layer, nn.Flatten(), nn.Linear(64, 4)), nn.Linear(4, 64), loss="mse")
+    model.to("gpu")
+    sa.Trainer(model, sa.optim.Adam(model.parameters())).fit(IMAGES, batch_size=16, progress=False)
+    assert stand_in.counts.graphs == 0 and (layer.kept.get() == 5).all()
 
 
 def test_a_rule_without_kernels_steps_one_by_one(stand_in: ModuleType) -> None:
@@ -349,9 +432,23 @@ def test_large_sets_train_as_small_ones_do(stand_in: ModuleType, monkeypatch: py
     _assert_same_bits(weights, expected)
 
 
+def test_batches_that_the_loader_leaves_on_the_cpu_are_replayed_too(stand_in: ModuleType) -> None:
+    _, expected, _ = _fit("deep")
+    _, weights, _ = _fit("deep", images=DataLoader(IMAGES, 16, shuffle=True, seed=0, device="cpu"))
+    _assert_same_bits(weights, expected)
+
+
+def test_who_breaks_off_waits_for_the_batch_on_its_way(stand_in: ModuleType) -> None:
+    batches = upload.ahead(((IMAGES[i : i + 16],) for i in range(0, 64, 16)), "gpu")
+    next(batches)
+    waits = stand_in.counts.synchronisations
+    batches.close()
+    assert stand_in.counts.synchronisations == waits + 1
+
+
 def test_a_loader_on_a_device_that_is_not_there_says_so() -> None:
     with pytest.raises((RuntimeError, ValueError), match="gpu"):
-        list(DataLoader(IMAGES, 16, device="gpu"))
+        list(DataLoader(IMAGES, 16, device="gpu:99"))
     with pytest.raises(ValueError, match="expected 'cpu', 'gpu' or"):
         list(DataLoader(IMAGES, 16, device="cuda"))
 

@@ -6,6 +6,7 @@ Nearest-neighbour upsampling is `spread` with windows that do not overlap.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +18,7 @@ from scratchae.autograd.engine import primitive
 from scratchae.autograd.products import matmul
 from scratchae.autograd.shaping import reshape, transpose
 from scratchae.autograd.tensor import Tensor
-from scratchae.backend import Array, xp_of
+from scratchae.backend import Array, device_of, to_device, xp_of
 from scratchae.gpu import images as gpu
 
 Window = tuple[Pair, Pair, Pads]  # kernel, stride, padding
@@ -134,19 +135,20 @@ def upsample_nearest(x: Any, scale: Pair) -> Any:
 
 def upsample_bilinear(x: Any, scale: Pair) -> Any:
     """Straight lines between pixel centres (PyTorch's align_corners=False)."""
-    xp, dtype = xp_of(x.data if isinstance(x, Tensor) else x), x.dtype
-    rows, columns = (xp.asarray(_line(n, s).astype(dtype)) for n, s in zip(x.shape[2:], scale, strict=True))
+    device = device_of(x.data if isinstance(x, Tensor) else x)
+    rows, columns = (_line(n, s, x.dtype, device) for n, s in zip(x.shape[2:], scale, strict=True))
     return matmul(matmul(rows, x), columns.T)
 
 
-def _line(n: int, scale: int) -> np.ndarray:
+@functools.lru_cache(maxsize=64)  # a step that a GPU replays must not copy them there anew
+def _line(n: int, scale: int, dtype: np.dtype, device: str) -> Array:
     """The (n * scale, n) matrix of linear interpolation."""
     centres = np.clip((np.arange(n * scale) + 0.5) / scale - 0.5, 0, n - 1)
     below = np.minimum(centres.astype(int), max(n - 2, 0))
     matrix = np.zeros((n * scale, n))
     matrix[np.arange(n * scale), below] = 1 - (centres - below)
     matrix[np.arange(n * scale), np.minimum(below + 1, n - 1)] += centres - below
-    return matrix
+    return to_device(matrix.astype(dtype), device)
 
 
 def pixel_shuffle(x: Any, factor: int) -> Any:

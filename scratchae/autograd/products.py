@@ -12,7 +12,7 @@ from scratchae.autograd.shaping import broadcast_to, expand_dims, squeeze, swapa
 from scratchae.backend import Array, xp_of
 
 
-@primitive(x=lambda g, y: g @ swapaxes(y, -1, -2), y=lambda g, x: swapaxes(x, -1, -2) @ g)
+@primitive(x=lambda g, y: _matmul(g, swapaxes(y, -1, -2)), y=lambda g, x: _matmul(swapaxes(x, -1, -2), g))
 def _matmul(x: Array, y: Array) -> Array:
     return backend.matmul(x, y)
 

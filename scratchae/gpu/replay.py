@@ -16,6 +16,7 @@ from __future__ import annotations
 import functools
 import math
 import sys
+import threading
 import traceback
 import warnings
 from collections import deque
@@ -27,13 +28,13 @@ import numpy as np
 
 from scratchae import backend
 from scratchae.gpu import cublas
-from scratchae.gpu.kernels import launch
+from scratchae.gpu.kernels import TYPES, launch
 
 READ_EVERY = 64  # steps between two looks at the losses
 WATCHED = 2  # steps done in the usual way first: they compile the kernels, and find errors where they are made
 
 
-_streams: dict[tuple[Any, str], Any] = {}
+_streams: dict[tuple[Any, str, int], Any] = {}  # one per thread: a recording takes in whatever its stream is asked for
 
 
 @contextmanager
@@ -44,9 +45,10 @@ def training_stream(device: str) -> Iterator[None]:
         yield
         return
     with backend.current(device):
-        if (cupy, device) not in _streams:
-            _streams[cupy, device] = cupy.cuda.Stream(non_blocking=True)
-        stream = _streams[cupy, device]
+        place = cupy, device, threading.get_ident()
+        if place not in _streams:
+            _streams[place] = cupy.cuda.Stream(non_blocking=True)
+        stream = _streams[place]
         cupy.cuda.get_current_stream().synchronize()
         with stream:
             try:
@@ -58,9 +60,12 @@ def training_stream(device: str) -> Iterator[None]:
 def replayable(model: Any, optimizer: Any) -> bool:
     """Whether all of it lies on one GPU and is moved by kernels of our own."""
     flats = [flat for flats in optimizer._flats for flat in flats]
+    buffers = [getattr(module, name) for module in model.modules() for name in module._buffers]
     devices = {p.device for flat in flats for p in flat.params} | {p.device for p in model.parameters()}
+    devices |= set(map(backend.device_of, buffers))
     on_gpu = len(devices) == 1 and "cpu" not in devices and all(flat.counters is not None for flat in flats)
-    return on_gpu and optimizer.has_kernels
+    kept = all(b.dtype.name in TYPES and b.flags.c_contiguous for b in buffers)  # as the kernel `keep` copies them
+    return on_gpu and kept and optimizer.has_kernels
 
 
 class Steps:
@@ -100,11 +105,11 @@ class Steps:
 
     def take(self, batch: Any, number: int) -> bool:
         """Do step `number` on `batch`, unless it is better done in the usual way: then nothing is done."""
-        batch = batch if isinstance(batch, tuple) else (batch,)
         if self.given_up or self.watched < WATCHED:
             self.watched += 1
             return False
-        if self.graph is None:
+        batch = tuple(map(self.cupy.asarray, batch if isinstance(batch, tuple) else (batch,)))
+        if self.graph is None or len(batch[0]) > len(self.inputs[0]):  # the first one was a short last batch
             self._record(batch)
         elif [(a.shape, a.dtype) for a in batch] != [(a.shape, a.dtype) for a in self.inputs]:
             return False  # the short last batch
@@ -199,25 +204,27 @@ class Steps:
         after, values, counted_after = [a.copy() for a in self._state()], self.values.copy(), self._counted()
         self._put_back(before, counted)
         self.signature = self._signature()
-        self.pool, reason = cupy.cuda.MemoryPool(), None  # the graph's own: nobody else may get what it writes to
+        cupy.get_default_memory_pool().free_all_blocks()  # a graph needs as much as the steps so far, but its own
+        self.pool, reason = cupy.cuda.MemoryPool(), ""  # the graph's own: nobody else may get what it writes to
         with cupy.cuda.using_allocator(self.pool.malloc):
             stream.begin_capture()
             try:
                 self._step()
             except Exception as error:  # whatever it is that a model does and a graph cannot
-                reason = error
-            try:
-                self.graph = stream.end_capture()
-            except Exception as error:  # as it must, after the first
-                reason = reason or error
-        if reason is None:
+                reason = _told(error)  # not the error, which would hold the step's arrays
+            finally:  # also when a second Ctrl-C breaks in: nothing can be done on a stream that records
+                try:
+                    self.graph = stream.end_capture()
+                except Exception as error:  # as it must, after the first
+                    reason = reason or _told(error)
+        if not reason:
             self.graph.launch()
             if all(map(_same_bits, [*after, values], [*self._state(), self.values])):
                 return None
-            reason = ValueError("the replayed step gave other numbers than the step itself")
+            reason = "the replayed step gave other numbers than the step itself"
         self._put_back(after, counted_after)
         self.values[...] = values
-        return self._give_up(f"{type(reason).__name__}: {reason}{_place(reason)}")
+        return self._give_up(reason)
 
     def _give_up(self, why: str) -> None:
         self.given_up, self.graph, self.pool = why, None, None
@@ -233,13 +240,14 @@ class Steps:
         try:
             with backend.not_watching():
                 terms = self.terms(self.inputs)
-                if self.values is None:
+                if list(terms) != self.names:
                     self._make_room(list(terms))
                 for i, value in enumerate(terms.values()):
                     place = (self.values, 2 * READ_EVERY, len(terms), i, self.ledger)
                     run("write_down", value.dtype, 1, value.data, *place)
                 self.optimizer.zero_grad()
-                sum(terms.values()).backward()
+                first, *others = terms.values()
+                sum(others, first).backward()
                 if self.max_norm is not None:
                     self._clip()
                 self.owners = []
@@ -325,10 +333,11 @@ class Steps:
         return {**places, **options, **python, "random numbers": random, "TF32": cublas.tf32_allowed()}
 
 
-def _place(error: BaseException) -> str:
-    """The line that CuPy was called from."""
+def _told(error: BaseException) -> str:
+    """The error, and the line that CuPy was called from."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if "cupy" not in f.filename]
-    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{where}"
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -21,14 +21,18 @@ def ahead(batches: Iterable[tuple[np.ndarray, ...]], device: str) -> Iterator[tu
     """
     uploads: Any = None
     previous = None
-    for batch in batches:
-        uploads = _Uploads(device) if uploads is None else uploads
-        sent = uploads.send(batch)
+    try:
+        for batch in batches:
+            uploads = _Uploads(device) if uploads is None else uploads
+            sent = uploads.send(batch)
+            if previous is not None:
+                yield uploads.receive(previous)
+            previous = sent
         if previous is not None:
             yield uploads.receive(previous)
-        previous = sent
-    if previous is not None:
-        yield uploads.receive(previous)
+    finally:  # who breaks off leaves a batch on its way, and its memory must not go to somebody else before it is there
+        if uploads is not None:
+            uploads.finish()
 
 
 class _Uploads:
@@ -59,6 +63,9 @@ class _Uploads:
         targets, arrived = sent
         self._cupy.cuda.get_current_stream().wait_event(arrived)
         return tuple(targets)
+
+    def finish(self) -> None:
+        self._stream.synchronize()
 
     def _filled(self, i: int, a: np.ndarray) -> np.ndarray:
         """The array's values in pinned memory."""
