@@ -8,7 +8,6 @@ import sys
 import threading
 from typing import Any
 
-
 HELD = (signal.SIGINT, signal.SIGTERM)
 
 
