@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from scratchae.autograd.elementwise import log_1_plus
 from scratchae.autograd.engine import primitive
 from scratchae.autograd.images import avg_pool2d, conv2d, conv_transpose2d, max_pool2d, upsample
 from scratchae.autograd.ops import (
@@ -148,7 +149,7 @@ def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
 @fused("bernoulli_nll")
 def _bernoulli_nll(input: Array, target: Array) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):  # log(0) is clamped; outside [0, 1] is NaN, told below
-        log_p, log_q = maximum(log(input), -100.0), maximum(log1p(-input), -100.0)
+        log_p, log_q = maximum(log(input), -100.0), maximum(log_1_plus(-input), -100.0)
     return target * (log_q - log_p) - log_q
 
 

@@ -290,7 +290,7 @@ class Trainer:
                 _check_finite_loss(numbers, run.step + 1)
                 for gradients in self.optimizer.gradients():
                     self.world.sum(gradients)
-            _check_finite_gradients(named, run.step + 1)
+            _check_finite_gradients(self.optimizer, named, run.step + 1)
             if self._clip is not None:
                 clip_grad_norm((p for _, p in named if p.requires_grad), self._clip)
         except FloatingPointError as error:
@@ -502,13 +502,14 @@ def _check_finite_loss(terms: Mapping[str, float], step: int) -> None:
             )
 
 
-def _check_finite_gradients(named: Iterable[tuple[str, Any]], step: int) -> None:
-    for name, p in named:
-        if p.grad is not None and not _is_finite(p.grad):
-            raise FloatingPointError(
-                f"the gradient of {name} is not finite at step {step}; the weights are those of the step before. "
-                "A smaller learning rate, or Trainer(..., clip_grad_norm=1.0), often helps"
-            )
+def _check_finite_gradients(optimizer: Optimizer, named: Iterable[tuple[str, Any]], step: int) -> None:
+    if all(map(_is_finite, optimizer.gradients())):
+        return
+    bad = (name for name, p in named if p.grad is not None and not _is_finite(p.grad))
+    raise FloatingPointError(
+        f"the gradient of {next(bad, 'a parameter outside the model')} is not finite at step {step}; the weights "
+        "are those of the step before. A smaller learning rate, or Trainer(..., clip_grad_norm=1.0), often helps"
+    )
 
 
 def _is_finite(g: Any) -> bool:

@@ -187,14 +187,22 @@ def sigmoid(x: Array) -> Array:
 @primitive(x=lambda g, x: g * sigmoid(x))
 @fused("softplus")
 def softplus(x: Array) -> Array:
-    """log(1 + exp(x)), written so that nothing overflows: max(x, 0) + log1p(exp(-|x|)).
-
-    log1p(e) = log(u) - ((u - 1) - e) / u with u = 1 + e rounded: NumPy's own log1p takes three times as long.
-    """
+    """log(1 + exp(x)), written so that nothing overflows: max(x, 0) + log(1 + exp(-|x|))."""
     xp = xp_of(x)
-    e = xp.exp(-xp.abs(x))
-    u = e + 1
-    return xp.log(u) - ((u - 1) - e) / u + xp.maximum(x, _row(xp, x, 0))
+    return log_1_plus(xp.exp(-xp.abs(x))) + xp.maximum(x, _row(xp, x, 0))
+
+
+def log_1_plus(e: Array) -> Array:
+    """log(1 + e) of an array in [-1, 1], accurate to the last bits, in half the time of NumPy's log1p or less.
+
+    That is log(u) + log((1 + e) / u) with u = 1 + e rounded, where (1 + e) / u - 1 = (e - (u - 1)) / u is tiny.
+    """
+    xp = xp_of(e)
+    u = 1 + e
+    lost = e - (u - 1)
+    lost /= xp.maximum(u, np.finfo(e.dtype).tiny)  # log(0) is -inf, not NaN
+    lost += xp.log(u)
+    return lost
 
 
 @primitive(x=fused("where_positive")(lambda g, out: masked(g, out > 0)))
