@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -135,4 +136,5 @@ def _end_all(kind: type[BaseException], error: BaseException, trace: Any) -> Non
     sys.stdout.flush()
     who = f"process {_world.rank} of {_world.size} failed and ends the others:"
     print(f"{who}\n{told}", end="", file=sys.stderr, flush=True)  # in one piece: others may be writing too
+    time.sleep(0.5)  # a busy launcher that is told to end drops what it has not passed on yet
     _world._comm.Abort(1)
