@@ -190,6 +190,18 @@ def test_a_recording_of_a_short_batch_gives_way_to_one_of_whole_batches(stand_in
     _assert_same_bits(weights, expected)
 
 
+def test_a_parameter_that_stands_still_counts_no_steps(stand_in: ModuleType) -> None:
+    class Freeze(sa.Callback):
+        def on_epoch_end(self, trainer: sa.Trainer, row: dict) -> None:
+            next(trainer.model.parameters()).requires_grad = False
+
+    results = [_fit("deep", callbacks=[Freeze()], replayed=replayed) for replayed in (True, False)]
+    _assert_same_bits(results[0][1], results[1][1])
+    for *_, trainer in results:
+        steps = [entry["step"] for entry in trainer.optimizer.state_dict()["groups"][0]["params"]]
+        assert steps == [5, *[15] * (len(steps) - 1)]
+
+
 def test_weights_that_a_callback_replaces_are_the_ones_that_move(stand_in: ModuleType) -> None:
     class Restart(sa.Callback):
         def on_epoch_end(self, trainer: sa.Trainer, row: dict) -> None:

@@ -183,9 +183,9 @@ class Steps:
         raise AssertionError("a place beyond the buffer")
 
     def _count(self, steps: int) -> None:
-        """What the optimiser's own code counts in Python."""
-        for flat in self.flats:
-            flat.steps = [n + steps for n in flat.steps]
+        """What the optimiser's own code counts in Python: the steps of those that have a gradient."""
+        for flat, moves in zip(self.flats, self.moves, strict=True):
+            flat.steps = [n + steps * moved for n, moved in zip(flat.steps, moves, strict=True)]
             flat.counters.step += steps
 
     # --- recording ---
@@ -202,6 +202,10 @@ class Steps:
         if [corrections for *_, corrections in counted] != [corrections for *_, corrections in self._counted()]:
             return self._give_up("its parameters have taken different numbers of steps")
         after, values, counted_after = [a.copy() for a in self._state()], self.values.copy(), self._counted()
+        self.moves = [
+            [b - a for a, b in zip(was, now, strict=True)]
+            for (was, *_), (now, *_) in zip(counted, counted_after, strict=True)
+        ]
         self._put_back(before, counted)
         self.signature = self._signature()
         cupy.get_default_memory_pool().free_all_blocks()  # a graph needs as much as the steps so far, but its own
@@ -329,8 +333,10 @@ class Steps:
             if name != "lr"
         }
         random = backend.generator(backend.device_of(self.ledger))
+        moving = tuple(p.requires_grad for p in self.model.parameters())
         python = {name: value for name, value in self._python().items() if not name.startswith("the CPU")}
-        return {**places, **options, **python, "random numbers": random, "TF32": cublas.tf32_allowed()}
+        rest = {"moving": moving, "random numbers": random, "TF32": cublas.tf32_allowed()}
+        return {**places, **options, **python, **rest}
 
 
 def _told(error: BaseException) -> str:
