@@ -16,7 +16,7 @@ import scratchae as sa
 from scratchae import backend, nn
 from scratchae import functional as F
 from scratchae.data import DataLoader
-from scratchae.gpu import replay, upload
+from scratchae.gpu import losses, replay, upload
 
 IMAGES = np.random.default_rng(5).random((75, 1, 8, 8)).astype(np.float32)  # four whole batches of 16, and 11 more
 
@@ -110,7 +110,7 @@ def test_a_replayed_epoch_asks_for_one_graph_a_step_and_waits_for_none(stand_in:
 
     _fit("vae", images=np.tile(IMAGES[:48], (n // 48, 1, 1, 1)), callbacks=[Note()])
     assert graphs[2] - graphs[1] == 150
-    assert waits[2] - waits[1] <= 150 // replay.READ_EVERY * 2 + 4  # two looks at the losses, and the epoch's end
+    assert waits[2] - waits[1] <= 150 // losses.READ_EVERY * 2 + 4  # two looks at the losses, and the epoch's end
 
 
 def test_a_replayed_vae_draws_new_noise_each_step(stand_in: ModuleType) -> None:

@@ -14,7 +14,6 @@ a reason not to record it at all.
 from __future__ import annotations
 
 import functools
-import math
 import sys
 import threading
 import traceback
@@ -29,8 +28,8 @@ import numpy as np
 from scratchae import backend
 from scratchae.gpu import cublas
 from scratchae.gpu.kernels import TYPES, launch
+from scratchae.gpu.losses import Losses
 
-READ_EVERY = 64  # steps between two looks at the losses
 WATCHED = 2  # steps done in the usual way first: they compile the kernels, and find errors where they are made
 
 
@@ -82,15 +81,10 @@ class Steps:
         self.model, self.optimizer, self.terms, self.max_norm = model, optimizer, terms, max_norm
         self.flats = [flat for flats in optimizer._flats for flat in flats]
         self.ledger = self.cupy.zeros(4, "float64")  # see kernels.cu
-        self.values: Any = None  # of the loss terms in the last steps, once their number is known
-        self.names: list[str] = []
+        self.losses = Losses(self.cupy, self.ledger, self._stop)
         self.graph: Any = None
         self.given_up: str | None = None  # why
         self.watched = 0
-        self.done = self.fetched = 0  # steps replayed, and those whose losses are here
-        self.rows: list[dict[str, float]] = []  # the latter, until they are handed out
-        self.asked: deque[int] = deque()  # what the caller calls the steps that were not fetched yet
-        self.under_way: deque[tuple[Any, int]] = deque()  # copies to the host: when they are done, and of which steps
 
     # --- from step to step ---
 
@@ -118,10 +112,7 @@ class Steps:
                 static[...] = a
             self.graph.launch()
             self._count(1)
-        self.done += 1
-        self.asked.append(number)
-        if self.done % READ_EVERY == 0:
-            self._start_copy()
+        self.losses.count(number)
         return True
 
     def read(self, wait: bool = True) -> list[dict[str, float]]:
@@ -129,49 +120,25 @@ class Steps:
 
         Raises FloatingPointError where one was not finite. Model and optimiser are then as that step found them.
         """
-        while self.under_way and wait:
-            self._finish_copy()
-        if self.done > self.fetched and wait:
-            self._fetch(self.values.get(), self.ledger.get(), self.done)
-        rows, self.rows = self.rows, []
-        return rows
+        return self.losses.read(wait)
 
-    def _start_copy(self) -> None:
-        """Of the steps since the last copy, while the next ones run; their half of `values` is free so long."""
-        half = (self.done // READ_EVERY - 1) % 2
-        values, ledger = self.landing[half]
-        self.values[half * READ_EVERY :][:READ_EVERY].get(out=values, blocking=False)
-        self.ledger.get(out=ledger, blocking=False)
-        self.under_way.append((self.cupy.cuda.get_current_stream().record(), self.done))
-        if len(self.under_way) > 1:
-            self._finish_copy()
-
-    def _finish_copy(self) -> None:
-        event, until = self.under_way.popleft()
-        event.synchronize()
-        values, ledger = self.landing[(until // READ_EVERY - 1) % 2]
-        self._fetch(np.concatenate([values, values]), ledger, until)  # as `values`, a place for every number modulo 2 k
-
-    def _fetch(self, values: np.ndarray, ledger: np.ndarray, until: int) -> None:
-        if 0 < ledger[0] <= until:
-            self._stop(ledger)
-        for step in range(self.fetched, until):
-            self.rows.append(dict(zip(self.names, values[step % (2 * READ_EVERY)].tolist(), strict=True)))
-            self.asked.popleft()
-        self.fetched = until
+    @property
+    def asked(self) -> deque[int]:
+        """The numbers of the steps whose losses were not fetched yet."""
+        return self.losses.asked
 
     def _stop(self, ledger: np.ndarray) -> None:
         """Raise what the flag means, with everything as it was before that step."""
         bad = int(ledger[0])
         for kept, module, name in self.kept:
             getattr(module, name)[...] = kept
-        self._count(bad - 1 - self.done)
+        self._count(bad - 1 - self.losses.done)
         self.given_up = "an earlier step was not finite"
-        what = f"the loss term {self.names[-1 - int(ledger[1])]!r}" if ledger[1] < 0 else self._gradient(ledger)
+        what = f"the loss term {self.losses.names[-1 - int(ledger[1])]!r}" if ledger[1] < 0 else self._gradient(ledger)
+        number = self.asked[bad - 1 - self.losses.fetched]
         raise FloatingPointError(
-            f"{what} is not finite at step {self.asked[bad - 1 - self.fetched]}; the weights are those of the step "
-            "before. Check the data for NaN and targets outside their range, lower the learning rate, or clip "
-            "gradients with Trainer(..., clip_grad_norm=1.0)"
+            f"{what} is not finite at step {number}; the weights are those of the step before. "
+            "Check the data for NaN and targets outside their range, lower the learning rate, or clip gradients with Trainer(..., clip_grad_norm=1.0)"
         )
 
     def _gradient(self, ledger: np.ndarray) -> str:
@@ -201,7 +168,7 @@ class Steps:
             return self._give_up(f"a step changes {changed} in Python, which a replay would not")
         if [corrections for *_, corrections in counted] != [corrections for *_, corrections in self._counted()]:
             return self._give_up("its parameters have taken different numbers of steps")
-        after, values, counted_after = [a.copy() for a in self._state()], self.values.copy(), self._counted()
+        after, values, counted_after = [a.copy() for a in self._state()], self.losses.values.copy(), self._counted()
         self.moves = [
             [b - a for a, b in zip(was, now, strict=True)]
             for (was, *_), (now, *_) in zip(counted, counted_after, strict=True)
@@ -223,11 +190,11 @@ class Steps:
                     reason = reason or _told(error)
         if not reason:
             self.graph.launch()
-            if all(map(_same_bits, [*after, values], [*self._state(), self.values])):
+            if all(map(_same_bits, [*after, values], [*self._state(), self.losses.values])):
                 return None
             reason = "the replayed step gave other numbers than the step itself"
         self._put_back(after, counted_after)
-        self.values[...] = values
+        self.losses.values[...] = values
         return self._give_up(reason)
 
     def _give_up(self, why: str) -> None:
@@ -244,11 +211,10 @@ class Steps:
         try:
             with backend.not_watching():
                 terms = self.terms(self.inputs)
-                if list(terms) != self.names:
-                    self._make_room(list(terms))
+                self.losses.make_room(list(terms))
                 for i, value in enumerate(terms.values()):
-                    place = (self.values, 2 * READ_EVERY, len(terms), i, self.ledger)
-                    run("write_down", value.dtype, 1, value.data, *place)
+                    place = (*self.losses.values.shape, i, self.ledger)
+                    run("write_down", value.dtype, 1, value.data, self.losses.values, *place)
                 self.optimizer.zero_grad()
                 first, *others = terms.values()
                 sum(others, first).backward()
@@ -264,18 +230,6 @@ class Steps:
         finally:
             for flat, halted in zip(self.flats, usual, strict=True):
                 flat.counters.halted = halted
-
-    def _make_room(self, names: list[str]) -> None:
-        """For the losses: `values` on the GPU, of twice READ_EVERY steps, and `landing`, for its halves on the CPU."""
-        self.names, shape = names, (READ_EVERY, len(names))
-        self.values = self.cupy.zeros((2 * READ_EVERY, len(names)), "float64")
-        # Only to pinned memory can a GPU copy while Python goes on.
-        pinned = self.cupy.cuda.alloc_pinned_memory
-        self.landing = [
-            (np.frombuffer(pinned(8 * math.prod(shape)), float, math.prod(shape)).reshape(shape),
-             np.frombuffer(pinned(8 * 4), float, 4))
-            for _ in range(2)
-        ]  # fmt: skip
 
     def _gradients(self) -> Iterator[tuple[Any, list]]:
         """Each array of gradients, with the parameters that it belongs to, in its order."""

@@ -1,0 +1,85 @@
+"""The losses of steps that nobody watches: written into a list on the GPU, and fetched while later steps run."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+READ_EVERY = 64  # steps between two looks at the losses
+
+
+class Losses:
+    """The loss terms of the steps of one `fit`, in a list of twice READ_EVERY places that is written round and round:
+    one half is copied to the host while the other one fills.
+
+    Args:
+        ledger: what kernels.cu keeps about the steps; it travels with the losses.
+        stop: is called with the ledger's numbers where they say that a step was not finite, and raises.
+    """
+
+    def __init__(self, cupy: ModuleType, ledger: Any, stop: Callable[[np.ndarray], None]):
+        self.cupy, self.ledger, self.stop = cupy, ledger, stop
+        self.names: list[str] = []
+        self.done = self.fetched = 0  # steps replayed, and those whose losses are here
+        self.rows: list[dict[str, float]] = []  # the latter, until they are handed out
+        self.asked: deque[int] = deque()  # what the caller calls the steps that were not fetched yet
+        self.under_way: deque[tuple[Any, int]] = deque()  # copies to the host: when they are done, and of which steps
+
+    def make_room(self, names: list[str]) -> None:
+        """Make the list for these terms, unless it is one for them."""
+        if names == self.names:
+            return
+        self.names, shape = names, (READ_EVERY, len(names))
+        self.values = self.cupy.zeros((2 * READ_EVERY, len(names)), "float64")
+        # Only to pinned memory can a GPU copy while Python goes on.
+        pinned = self.cupy.cuda.alloc_pinned_memory
+        self.landing = [
+            (np.frombuffer(pinned(8 * math.prod(shape)), float, math.prod(shape)).reshape(shape),
+             np.frombuffer(pinned(8 * 4), float, 4))
+            for _ in range(2)
+        ]  # fmt: skip
+
+    def count(self, number: int) -> None:
+        """A step was asked for, which the caller calls `number`."""
+        self.done += 1
+        self.asked.append(number)
+        if self.done % READ_EVERY == 0:
+            self._start_copy()
+
+    def read(self, wait: bool) -> list[dict[str, float]]:
+        """What was not handed out yet: of all steps, or without `wait`, of those whose losses have arrived."""
+        while self.under_way and wait:
+            self._finish_copy()
+        if self.done > self.fetched and wait:
+            self._fetch(self.values.get(), self.ledger.get(), self.done)
+        rows, self.rows = self.rows, []
+        return rows
+
+    def _start_copy(self) -> None:
+        """Of the steps since the last copy, while the next ones run; their half of `values` is free so long."""
+        half = (self.done // READ_EVERY - 1) % 2
+        values, ledger = self.landing[half]
+        self.values[half * READ_EVERY :][:READ_EVERY].get(out=values, blocking=False)
+        self.ledger.get(out=ledger, blocking=False)
+        self.under_way.append((self.cupy.cuda.get_current_stream().record(), self.done))
+        if len(self.under_way) > 1:
+            self._finish_copy()
+
+    def _finish_copy(self) -> None:
+        event, until = self.under_way.popleft()
+        event.synchronize()
+        values, ledger = self.landing[(until // READ_EVERY - 1) % 2]
+        self._fetch(np.concatenate([values, values]), ledger, until)  # as `values`: a place for each step modulo 2 k
+
+    def _fetch(self, values: np.ndarray, ledger: np.ndarray, until: int) -> None:
+        if 0 < ledger[0] <= until:
+            self.stop(ledger)
+        for step in range(self.fetched, until):
+            self.rows.append(dict(zip(self.names, values[step % (2 * READ_EVERY)].tolist(), strict=True)))
+            self.asked.popleft()
+        self.fetched = until
