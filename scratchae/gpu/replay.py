@@ -137,8 +137,9 @@ class Steps:
         what = f"the loss term {self.losses.names[-1 - int(ledger[1])]!r}" if ledger[1] < 0 else self._gradient(ledger)
         number = self.asked[bad - 1 - self.losses.fetched]
         raise FloatingPointError(
-            f"{what} is not finite at step {number}; the weights are those of the step before. "
-            "Check the data for NaN and targets outside their range, lower the learning rate, or clip gradients with Trainer(..., clip_grad_norm=1.0)"
+            f"{what} is not finite at step {number}; the weights are those of the step before. Check the data for NaN "
+            "and targets outside their range, lower the learning rate, or clip gradients with "
+            "Trainer(..., clip_grad_norm=1.0)"
         )
 
     def _gradient(self, ledger: np.ndarray) -> str:
