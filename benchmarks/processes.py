@@ -174,7 +174,7 @@ def line(x: Any, times: Any) -> tuple[float, float, float]:
 
 
 def exchange_ms(n: int, size: float, alpha: float, beta: float) -> float:
-    """A step's: the gradients, one trip for the loss terms, two for the signals."""
+    """A step's: the gradients, and one trip for loss terms and signals."""
     trips = math.log2(n)
     return 1e3 * (2 * trips * alpha + 2 * (n - 1) / n * size * beta + trips * alpha)
 

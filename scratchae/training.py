@@ -238,7 +238,7 @@ class Trainer:
 
         loader = run.loader
         loader.epoch, loader.skip = run.first_epoch + run.epoch, run.batch
-        buffers = [(module, name) for module in self.model.train().modules() for name in module._buffers]
+        buffers = self.model.train().buffer_places()
         named = list(self.model.named_parameters())
         hidden = not (progress and _watched())
         start = time.perf_counter() - run.seconds

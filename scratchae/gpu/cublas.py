@@ -39,14 +39,17 @@ class Handle:
     def __init__(self, cupy: ModuleType, stream: int):
         self.library, self.pointer, self.math = _library(), ctypes.c_void_p(), DEFAULT_MATH
         self.workspace = cupy.cuda.alloc(WORKSPACE)
-        self.call("cublasCreate_v2", ctypes.byref(self.pointer), first=())
+        _call(self.library, "cublasCreate_v2", ctypes.byref(self.pointer))
         self.call("cublasSetStream_v2", ctypes.c_void_p(stream))
         self.call("cublasSetWorkspace_v2", ctypes.c_void_p(self.workspace.ptr), ctypes.c_size_t(WORKSPACE))
 
-    def call(self, name: str, *arguments: Any, first: Any = None) -> None:
-        status = getattr(self.library, name)(*((self.pointer,) if first is None else first), *arguments)
-        if status:
-            raise RuntimeError(f"{name} of cuBLAS failed with status {status}")
+    def call(self, name: str, *arguments: Any) -> None:
+        _call(self.library, name, self.pointer, *arguments)
+
+
+def _call(library: Any, name: str, *arguments: Any) -> None:
+    if status := getattr(library, name)(*arguments):
+        raise RuntimeError(f"{name} of cuBLAS failed with status {status}")
 
 
 @functools.cache

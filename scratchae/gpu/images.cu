@@ -16,6 +16,11 @@ __device__ int coordinate(int& rest, int size) {
     return innermost;
 }
 
+// The element of the result that this thread has; that as a pixel (h, c, w, b), or as a window (ho, c, wo, b).
+#define ELEMENT int element = blockIdx.x * blockDim.x + threadIdx.x, rest = element; if (element >= n) return;
+#define PIXEL ELEMENT int b = coordinate(rest, N), w = coordinate(rest, W), c = coordinate(rest, C), h = rest;
+#define WINDOW ELEMENT int b = coordinate(rest, N), wo = coordinate(rest, Wo), c = coordinate(rest, C), ho = rest;
+
 // Along one axis: the pixel on which `tap` of `window` lies; negative in the padding.
 __device__ int pixel_under(int window, int tap, int stride, int dilation, int pad, int pixels) {
     int pixel = window * stride + tap * dilation - pad;
@@ -30,9 +35,8 @@ __device__ int window_over(int pixel, int tap, int stride, int dilation, int pad
 
 // out (Ho, kh, kw, C, Wo, N): for every window the pixels under it, zeros in the padding (im2col).
 extern "C" __global__ void columns(int n, const T* X, T* out, GEOMETRY) {
-    int element = blockIdx.x * blockDim.x + threadIdx.x;
-    if (element >= n) return;
-    int rest = element, b = coordinate(rest, N), wo = coordinate(rest, Wo), c = coordinate(rest, C),
+    ELEMENT
+    int b = coordinate(rest, N), wo = coordinate(rest, Wo), c = coordinate(rest, C),
         j = coordinate(rest, kw), i = coordinate(rest, kh), ho = rest;
     int h = pixel_under(ho, i, sh, dh, top, H), w = pixel_under(wo, j, sw, dw, left, W);
     out[element] = h < 0 || w < 0 ? T(0) : X[((h * C + c) * W + w) * N + b];
@@ -40,9 +44,7 @@ extern "C" __global__ void columns(int n, const T* X, T* out, GEOMETRY) {
 
 // The adjoint (col2im): X (H, C, W, N), the sum of what `product` (Ho, kh, kw, C, Wo, N) has for each pixel.
 extern "C" __global__ void fold(int n, const T* product, T* X, GEOMETRY) {
-    int element = blockIdx.x * blockDim.x + threadIdx.x;
-    if (element >= n) return;
-    int rest = element, b = coordinate(rest, N), w = coordinate(rest, W), c = coordinate(rest, C), h = rest;
+    PIXEL
     T sum = 0;
     for (int i = 0; i < kh; ++i) {
         int ho = window_over(h, i, sh, dh, top, Ho);
@@ -58,9 +60,7 @@ extern "C" __global__ void fold(int n, const T* product, T* X, GEOMETRY) {
 // best (Ho, C, Wo, N): the largest pixel of each window, `lowest` being -inf, and its tap; of equal ones the first.
 // A NaN passes on. The tap is then the last one that was the largest before.
 extern "C" __global__ void max_pool(int n, const T* X, T* best, unsigned char* index, T lowest, GEOMETRY) {
-    int element = blockIdx.x * blockDim.x + threadIdx.x;
-    if (element >= n) return;
-    int rest = element, b = coordinate(rest, N), wo = coordinate(rest, Wo), c = coordinate(rest, C), ho = rest;
+    WINDOW
     T largest = lowest;
     int tap = 0;
     for (int i = 0; i < kh; ++i) {
@@ -79,9 +79,7 @@ extern "C" __global__ void max_pool(int n, const T* X, T* best, unsigned char* i
 
 // X (H, C, W, N): the sum of those elements of G (Ho, C, Wo, N) whose `index` names this pixel of their window.
 extern "C" __global__ void put_back(int n, const T* G, const unsigned char* index, T* X, GEOMETRY) {
-    int element = blockIdx.x * blockDim.x + threadIdx.x;
-    if (element >= n) return;
-    int rest = element, b = coordinate(rest, N), w = coordinate(rest, W), c = coordinate(rest, C), h = rest;
+    PIXEL
     T sum = 0;
     for (int i = 0; i < kh; ++i) {
         int ho = window_over(h, i, sh, dh, top, Ho);
@@ -96,9 +94,7 @@ extern "C" __global__ void put_back(int n, const T* G, const unsigned char* inde
 
 // The adjoint: Y (Ho, C, Wo, N), of each window the pixel that `index` names; 0 where that is padding.
 extern "C" __global__ void pick(int n, const T* X, const unsigned char* index, T* Y, GEOMETRY) {
-    int element = blockIdx.x * blockDim.x + threadIdx.x;
-    if (element >= n) return;
-    int rest = element, b = coordinate(rest, N), wo = coordinate(rest, Wo), c = coordinate(rest, C), ho = rest;
+    WINDOW
     int tap = index[element];
     int h = pixel_under(ho, tap / kw, sh, dh, top, H), w = pixel_under(wo, tap % kw, sw, dw, left, W);
     Y[element] = h < 0 || w < 0 ? T(0) : X[((h * C + c) * W + w) * N + b];
@@ -106,9 +102,7 @@ extern "C" __global__ void pick(int n, const T* X, const unsigned char* index, T
 
 // Y (Ho, C, Wo, N): the sum of each window.
 extern "C" __global__ void pool_sum(int n, const T* X, T* Y, GEOMETRY) {
-    int element = blockIdx.x * blockDim.x + threadIdx.x;
-    if (element >= n) return;
-    int rest = element, b = coordinate(rest, N), wo = coordinate(rest, Wo), c = coordinate(rest, C), ho = rest;
+    WINDOW
     T sum = 0;
     for (int i = 0; i < kh; ++i) {
         int h = pixel_under(ho, i, sh, dh, top, H);
@@ -122,9 +116,7 @@ extern "C" __global__ void pool_sum(int n, const T* X, T* Y, GEOMETRY) {
 
 // The adjoint: X (H, C, W, N), the sum of the elements of G (Ho, C, Wo, N) whose windows have this pixel.
 extern "C" __global__ void spread(int n, const T* G, T* X, GEOMETRY) {
-    int element = blockIdx.x * blockDim.x + threadIdx.x;
-    if (element >= n) return;
-    int rest = element, b = coordinate(rest, N), w = coordinate(rest, W), c = coordinate(rest, C), h = rest;
+    PIXEL
     T sum = 0;
     for (int i = 0; i < kh; ++i) {
         int ho = window_over(h, i, sh, dh, top, Ho);

@@ -96,8 +96,6 @@ def _run(
     kernel: Pair, stride: Pair, pads: Pads, dilation: Pair = (1, 1),
 ) -> Array:  # fmt: skip
     """Launch kernel `name` with one thread per element of `result`, and GEOMETRY after the `arguments`."""
-    if max(a.size for a in arguments if hasattr(a, "size")) >= 2**31:
-        raise ValueError(f"{name}: a GPU kernel counts elements in 31 bits, and these are more; use a smaller batch")
     geometry = (*larger, *out, *kernel, *stride, *dilation, pads[0][0], pads[1][0])
     launch(xp_of(result), "images.cu", name, result.dtype, result.size, *arguments, *map(int, geometry))
     return result

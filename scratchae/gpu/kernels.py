@@ -44,8 +44,9 @@ def launch(cupy: ModuleType, file: str, name: str, dtype: Any, threads: int, *ar
 
     A float becomes a T; NumPy's numbers keep their own type.
     """
-    if threads >= 2**31:
-        raise ValueError(f"a GPU kernel counts its elements in 31 bits, got {threads}; use a smaller batch")
+    largest = max(threads, *(a.size for a in arguments if hasattr(a, "size")))
+    if largest >= 2**31:
+        raise ValueError(f"{name}: a GPU kernel counts elements in 31 bits, got {largest}; use a smaller batch")
     if threads == 0:
         return
     dtype = np.dtype(dtype)

@@ -74,12 +74,13 @@ class Losses:
         event, until = self.under_way.popleft()
         event.synchronize()
         values, ledger = self.landing[(until // READ_EVERY - 1) % 2]
-        self._fetch(np.concatenate([values, values]), ledger, until)  # as `values`: a place for each step modulo 2 k
+        self._fetch(values, ledger, until)
 
     def _fetch(self, values: np.ndarray, ledger: np.ndarray, until: int) -> None:
+        """Take the steps before `until` from `values`, the whole list or the half that they are in."""
         if 0 < ledger[0] <= until:
             self.stop(ledger)
         for step in range(self.fetched, until):
-            self.rows.append(dict(zip(self.names, values[step % (2 * READ_EVERY)].tolist(), strict=True)))
+            self.rows.append(dict(zip(self.names, values[step % len(values)].tolist(), strict=True)))
             self.asked.popleft()
         self.fetched = until

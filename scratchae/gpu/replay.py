@@ -58,8 +58,8 @@ def training_stream(device: str) -> Iterator[None]:
 
 def replayable(model: Any, optimizer: Any) -> bool:
     """Whether all of it lies on one GPU and is moved by kernels of our own."""
-    flats = [flat for flats in optimizer._flats for flat in flats]
-    buffers = [getattr(module, name) for module in model.modules() for name in module._buffers]
+    flats = list(optimizer.flats())
+    buffers = [getattr(module, name) for module, name in model.buffer_places()]
     devices = {p.device for flat in flats for p in flat.params} | {p.device for p in model.parameters()}
     devices |= set(map(backend.device_of, buffers))
     on_gpu = len(devices) == 1 and "cpu" not in devices and all(flat.counters is not None for flat in flats)
@@ -79,7 +79,7 @@ class Steps:
     def __init__(self, model: Any, optimizer: Any, terms: Callable[[tuple], dict], max_norm: float | None):
         self.cupy = sys.modules["cupy"]
         self.model, self.optimizer, self.terms, self.max_norm = model, optimizer, terms, max_norm
-        self.flats = [flat for flats in optimizer._flats for flat in flats]
+        self.flats = list(optimizer.flats())
         self.ledger = self.cupy.zeros(4, "float64")  # see kernels.cu
         self.losses = Losses(self.cupy, self.ledger, self._stop)
         self.graph: Any = None
@@ -162,7 +162,7 @@ class Steps:
         """Do the step on `batch`, and record it on the way."""
         cupy, stream = self.cupy, self.cupy.cuda.get_current_stream()
         self.inputs = tuple(cupy.array(a) for a in batch)
-        self.kept = [(getattr(m, name).copy(), m, name) for m in self.model.modules() for name in m._buffers]
+        self.kept = [(getattr(module, name).copy(), module, name) for module, name in self.model.buffer_places()]
         before, python, counted = [a.copy() for a in self._state()], self._python(), self._counted()
         self._step()
         if (changed := _difference(python, self._python())) is not None:
@@ -267,12 +267,14 @@ class Steps:
 
     def _python(self) -> dict[str, Any]:
         """What Python keeps between steps: the modules' attributes, and the CPU's random numbers."""
-        attributes = {
+        return {**self._attributes(), "the CPU's random generator": repr(backend.generator().bit_generator.state)}
+
+    def _attributes(self) -> dict[str, Any]:
+        return {
             f"{path}.{name}".lstrip("."): tuple(value) if isinstance(value, list) else value
             for path, module in self.model.named_modules()
             for name, value in vars(module).items()
         }
-        return attributes | {"the CPU's random generator": repr(backend.generator().bit_generator.state)}
 
     def _signature(self) -> dict[str, Any]:
         """What a recording holds on to, and what was decided when it was made."""
@@ -289,9 +291,8 @@ class Steps:
         }
         random = backend.generator(backend.device_of(self.ledger))
         moving = tuple(p.requires_grad for p in self.model.parameters())
-        python = {name: value for name, value in self._python().items() if not name.startswith("the CPU")}
         rest = {"moving": moving, "random numbers": random, "TF32": cublas.tf32_allowed()}
-        return {**places, **options, **python, **rest}
+        return {**places, **options, **self._attributes(), **rest}
 
 
 def _told(error: BaseException) -> str:

@@ -194,6 +194,10 @@ class Module:
         below = [f"({name}): {child!r}" for name, child in self.named_children()]
         return "\n".join([own, *("  " + line for entry in below for line in entry.split("\n"))])
 
+    def buffer_places(self) -> list[tuple[Module, str]]:
+        """For each buffer the module that has it, and its name there."""
+        return [(module, name) for module in self.modules() for name in module._buffers]
+
     def _named_leaves(self) -> list[tuple[str, Module]]:
         return [(name, m) for name, m in self.named_modules() if not any(True for _ in m.children())]
 

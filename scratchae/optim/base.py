@@ -103,18 +103,20 @@ class Optimizer:
                         grad = g[start - span.start : piece.stop - span.start]
                         self.update(flat.values[piece], grad, state, step, group, flat.scratch[:, : grad.size])
 
+    def flats(self) -> Iterator[Flat]:
+        """The flat buffers of all groups."""
+        return (flat for flats in self._flats for flat in flats)
+
     def gradients(self) -> Iterator[Array]:
         """Every gradient there is, many in one array where they lie side by side; what is done to these in place is
         done to `.grad`."""
-        for flats in self._flats:
-            for flat in flats:
-                yield from flat.all_gradients()
+        for flat in self.flats():
+            yield from flat.all_gradients()
 
     def zero_grad(self) -> None:
         """Set every `.grad` to None."""
-        for flats in self._flats:
-            for flat in flats:
-                flat.zero_grad()
+        for flat in self.flats():
+            flat.zero_grad()
 
     @property
     def lr(self) -> float:
