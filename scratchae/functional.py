@@ -1,8 +1,8 @@
 """Operators, activations and losses as functions; `import scratchae.functional as F`.
 
-The functions take Tensors and arrays alike, and give arrays where all they got was arrays. Losses
-take `(input, target)` of equal shapes, never broadcast, and have PyTorch's `reduction`:
-"mean" over all elements, "sum", or "none" for the elements themselves.
+The operators and activations come from `scratchae.autograd.ops`, the losses are written here. All take Tensors and
+arrays alike, and give arrays where all they got was arrays. Losses take `(input, target)` of equal shapes, never
+broadcast, and have PyTorch's `reduction`: "mean" over all elements, "sum", or "none" for the elements themselves.
 """
 
 from __future__ import annotations
@@ -12,79 +12,19 @@ from typing import Any
 
 import numpy as np
 
+from scratchae.autograd import ops
 from scratchae.autograd.elementwise import log_1_plus
 from scratchae.autograd.engine import primitive
-from scratchae.autograd.images import avg_pool2d, conv2d, conv_transpose2d, max_pool2d, upsample
-from scratchae.autograd.ops import (
-    abs,
-    add,
-    argmax,
-    argmin,
-    astype,
-    batch_mean,
-    broadcast_to,
-    clip,
-    concatenate,
-    cos,
-    divide,
-    elu,
-    exp,
-    expand_dims,
-    expm1,
-    gelu,
-    getitem,
-    leaky_relu,
-    linear,
-    log,
-    log1p,
-    log_softmax,
-    logsumexp,
-    matmul,
-    max,
-    maximum,
-    mean,
-    min,
-    minimum,
-    multiply,
-    negative,
-    norm,
-    pad,
-    power,
-    relu,
-    reshape,
-    sigmoid,
-    sign,
-    sin,
-    softmax,
-    softplus,
-    sqrt,
-    squeeze,
-    stack,
-    subtract,
-    sum,
-    sum_of_squares,
-    swapaxes,
-    tanh,
-    transpose,
-    var,
-    where,
-)
-from scratchae.autograd.pooling import pixel_shuffle, pixel_unshuffle
+from scratchae.autograd.ops import *
 from scratchae.autograd.tensor import Tensor
 from scratchae.backend import Array, device_of, generator, unwatched, xp_of
 from scratchae.gpu.kernels import fused
 
 __all__ = [
-    "abs", "add", "argmax", "argmin", "astype", "batch_mean", "broadcast_to", "clip", "concatenate", "cos", "divide",
-    "elu", "exp", "expand_dims", "expm1", "gelu", "getitem", "leaky_relu", "linear", "log", "log1p", "log_softmax",
-    "logsumexp", "matmul", "max", "maximum", "mean", "min", "minimum", "multiply", "negative", "norm", "pad",
-    "power", "relu", "reshape", "sigmoid", "sign", "sin", "softmax", "softplus", "sqrt", "squeeze", "stack",
-    "subtract", "sum", "swapaxes", "tanh", "transpose", "var", "where",
-    "avg_pool2d", "conv2d", "conv_transpose2d", "max_pool2d", "pixel_shuffle", "pixel_unshuffle",
-    "upsample",
     "dropout", "mse_loss", "l1_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div",
     "cross_entropy", "gaussian_kl", "bernoulli_kl",
 ]  # fmt: skip
+__all__ += [name for name in vars(ops) if not name.startswith("_")]
 
 
 def dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:

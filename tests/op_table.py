@@ -8,6 +8,7 @@ The first word of a name is the function's in `scratchae.functional`, or the ope
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Any, NamedTuple
@@ -131,8 +132,7 @@ TABLE = [
     op("negative", F.negative, np.negative, real(...)),
     op("- in front", lambda x: -x, np.negative, real(...)),
     op("sign", F.sign, np.sign, real(...), differentiable=False),
-    op("== != < <= > >=", lambda x: F.stack([x == 1, x != 1, x < 1, x <= 1, x > 1, x >= 1]),
-       lambda x: np.stack([x == 1, x != 1, x < 1, x <= 1, x > 1, x >= 1]), real(*M), differentiable=False),
+    op("sum_of_squares", F.sum_of_squares, lambda x: (x**2).sum(), real(...)),
     op("conv2d", lambda x, w, b: F.conv2d(x, w, b, stride=(2, 1), padding=1, dilation=(1, 2), groups=2),
        lambda x, w, b: naive.conv2d(x, w, b, (2, 1), (1, 1), (1, 2), 2), real(2, 4, 5, 6), real(6, 2, 3, 2), real(6)),
     op("conv2d same", lambda x, w: F.conv2d(x, w, padding="same"),
@@ -223,6 +223,16 @@ TABLE = [
        lambda m, v: ((m**2 + np.exp(v) - 1 - v) / 2).sum(), real(...), real(...)),
     op("bernoulli_kl", lambda q: F.bernoulli_kl(0.05, q, "sum"), lambda q: _coins(0.05, q).sum(), unit(...)),
     op("bernoulli_kl both", lambda p, q: F.bernoulli_kl(p, q), lambda p, q: _coins(p, q).mean(), unit(*M), unit(*M)),
+]  # fmt: skip
+
+COMPARISONS = {
+    "equal": operator.eq, "not_equal": operator.ne, "less": operator.lt, "less_equal": operator.le,
+    "greater": operator.gt, "greater_equal": operator.ge,
+}  # fmt: skip
+TABLE += [
+    op(name, lambda x, f=f: f(F.abs(x), F.max(F.abs(x))), lambda x, f=f: f(abs(x), abs(x).max()), real(*M),
+       differentiable=False)
+    for name, f in COMPARISONS.items()
 ]  # fmt: skip
 
 REDUCTIONS = {

@@ -23,7 +23,6 @@ from scratchae import functional as F
 from scratchae import nn
 from scratchae.autoencoders.base import Autoencoder, check_weight
 from scratchae.autograd import Tensor, enable_grad, grad, is_grad_enabled
-from scratchae.autograd.ops import sum_of_squares
 from scratchae.backend import Array, unwatched, xp_of
 
 
@@ -49,7 +48,7 @@ class ContractiveAutoencoder(Autoencoder):
     def penalties(self, x: Any, code: Any) -> dict[str, Any]:
         rows = _jacobian_rows(self.encode, x, create_graph=is_grad_enabled())
         with enable_grad():
-            contraction = sum(map(sum_of_squares, rows)) * (self.contraction_weight / len(x))
+            contraction = sum(map(F.sum_of_squares, rows)) * (self.contraction_weight / len(x))
         return {**super().penalties(x, code), "contraction": contraction}
 
 

@@ -318,8 +318,8 @@ def move(x: Array, device: str) -> Any:
 
 
 __all__ = [
-    "masked", "add", "subtract", "multiply", "divide", "negative", "power", "abs", "sign", "maximum", "minimum", "clip",
+    "add", "subtract", "multiply", "divide", "negative", "power", "abs", "sign", "maximum", "minimum", "clip",
     "where", "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh", "sigmoid", "softplus", "relu",
-    "leaky_relu", "elu", "gelu", "normal_cdf", "equal", "not_equal", "less", "less_equal", "greater",
-    "greater_equal", "astype", "move",
+    "leaky_relu", "elu", "gelu", "equal", "not_equal", "less", "less_equal", "greater",
+    "greater_equal", "astype",
 ]  # fmt: skip

@@ -8,6 +8,9 @@ import numpy as np
 
 from scratchae.autograd.conv import Pads, Pair, conv, conv_input, output_size
 from scratchae.autograd.pooling import max_pool, pool_sum, upsample_bilinear, upsample_nearest
+from scratchae.autograd.shaping import reshape, transpose
+
+__all__ = ["conv2d", "conv_transpose2d", "max_pool2d", "avg_pool2d", "upsample", "pixel_shuffle", "pixel_unshuffle"]
 
 
 def conv2d(
@@ -101,6 +104,20 @@ def upsample(x: Any, scale_factor: int | Pair, mode: str = "nearest") -> Any:
         raise ValueError(f"upsample: mode={mode!r}; expected 'nearest' or 'bilinear'")
     scale = _pair("scale_factor", scale_factor, 1)
     return upsample_nearest(x, scale) if mode == "nearest" else upsample_bilinear(x, scale)
+
+
+def pixel_shuffle(x: Any, factor: int) -> Any:
+    """(N, C f^2, H, W) to (N, C, H f, W f): channels become pixels (Shi et al. 2016)."""
+    n, c, h, w = x.shape
+    blocks = reshape(x, (n, c // factor**2, factor, factor, h, w))
+    return reshape(transpose(blocks, (0, 1, 4, 2, 5, 3)), (n, c // factor**2, h * factor, w * factor))
+
+
+def pixel_unshuffle(x: Any, factor: int) -> Any:
+    """(N, C, H f, W f) to (N, C f^2, H, W), the reverse."""
+    n, c, h, w = x.shape
+    blocks = reshape(x, (n, c, h // factor, factor, w // factor, factor))
+    return reshape(transpose(blocks, (0, 1, 3, 5, 2, 4)), (n, c * factor**2, h // factor, w // factor))
 
 
 def check_images(name: str, x: Any, channels: int | None = None) -> None:

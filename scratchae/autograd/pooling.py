@@ -16,7 +16,6 @@ from scratchae.autograd.conv import Pads, Pair, inner, outer, output_size, reach
 from scratchae.autograd.elementwise import masked
 from scratchae.autograd.engine import primitive
 from scratchae.autograd.products import matmul
-from scratchae.autograd.shaping import reshape, transpose
 from scratchae.autograd.tensor import Tensor
 from scratchae.backend import Array, device_of, to_device, xp_of
 from scratchae.gpu import images as gpu
@@ -149,17 +148,3 @@ def _line(n: int, scale: int, dtype: np.dtype, device: str) -> Array:
     matrix[np.arange(n * scale), below] = 1 - (centres - below)
     matrix[np.arange(n * scale), np.minimum(below + 1, n - 1)] += centres - below
     return to_device(matrix.astype(dtype), device)
-
-
-def pixel_shuffle(x: Any, factor: int) -> Any:
-    """(N, C f^2, H, W) to (N, C, H f, W f): channels become pixels (Shi et al. 2016)."""
-    n, c, h, w = x.shape
-    blocks = reshape(x, (n, c // factor**2, factor, factor, h, w))
-    return reshape(transpose(blocks, (0, 1, 4, 2, 5, 3)), (n, c // factor**2, h * factor, w * factor))
-
-
-def pixel_unshuffle(x: Any, factor: int) -> Any:
-    """(N, C, H f, W f) to (N, C f^2, H, W), the reverse."""
-    n, c, h, w = x.shape
-    blocks = reshape(x, (n, c, h // factor, factor, w // factor, factor))
-    return reshape(transpose(blocks, (0, 1, 3, 5, 2, 4)), (n, c * factor**2, h // factor, w // factor))

@@ -1,11 +1,12 @@
 """Tensor: an array, and the node of the graph that it came from.
 
-Everything that a Tensor can do is an operator of `ops.py`; the methods below only give it NumPy's
-spelling. What makes it more than an array is one reference, `node`:
+What makes it more than an array is one reference, `node`:
 
     None    a constant
     Leaf    made by the user with requires_grad=True; its gradient is kept there, as `.grad`
     Node    the result of an operation on Tensors that require a gradient (see engine.py)
+
+Its operators and NumPy's methods are in methods.py.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from scratchae import autograd
+from scratchae.autograd.methods import Methods
 from scratchae.backend import Array, device_of, is_array, to_device, xp_of
 
 _NEEDS_FLOAT = "requires_grad needs floating point data, this is {}; convert with .astype('float32')"
@@ -57,7 +60,7 @@ class Leaf:
                 self.grad += g
 
 
-class Tensor:
+class Tensor(Methods):
     """An array of numbers that remembers how it was computed.
 
     Args:
@@ -133,7 +136,7 @@ class Tensor:
     def to(self, device: str) -> Tensor:
         """This Tensor on `device` ('cpu', 'gpu', 'gpu:1'); itself if it is there already."""
         there = to_device(self._data, device)
-        return self if there is self._data else ops.move(self, device)
+        return self if there is self._data else autograd.elementwise.move(self, device)
 
     def tolist(self) -> list:
         return self._data.tolist()
@@ -143,14 +146,14 @@ class Tensor:
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Tensor:
         """NumPy's elementwise functions, and operators with an array on the left, are recorded too."""
-        op = getattr(ops, {"absolute": "abs"}.get(ufunc.__name__, ufunc.__name__), None)
+        op = getattr(autograd.ops, {"absolute": "abs"}.get(ufunc.__name__, ufunc.__name__), None)
         if op is None or method != "__call__" or options:
             raise TypeError(f"np.{ufunc.__name__} is not an operator of Tensors; for the values alone use .numpy()")
         return op(*inputs)
 
     def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
         """NumPy's other functions: those with a counterpart here are recorded, others would cut the graph."""
-        if (op := getattr(ops, function.__name__, None)) is not None:
+        if (op := getattr(autograd.ops, function.__name__, None)) is not None:
             return op(*args, **options)
         if function.__name__ in ("allclose", "array_equal", "isclose", "shape", "ndim", "size"):
             plain = [a.numpy() if isinstance(a, Tensor) else a for a in args]
@@ -234,7 +237,7 @@ class Tensor:
             gradient: what to start from, in this Tensor's shape; not needed for a scalar.
             retain_graph: keep the graph for another backward pass. Otherwise it is freed.
         """
-        backprop.backward(self, gradient, retain_graph)
+        autograd.backprop.backward(self, gradient, retain_graph)
 
     def detach(self) -> Tensor:
         """The same array as a constant."""
@@ -248,143 +251,6 @@ class Tensor:
         if self.node is not None and type(self.node) is not Leaf:
             raise RuntimeError("only leaves can be copied or pickled; this is a result: detach() it first")
         return _rebuild, (type(self), self._data, self.requires_grad, self.grad)
-
-    # --- arithmetic ---
-
-    def __add__(self, other: Any) -> Tensor:
-        return ops.add(self, other)
-
-    def __radd__(self, other: Any) -> Tensor:
-        return ops.add(other, self)
-
-    def __sub__(self, other: Any) -> Tensor:
-        return ops.subtract(self, other)
-
-    def __rsub__(self, other: Any) -> Tensor:
-        return ops.subtract(other, self)
-
-    def __mul__(self, other: Any) -> Tensor:
-        return ops.multiply(self, other)
-
-    def __rmul__(self, other: Any) -> Tensor:
-        return ops.multiply(other, self)
-
-    def __truediv__(self, other: Any) -> Tensor:
-        return ops.divide(self, other)
-
-    def __rtruediv__(self, other: Any) -> Tensor:
-        return ops.divide(other, self)
-
-    def __pow__(self, other: Any) -> Tensor:
-        return ops.power(self, other)
-
-    def __rpow__(self, other: Any) -> Tensor:
-        return ops.power(other, self)
-
-    def __matmul__(self, other: Any) -> Tensor:
-        return ops.matmul(self, other)
-
-    def __rmatmul__(self, other: Any) -> Tensor:
-        return ops.matmul(other, self)
-
-    def __neg__(self) -> Tensor:
-        return ops.negative(self)
-
-    def __pos__(self) -> Tensor:
-        return self
-
-    def __abs__(self) -> Tensor:
-        return ops.abs(self)
-
-    # --- comparisons give Tensors of bool, constants to the derivative ---
-
-    __hash__ = object.__hash__
-
-    def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]
-        return ops.equal(self, other)
-
-    def __ne__(self, other: Any) -> Tensor:  # type: ignore[override]
-        return ops.not_equal(self, other)
-
-    def __lt__(self, other: Any) -> Tensor:
-        return ops.less(self, other)
-
-    def __le__(self, other: Any) -> Tensor:
-        return ops.less_equal(self, other)
-
-    def __gt__(self, other: Any) -> Tensor:
-        return ops.greater(self, other)
-
-    def __ge__(self, other: Any) -> Tensor:
-        return ops.greater_equal(self, other)
-
-    def __invert__(self) -> Tensor:
-        return box(~self._data, None)
-
-    def __and__(self, other: Any) -> Tensor:
-        return box(self._data & (other._data if isinstance(other, Tensor) else other), None)
-
-    def __or__(self, other: Any) -> Tensor:
-        return box(self._data | (other._data if isinstance(other, Tensor) else other), None)
-
-    def any(self, axis: Any = None) -> Tensor:
-        return Tensor(self._data.any(axis=axis))
-
-    def all(self, axis: Any = None) -> Tensor:
-        return Tensor(self._data.all(axis=axis))
-
-    def argmax(self, axis: int | None = None) -> Tensor:
-        return ops.argmax(self, axis)
-
-    def argmin(self, axis: int | None = None) -> Tensor:
-        return ops.argmin(self, axis)
-
-    # --- reductions ---
-
-    def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        return ops.sum(self, axis, keepdims)
-
-    def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        return ops.mean(self, axis, keepdims)
-
-    def var(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        return ops.var(self, axis, keepdims)
-
-    def max(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        return ops.max(self, axis, keepdims)
-
-    def min(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        return ops.min(self, axis, keepdims)
-
-    # --- shape ---
-
-    @property
-    def T(self) -> Tensor:
-        return ops.transpose(self)
-
-    def reshape(self, *shape: Any) -> Tensor:
-        return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
-
-    def ravel(self) -> Tensor:
-        return ops.reshape(self, -1)
-
-    def transpose(self, *axes: Any) -> Tensor:
-        return ops.transpose(self, (axes[0] if len(axes) == 1 else axes) or None)
-
-    def swapaxes(self, axis1: int, axis2: int) -> Tensor:
-        return ops.swapaxes(self, axis1, axis2)
-
-    def squeeze(self, axis: Any = None) -> Tensor:
-        return ops.squeeze(self, axis)
-
-    def astype(self, dtype: Any) -> Tensor:
-        return ops.astype(self, np.dtype(dtype))
-
-    def clip(self, min: Any = None, max: Any = None) -> Tensor:
-        return ops.clip(self, min, max)
-
-    def __getitem__(self, index: Any) -> Tensor:
-        return ops.getitem(self, index)
 
 
 def box(data: Array, node: Any, origin: str = "detached from its graph") -> Tensor:
@@ -418,7 +284,3 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False, device: st
     else:
         array = np.array(data, dtype=dtype or (None if isinstance(data, np.generic) else np.float32))
     return Tensor(array if device is None else to_device(array, device), requires_grad)
-
-
-# A Tensor's methods are operators, and operators make Tensors: the one circle in the package.
-from scratchae.autograd import backprop, ops  # noqa: E402
