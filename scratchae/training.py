@@ -25,7 +25,7 @@ import numpy as np
 from scratchae import backend
 from scratchae import distributed as _distributed
 from scratchae.autograd import Tensor, no_grad
-from scratchae.autograd.engine import is_watching
+from scratchae.autograd.modes import watchers
 from scratchae.callbacks import Callback
 from scratchae.checkpoint import apply_state, read_state, state_of, write_state
 from scratchae.data import DataLoader
@@ -307,7 +307,7 @@ class Trainer:
 
     def _replay(self) -> Any:
         """What replays steps, or None where that cannot be: on the CPU, or if something has to look at every step."""
-        if self.world.size > 1 or is_watching() or not replayable(self.model, self.optimizer):
+        if self.world.size > 1 or watchers or not replayable(self.model, self.optimizer):
             return None
         return Steps(self.model, self.optimizer, self._terms, self._clip)
 

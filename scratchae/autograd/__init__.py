@@ -2,8 +2,9 @@
 
 from scratchae.autograd import backprop, elementwise, ops
 from scratchae.autograd.backprop import grad
-from scratchae.autograd.engine import detect_anomaly, enable_grad, is_grad_enabled, no_grad, primitive
+from scratchae.autograd.engine import primitive
 from scratchae.autograd.gradcheck import gradcheck, gradgradcheck
+from scratchae.autograd.modes import detect_anomaly, enable_grad, is_grad_enabled, no_grad
 from scratchae.autograd.tensor import Tensor, tensor
 
 __all__ = [

@@ -10,18 +10,19 @@ from collections.abc import Sequence
 from heapq import heappop, heappush
 from typing import Any
 
-from scratchae.autograd.engine import Node, _watchers, check_finite
+from scratchae.autograd.engine import Node
+from scratchae.autograd.modes import check_finite, watchers
 from scratchae.autograd.tensor import Leaf, Tensor, box
 from scratchae.backend import Array, is_array, xp_of
 
 
 def backward(output: Tensor, gradient: Any = None, retain_graph: bool = False) -> None:
     """Add d(output)/d(leaf), times `gradient` (one for a scalar), to the `.grad` of every leaf."""
-    owned: dict[Leaf, Array] = {}
+    lent: dict[Leaf, Array] = {}
     seed = _seed(output, gradient, create_graph=False)
-    arrived = _walk([output], [seed], retain_graph, create_graph=False, owned=owned)
+    arrived = _walk([output], [seed], retain_graph, create_graph=False, lent=lent)
     for leaf, g in arrived.items():
-        leaf.add(g, g is owned.get(leaf))
+        leaf.add(g, own=g is lent.get(leaf))
 
 
 def grad(
@@ -70,39 +71,22 @@ def _walk(
     create_graph: bool,
     wanted: set | None = None,
     targets: Any = (),
-    owned: dict | None = None,
+    lent: dict | None = None,
 ) -> dict:
     """Send gradients from `outputs` to the leaves, newest node first; return what arrived, by Leaf.
 
-    With `wanted`, only those nodes are visited, and what arrives at `targets` is returned too. `owned` is
+    With `wanted`, only those nodes are visited, and what arrives at `targets` is returned too. `lent` is
     filled with the memory that leaves lent to vjps that can write into it.
 
     A node is created after its inputs, so in reverse order of creation every node has received all
     of its gradient before its turn comes. The heap holds the nodes whose turn is still to come.
     """
-    arrived: dict[Any, Any] = {}  # Leaf, Node -> gradient so far
-    waiting: dict[int, Node] = {}
-    heap: list[int] = []
-
-    def send(parent: Any, g: Any) -> None:
-        if not hasattr(g, "shape"):
-            raise TypeError(f"a vjp gave {g!r}; expected the gradient, an array")
-        if g.shape != parent.shape:
-            g = _unbroadcast(g, parent.shape)
-        if g.dtype != parent.dtype:
-            g = g.astype(parent.dtype)
-        if parent in arrived:
-            arrived[parent] = arrived[parent] + g
-        else:
-            arrived[parent] = g
-            if type(parent) is Node:
-                waiting[parent.order] = parent
-                heappush(heap, -parent.order)
-
+    arrived: dict[Any, Any] = {}  # Leaf or Node -> the sum of the gradients that were sent to it so far
+    heap: list[tuple[int, Node]] = []
     for output, g in zip(outputs, seeds, strict=True):
-        send(output.node, g)
+        _send(output.node, g, arrived, heap)
     while heap:
-        node = waiting.pop(-heappop(heap))
+        node = heappop(heap)[1]
         g = arrived[node] if node in targets else arrived.pop(node)
         if node.parents is None:
             raise RuntimeError(
@@ -110,37 +94,50 @@ def _walk(
                 "call the earlier one with retain_graph=True"
             )
         saved = _tensors(node) if create_graph else node.saved
-        for position, vjp, reads, takes_memory in node.plan.steps:
-            parent = node.parents[position]
-            if wanted is not None and type(parent) is not list and parent not in wanted:
+        for argument, vjp, slots, writes in node.plan.calls:
+            parent = node.parents[argument]
+            several = type(parent) is list
+            if wanted is not None and not several and parent not in wanted:
                 continue
-            values = [saved[i] for i in reads]
-            if takes_memory:
+            values = [saved[i] for i in slots]
+            if writes:
                 into = None
-                if owned is not None and type(parent) is Leaf and parent not in arrived:
-                    into = owned[parent] = parent.lend(g)
-                parent_g = vjp(g, *values, into=into)
+                if lent is not None and type(parent) is Leaf and parent not in arrived:
+                    into = lent[parent] = parent.lend(g)
+                given = vjp(g, *values, into=into)
             else:
-                parent_g = vjp(g, *values)
-            if _watchers:
-                for found in parent_g if type(parent) is list else [parent_g]:
-                    check_finite(found, f"the vjp of {node.op.name}", [g, *values])
-            if type(parent) is list:
-                for p, p_g in zip(parent, parent_g, strict=True):
-                    if p is not None and (wanted is None or p in wanted):
-                        send(p, p_g)
-            else:
-                send(parent, parent_g)
+                given = vjp(g, *values)
+            for p, p_g in zip(parent, given, strict=True) if several else ((parent, given),):
+                if watchers:
+                    check_finite(p_g, f"the vjp of {node.op.name}", [g, *values])
+                if p is not None and (wanted is None or p in wanted):
+                    _send(p, p_g, arrived, heap)
         if not retain_graph:
             node.parents = node.saved = None
     return arrived
+
+
+def _send(to: Any, g: Any, arrived: dict, heap: list) -> None:
+    """Add `g` to what has arrived at a Leaf or Node, in its shape and dtype."""
+    if not hasattr(g, "shape"):
+        raise TypeError(f"a vjp gave {g!r}; expected the gradient, an array")
+    if g.shape != to.shape:
+        g = _unbroadcast(g, to.shape)
+    if g.dtype != to.dtype:
+        g = g.astype(to.dtype)
+    if to in arrived:
+        arrived[to] = arrived[to] + g  # not in place: the same array may have been sent to others too
+    else:
+        arrived[to] = g
+        if type(to) is Node:
+            heappush(heap, (-to.order, to))
 
 
 def _tensors(node: Node) -> list:
     """A node's saved values as Tensors that know where they came from, for `create_graph`."""
     values = list(node.saved)
     for i, position in enumerate(node.plan.keep):
-        if position == node.op.position["out"]:
+        if position == len(node.parents):  # `out` comes after the arguments
             values[i] = box(values[i], node)
         elif position < len(node.parents) and (parent := node.parents[position]) is not None:
             if type(parent) is list:
@@ -175,7 +172,7 @@ def _inputs(node: Any) -> list:
 
 
 def _unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
-    """Undo broadcasting: sum over the axes that were added or stretched. The one place that does."""
+    """Undo broadcasting: sum over the axes that were added or stretched."""
     added = g.ndim - len(shape)
     if added < 0 or any(n != size and size != 1 for n, size in zip(g.shape[added:], shape, strict=True)):
         raise ValueError(f"a vjp gave a gradient of shape {g.shape} for an argument of shape {shape}")

@@ -11,12 +11,12 @@ Called with arrays, it computes and records nothing. Called with a Tensor that r
 it also creates a Node: a link from the output to the inputs. The backward pass (backprop.py) follows
 those links.
 
-A vjp's first parameter is `g`. Its other parameters NAME what it reads, and a node keeps nothing
-else alive until the backward pass:
+A vjp's first parameter is the gradient of the output (`g`, or `h` where an argument is called g). Its
+other parameters NAME what it reads, and a node keeps nothing else alive until the backward pass:
 
     an argument of the forward function      multiply: x=lambda g, y: g * y
     `out`, the forward function's result     exp, above
-    a residual, which the forward function   return out, {"argmax": argmax}
+    a residual, which the forward function   return x.sum(), {"shape": x.shape}
         hands over in a dict beside its result
     `into`, memory that the result may be    linear's weight: see products.py
         written to (it may be None)
@@ -30,14 +30,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ContextDecorator, contextmanager
+from collections.abc import Callable, Sequence
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from scratchae.autograd.modes import check_finite, recording, watchers
 from scratchae.autograd.tensor import Tensor, box
 from scratchae.backend import Array, is_array, xp_of
 
@@ -62,15 +61,31 @@ class Node:
         self.shape, self.dtype = out.shape, out.dtype
 
 
+class _Call(NamedTuple):
+    """One vjp to call in the backward pass."""
+
+    argument: int  # whose gradient it gives, counted among the function's arguments
+    vjp: Callable
+    slots: list[int]  # what it reads, as places in the node's `saved`
+    writes: bool  # whether it has a parameter `into`
+
+
 class _Plan:
-    """For one choice of arguments that need a gradient: the values to keep, and who reads which."""
+    """For one choice of arguments that need a gradient: the values to keep, and the vjps that read them.
+
+    multiply(x, y), only x needs one:  keep [1], the value of y;  calls [(argument 0, vjp of x, slots [0])]
+    """
 
     def __init__(self, op: _Op, needed: list[str]):
         reads = {name: [p for p in op.reads[name] if p != "into"] for name in needed}
-        self.keep = sorted({op.position[p] for wanted in reads.values() for p in wanted})
-        slot = {position: i for i, position in enumerate(self.keep)}
-        self.steps = [
-            (op.position[name], op.vjps[name], [slot[op.position[p]] for p in reads[name]], "into" in op.reads[name])
+        self.keep = sorted({op.values.index(p) for wanted in reads.values() for p in wanted})
+        self.calls = [
+            _Call(
+                op.values.index(name),
+                op.vjps[name],
+                [self.keep.index(op.values.index(p)) for p in reads[name]],
+                "into" in op.reads[name],
+            )
             for name in needed
         ]
 
@@ -80,18 +95,18 @@ class _Op:
 
     def __init__(self, forward: Callable, vjps: dict[str, Callable]):
         self.forward, self.vjps, self.name = forward, vjps, forward.__name__.lstrip("_")
-        parameters = _parameters(forward)
-        for function in (forward, *vjps.values()):
-            if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in _parameters(function).values()):
-                raise TypeError(f"primitive {self.name}: name every parameter; *args and **kwargs cannot be matched")
-        self.arguments = list(parameters)
-        self.defaults = {n: p.default for n, p in parameters.items() if p.default is not p.empty}
+        self.signature = inspect.signature(forward)
+        self.arguments = list(self.signature.parameters)
         if unknown := set(vjps) - set(self.arguments):
             raise TypeError(f"primitive {self.name}: vjps for {sorted(unknown)}; its arguments are {self.arguments}")
-        self.reads = {name: list(_parameters(vjp))[1:] for name, vjp in vjps.items()}
-        known = [*self.arguments, "out"]
-        self.residuals = sorted({p for names in self.reads.values() for p in names} - {*known, "into"})
-        self.position = {name: i for i, name in enumerate([*known, *self.residuals])}
+        signatures = {name: inspect.signature(vjp) for name, vjp in vjps.items()}
+        for signature in (self.signature, *signatures.values()):
+            if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in signature.parameters.values()):
+                raise TypeError(f"primitive {self.name}: name every parameter; *args and **kwargs cannot be matched")
+        self.reads = {name: list(signature.parameters)[1:] for name, signature in signatures.items()}
+        named = {p for names in self.reads.values() for p in names}
+        self.residuals = sorted(named - {*self.arguments, "out", "into"})
+        self.values = [*self.arguments, "out", *self.residuals]  # all that a vjp may read, in this order
         self.plans: dict[int, _Plan] = {}
 
     def plan(self, mask: int) -> _Plan:
@@ -101,7 +116,7 @@ class _Op:
             self.plans[mask] = _Plan(self, needed)
         return self.plans[mask]
 
-    def unpack(self, result: Any) -> Any:
+    def split(self, result: Any) -> Any:
         """The forward function's result and its residuals."""
         if type(result) is tuple and len(result) == 2 and not (missing := set(self.residuals) - set(result[1])):
             return result
@@ -112,18 +127,12 @@ class _Op:
 
     def complete(self, args: tuple, kwargs: dict) -> tuple:
         """Keyword arguments and defaults put in their places."""
-        if unknown := set(kwargs) - set(self.arguments):
-            raise TypeError(f"{self.name}() has no arguments {sorted(unknown)}; it has {self.arguments}")
-        if twice := set(kwargs) & set(self.arguments[: len(args)]):
-            raise TypeError(f"{self.name}() got {sorted(twice)} twice")
-        filled = {**self.defaults, **kwargs}
-        if missing := [a for a in self.arguments[len(args) :] if a not in filled]:
-            raise TypeError(f"{self.name}() needs {missing}; its arguments are {self.arguments}")
-        return (*args, *(filled[a] for a in self.arguments[len(args) :]))
-
-
-def _parameters(function: Callable) -> Mapping[str, inspect.Parameter]:
-    return inspect.signature(function).parameters
+        try:
+            bound = self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{self.name}({', '.join(self.arguments)}): {error}") from None
+        bound.apply_defaults()
+        return bound.args
 
 
 def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
@@ -138,7 +147,8 @@ def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
 
     def decorate(forward: Callable) -> Callable[..., Any]:
         op = _Op(forward, vjps)
-        arity, residuals, keeps_dtype = len(op.arguments), op.residuals, "dtype" in op.arguments
+        arity, residuals = len(op.arguments), op.residuals
+        keeps_dtype = "dtype" in op.arguments  # somebody has asked for it: float64 is meant
 
         @functools.wraps(forward)
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -154,26 +164,26 @@ def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
                 elif type(a) not in _USUAL and (type(a) is not np.ndarray or not a.ndim):
                     unusual = True
             if unusual:
-                tensor, mask = _unpack(args, values, parents, tensor, mask)
+                tensor, mask = _unbox_unusual(args, values, parents, tensor, mask)
             if tensor is None:
                 out = forward(*args)
-                return op.unpack(out)[0] if residuals else out
+                return op.split(out)[0] if residuals else out
             try:
                 out = forward(*values)
             except TypeError:
                 xp_of(*values)  # where CPU and GPU arrays met, this says so by name
                 raise
             if residuals:
-                out, extra = op.unpack(out)
+                out, extra = op.split(out)
             if isinstance(out, np.generic):  # NumPy's reductions to one number give a scalar
                 out = np.asarray(out)
             if out.dtype == np.float64 and not keeps_dtype:
                 out = _narrowed(out, values)
-            if _watchers:
+            if watchers:
                 check_finite(out, op.name, values)
-            if not mask or _grad_mode.depth or not (plan := op.plans.get(mask) or op.plan(mask)).steps:
+            if not mask or recording.blocked or not (plan := op.plans.get(mask) or op.plan(mask)).calls:
                 return box(out, None, _origin(op, values))
-            values.append(out)
+            values.append(out)  # now `values` is in the order of op.values
             if residuals:
                 values.extend(extra[name] for name in residuals)
             return box(out, Node(op, plan, parents, [values[i] for i in plan.keep], out))
@@ -186,8 +196,11 @@ def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
 _USUAL = {float, int, bool, type(None), tuple, str}  # arguments that pass through as they are
 
 
-def _unpack(args: Sequence, values: list, parents: list, tensor: Tensor | None, mask: int) -> tuple[Tensor | None, int]:
-    """The rest of `call`'s loop: lists of Tensors, and numbers that must take the Tensors' dtype."""
+def _unbox_unusual(
+    args: Sequence, values: list, parents: list, tensor: Tensor | None, mask: int
+) -> tuple[Tensor | None, int]:
+    """The rest of `call`'s loop: lists of Tensors, and numbers that must take the Tensors' dtype. `values` and
+    `parents` are filled in; the new `tensor` and `mask` are returned."""
     for i, a in enumerate(args):
         if type(a) is list and (boxed := [e for e in a if isinstance(e, Tensor)]):
             tensor = boxed[0]
@@ -213,85 +226,7 @@ def _narrowed(out: Array, values: Sequence) -> Array:
 
 def _origin(op: _Op, values: Sequence) -> str:
     """For the error of a backward pass that starts where nothing was recorded."""
-    if _grad_mode.depth:
+    if recording.blocked:
         return "computed under no_grad()"
     arrays = [f"{a.dtype}{list(a.shape)}" for v in values for a in (v if type(v) is list else [v]) if is_array(a)]
     return f"the result of {op.name} on {' and '.join(arrays)}, none of which requires one"
-
-
-# --- switching the recording off ------------------------------------------------------------------
-
-
-class _GradMode(threading.local):
-    depth = 0  # of nested no_grad blocks, in this thread
-
-
-_grad_mode = _GradMode()
-
-
-class no_grad(ContextDecorator):
-    """Record nothing inside: `with no_grad():` or `@no_grad()`. Each thread has a setting of its own.
-
-    Not for generator functions, which run after the decorator has returned: use `with` in their body.
-    """
-
-    def __enter__(self) -> no_grad:
-        _grad_mode.depth += 1
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        _grad_mode.depth = max(0, _grad_mode.depth - 1)
-
-
-@contextmanager
-def enable_grad() -> Iterator[None]:
-    """Record inside, even within `no_grad`: for values that are themselves made of gradients."""
-    outer, _grad_mode.depth = _grad_mode.depth, 0
-    try:
-        yield
-    finally:
-        _grad_mode.depth = outer
-
-
-def is_grad_enabled() -> bool:
-    """Whether operations are recorded at this point, in this thread."""
-    return _grad_mode.depth == 0
-
-
-# --- looking for the first NaN --------------------------------------------------------------------
-
-_watchers: list[object] = []  # the detect_anomaly blocks entered
-
-
-class detect_anomaly(ContextDecorator):
-    """Inside, the operation that first gives a NaN or an infinity, forward or backward, raises FloatingPointError.
-
-    Every result is looked at, which costs time: it is for finding an error, not for every day. The setting holds for
-    all threads.
-    """
-
-    def __enter__(self) -> detect_anomaly:
-        _watchers.append(self)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        _watchers.remove(self)
-
-
-def is_watching() -> bool:
-    """Whether some thread is inside `detect_anomaly`."""
-    return bool(_watchers)
-
-
-def check_finite(result: Any, what: str, inputs: Sequence) -> None:
-    """FloatingPointError that names the operation, where a result is not finite."""
-    result, *inputs = (v._data if isinstance(v, Tensor) else v for v in (result, *inputs))
-    xp = xp_of(result)
-    if result.dtype.kind != "f" or (finite := xp.isfinite(result)).all():
-        return
-    place = tuple(int(i) for i in xp.argwhere(~finite)[0])
-    arrays = [a for v in inputs for a in (v if type(v) is list else [v]) if is_array(a) and a.size]
-    ranges = "; ".join(f"{a.dtype}{list(a.shape)} in [{float(a.min()):.4g}, {float(a.max()):.4g}]" for a in arrays)
-    raise FloatingPointError(
-        f"{what} gave {float(result[place])} at index {place} of its result of shape {result.shape}; it read {ranges}"
-    )

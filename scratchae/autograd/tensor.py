@@ -46,9 +46,9 @@ class Leaf:
             home, self.home = self.home, None
         return xp_of(like).empty(self.shape, self.dtype) if home is None else home
 
-    def add(self, g: Array, owned: bool) -> None:
-        """Take in a gradient: the first is stored (copied, unless it lies in lent memory), later ones are added."""
-        if not owned and self.grad is None:
+    def add(self, g: Array, own: bool) -> None:
+        """Take in a gradient: the first is stored (copied, unless it is our own lent memory), later ones are added."""
+        if not own and self.grad is None:
             # A copy in the memory order of `g`: into another order, it can take longer than the whole vjp.
             memory = xp_of(g).empty_like(g, self.dtype) if self.home is None else self.lend(g)
             memory[...] = g
