@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -74,7 +75,8 @@ class Textbook:
 
     def __init__(self, params: Any, name: str, **options: Any):
         cls, self.rule = RULES[name]
-        self.params, self.options = list(params), {**cls.defaults, **options}
+        defaults = {n: p.default for n, p in inspect.signature(cls).parameters.items() if n != "params"}
+        self.params, self.options = list(params), {**defaults, **options}
         self.state: list[dict] = [{"t": 0} for _ in self.params]
 
     def step(self) -> None:

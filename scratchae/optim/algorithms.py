@@ -16,8 +16,6 @@ from scratchae.optim.base import Optimizer
 class SGD(Optimizer):
     """p -= lr * v, with v = momentum * v + (1 - dampening) * g; v = g at first. Nesterov: g + momentum * v."""
 
-    defaults = {"lr": 1e-3, "momentum": 0.0, "dampening": 0.0, "weight_decay": 0.0, "nesterov": False}
-
     def __init__(
         self,
         params: Iterable[Any],
@@ -76,11 +74,12 @@ def _with_decay(xp: Any, p: Array, g: Array, weight_decay: float, out: Array) ->
 class Adam(Optimizer):
     """p -= lr * m^ / (sqrt(v^) + eps), m^ and v^ the running means of g and g^2 without their bias (Kingma & Ba 2015).
 
-    The state holds the discounted sums of g and g^2, which are the means but for the factors 1 - beta.
-    Those factors go into one number at the end, and two passes over the memory are saved.
+    The state holds the discounted sums M = sum beta1^i g and V = sum beta2^i g^2 over the steps so far, of which the
+    means without bias are m^ = M (1 - beta1) / (1 - beta1^t) and v^ = V / r^2 with r^2 = (1 - beta2^t) / (1 - beta2).
+    Hence m^ / (sqrt(v^) + eps) = r (1 - beta1) / (1 - beta1^t) * M / (sqrt(V) + r eps), and the factors 1 - beta, one
+    pass over the memory each, are one number at the end.
     """
 
-    defaults = {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0, "amsgrad": False}
     decoupled = False  # whether weight decay shrinks the parameters beside the update, not through the gradient
 
     def __init__(
@@ -99,19 +98,22 @@ class Adam(Optimizer):
 
     def update(self, p: Array, g: Array, state: dict[str, Array], step: int, group: dict, scratch: Array) -> None:
         xp, (t, decayed), (beta1, beta2) = xp_of(p), scratch, group["betas"]
-        m, v = state["sum"], state["sum_sq"]
-        g = self.decay(xp, p, g, group, decayed)
-        m *= beta1
-        m += g
-        v *= beta2
-        v += xp.multiply(g, g, out=t)
+        M, V = state["sum"], state["sum_sq"]
+        if self.decoupled:
+            p *= 1 - group["lr"] * group["weight_decay"]
+        else:
+            g = _with_decay(xp, p, g, group["weight_decay"], decayed)
+        M *= beta1
+        M += g
+        V *= beta2
+        V += xp.multiply(g, g, out=t)
         if group["amsgrad"]:
-            v = xp.maximum(state["max_sum_sq"], v, out=state["max_sum_sq"])
-        root = math.sqrt((1 - beta2**step) / (1 - beta2))  # v^ = v / root^2
-        xp.sqrt(v, out=t)
-        t += group["eps"] * root
-        xp.divide(m, t, out=t)
-        t *= group["lr"] * root * (1 - beta1) / (1 - beta1**step)
+            V = xp.maximum(state["max_sum_sq"], V, out=state["max_sum_sq"])
+        r = math.sqrt((1 - beta2**step) / (1 - beta2))
+        xp.sqrt(V, out=t)
+        t += group["eps"] * r
+        xp.divide(M, t, out=t)
+        t *= group["lr"] * r * (1 - beta1) / (1 - beta1**step)
         p -= t
 
     def update_on_gpu(self, update: Update, state: dict[str, Array], group: dict) -> None:
@@ -120,14 +122,10 @@ class Adam(Optimizer):
         arrays = [state["sum"], state["sum_sq"], state.get("max_sum_sq")]
         update.move("adam", arrays, *betas, float(group["weight_decay"]), self.decoupled, bool(group["amsgrad"]))
 
-    def decay(self, xp: Any, p: Array, g: Array, group: dict, out: Array) -> Array:
-        return _with_decay(xp, p, g, group["weight_decay"], out)
-
 
 class AdamW(Adam):
     """Adam whose weight decay shrinks the parameters themselves: p *= 1 - lr * decay (Loshchilov & Hutter 2019)."""
 
-    defaults = {**Adam.defaults, "weight_decay": 1e-2}
     decoupled = True
 
     def __init__(
@@ -141,18 +139,12 @@ class AdamW(Adam):
     ):
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad)
 
-    def decay(self, xp: Any, p: Array, g: Array, group: dict, out: Array) -> Array:
-        p *= 1 - group["lr"] * group["weight_decay"]
-        return g
-
 
 class RMSprop(Optimizer):
     """p -= lr * g / (sqrt(v) + eps), v a running mean of g^2 (Tieleman & Hinton 2012).
 
     With momentum, that quotient is gathered in a buffer first; `centered` takes mean(g)^2 off v.
     """
-
-    defaults = {"lr": 1e-2, "alpha": 0.99, "eps": 1e-8, "weight_decay": 0.0, "momentum": 0.0, "centered": False}
 
     def __init__(
         self,

@@ -11,12 +11,12 @@ import numpy as np
 from scratchae.autograd import Tensor
 from scratchae.autograd.tensor import Leaf
 from scratchae.backend import Array, device_of, to_device
-from scratchae.gpu.updates import Update
+from scratchae.gpu.updates import Counters, Update
 from scratchae.optim.flat import Flat
 
 
 class Optimizer:
-    """What all optimisers share; a new one defines `defaults`, `state_names` and `update`.
+    """What all optimisers share; a new one defines `__init__`, which passes its options on, `state_names` and `update`.
 
     The parameters' values move into one buffer: an array that shared memory with one no longer follows it.
 
@@ -29,8 +29,6 @@ class Optimizer:
     something that is not a Tensor.
     """
 
-    defaults: dict[str, Any] = {}
-
     def __init__(self, params: Iterable[Any], **options: Any):
         if isinstance(params, Tensor):
             raise TypeError("the optimiser takes a list of parameters, got one Tensor; pass [tensor]")
@@ -42,12 +40,13 @@ class Optimizer:
         groups = listed if any(isinstance(g, dict) for g in listed) else [{"params": listed}]
         if odd := [type(g).__name__ for g in groups if not isinstance(g, dict)]:
             raise TypeError(f"groups of parameters are dicts {{'params': [...], ...}}; among them is a {odd[0]}")
+        self.defaults = options
         self.param_groups: list[dict[str, Any]] = []
         self._flats: list[list[Flat]] = []
         for given in groups:
             params = given.get("params", [])
             members = [params] if isinstance(params, Tensor) else list(params)
-            group = {**self.defaults, **options, **given, "params": members}
+            group = {**options, **given, "params": members}
             if not members:
                 raise ValueError("a group of the optimiser has no parameters; expected {'params': [...], ...}")
             self._check_options(group)
@@ -78,8 +77,11 @@ class Optimizer:
 
     @property
     def has_kernels(self) -> bool:
-        """Whether `update_on_gpu` does what `update` does: a rule of your own, derived from one of these, may not."""
-        return type(self).__module__ == "scratchae.optim.algorithms"
+        """Whether `update_on_gpu` does what `update` does: not where a rule of your own changes `update` alone."""
+        rule, kernels = (
+            next(c for c in type(self).__mro__ if name in vars(c)) for name in ("update", "update_on_gpu")
+        )
+        return issubclass(kernels, rule)
 
     def step(self) -> None:
         """Update every parameter that has a gradient."""
@@ -87,21 +89,28 @@ class Optimizer:
             for flat in flats:
                 flat.gather()
                 flat.provide(self.state_names(group))
-                counted = None
-                for span, g, step in flat.runs():
-                    if flat.counters is not None and self.has_kernels:
-                        if step != counted:
-                            flat.counters.prepare(group["lr"], step - 1)
-                        state = {name: array[span] for name, array in flat.state.items()}
-                        update = Update(flat.counters, flat.values[span], g, step != counted)
-                        self.update_on_gpu(update, state, group)
-                        counted = step
-                        continue
-                    for start in range(span.start, span.stop, chunk := flat.chunk()):
-                        piece = slice(start, min(start + chunk, span.stop))
-                        state = {name: array[piece] for name, array in flat.state.items()}
-                        grad = g[start - span.start : piece.stop - span.start]
-                        self.update(flat.values[piece], grad, state, step, group, flat.scratch[:, : grad.size])
+                flat.count_step()
+                if flat.counters is not None and self.has_kernels:
+                    self._move_on_gpu(flat, flat.counters, group)
+                else:
+                    self._move(flat, group)
+
+    def _move(self, flat: Flat, group: dict) -> None:
+        for span, g, step in flat.runs():
+            for start in range(span.start, span.stop, chunk := flat.chunk()):
+                piece = slice(start, min(start + chunk, span.stop))
+                grad = g[start - span.start : piece.stop - span.start]
+                scratch = flat.scratch[:, : grad.size]
+                self.update(flat.values[piece], grad, flat.state_of(piece), step, group, scratch)
+
+    def _move_on_gpu(self, flat: Flat, counters: Counters, group: dict) -> None:
+        counted = None
+        for span, g, step in flat.runs():
+            if step != counted:
+                counters.prepare(group["lr"], step - 1)
+            update = Update(counters, flat.values[span], g, step != counted)
+            self.update_on_gpu(update, flat.state_of(span), group)
+            counted = step
 
     def flats(self) -> Iterator[Flat]:
         """The flat buffers of all groups."""

@@ -111,16 +111,19 @@ class Flat:
         else:
             yield from (p.grad for p in self.params if p.grad is not None)
 
+    def state_of(self, piece: slice) -> dict[str, Array]:
+        return {name: array[piece] for name, array in self.state.items()}
+
+    def count_step(self) -> None:
+        """One step more for each parameter that has a gradient."""
+        self.steps = [n + (p.grad is not None) for n, p in zip(self.steps, self.params, strict=True)]
+
     def runs(self) -> Iterator[tuple[slice, Array, int]]:
         """(span, flat gradient, step number) of what has a gradient; neighbours in the buffer come joined."""
-        if self._all_at_home():
-            if len(set(self.steps)) == 1:  # nearly always: one run
-                self.steps = [step + 1 for step in self.steps]
-                yield slice(0, self.values.size), self.gradients, self.steps[0]
-                return
+        if self._all_at_home() and len(set(self.steps)) == 1:  # nearly always: one run
+            yield slice(0, self.values.size), self.gradients, self.steps[0]
+            return
         ready = [i for i, p in enumerate(self.params) if p.grad is not None]
-        for i in ready:
-            self.steps[i] += 1
         at_home = {i: self.params[i].grad is self.homes[i] for i in ready}  # else assigned, or kept from before
         for (_, step, home), run in groupby(enumerate(ready), lambda e: (e[1] - e[0], self.steps[e[1]], at_home[e[1]])):
             members = [i for _, i in run]
