@@ -17,6 +17,7 @@ from scratchae import backend, nn
 from scratchae import functional as F
 from scratchae.data import DataLoader
 from scratchae.gpu import losses, replay, upload
+from scratchae.runs import Run
 
 IMAGES = np.random.default_rng(5).random((75, 1, 8, 8)).astype(np.float32)  # four whole batches of 16, and 11 more
 
@@ -407,13 +408,15 @@ def test_a_run_that_is_resumed_ends_with_the_same_bits(name: str, stand_in: Modu
     assert _losses(history) == _losses(again)
 
 
-def test_a_checkpoint_within_an_epoch_holds_the_losses_so_far(stand_in: ModuleType, tmp_path: Path) -> None:
+def test_a_checkpoint_within_an_epoch_holds_the_losses_so_far(
+    stand_in: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sa.manual_seed(0)
     model = MODELS["vae"]().to("gpu")
     trainer = sa.Trainer(model, sa.optim.Adam(model.parameters()))
     path, saved = tmp_path / "run", []
-    save = trainer._save
-    trainer._save = lambda run: (save(run), saved.append((run.step, run.means.samples)))  # type: ignore
+    save = Run.save
+    monkeypatch.setattr(Run, "save", lambda run: (save(run), saved.append((run.step, run.means.samples))))
     trainer.fit(IMAGES[:64], epochs=3, batch_size=16, progress=False, checkpoint=path, checkpoint_every=3)
     assert saved == [(3, 48), (4, 0), (6, 32), (8, 0), (9, 16), (12, 0)]
 

@@ -96,13 +96,14 @@ class DataLoader:
             yield batch if self._several else batch[0]
 
     @contextmanager
-    def on(self, device: str) -> Iterator[None]:
-        """Inside, batches come on `device`."""
-        before, self.device = self.device, device
+    def giving(self, device: str, part: tuple[int, int] = (0, 1)) -> Iterator[None]:
+        """Inside, batches come on `device`, and `part` (rank, size) of each."""
+        before = self.device, self.part
+        self.device, self.part = device, part
         try:
             yield
         finally:
-            self.device, self._copies = before, None
+            (self.device, self.part), self._copies = before, None
 
     def _copied(self, device: str) -> tuple[Array, ...]:
         """The arrays on `device`, copied when they are first asked for."""

@@ -56,6 +56,13 @@ def training_stream(device: str) -> Iterator[None]:
                 stream.synchronize()
 
 
+def not_finite(found: str, step: int) -> FloatingPointError:
+    return FloatingPointError(
+        f"{found} at step {step}; the weights are those of the step before. Check the data for NaN and "
+        "targets outside their range, lower the learning rate, or clip gradients with Trainer(..., clip_grad_norm=1.0)"
+    )
+
+
 def replayable(model: Any, optimizer: Any) -> bool:
     """Whether all of it lies on one GPU and is moved by kernels of our own."""
     flats = list(optimizer.flats())
@@ -136,11 +143,7 @@ class Steps:
         self.given_up = "an earlier step was not finite"
         what = f"the loss term {self.losses.names[-1 - int(ledger[1])]!r}" if ledger[1] < 0 else self._gradient(ledger)
         number = self.asked[bad - 1 - self.losses.fetched]
-        raise FloatingPointError(
-            f"{what} is not finite at step {number}; the weights are those of the step before. Check the data for NaN "
-            "and targets outside their range, lower the learning rate, or clip gradients with "
-            "Trainer(..., clip_grad_norm=1.0)"
-        )
+        raise not_finite(f"{what} is not finite", number)
 
     def _gradient(self, ledger: np.ndarray) -> str:
         place = int(ledger[2])

@@ -8,7 +8,6 @@ not trained. Names in `state_dict()` are the attributes' own, joined with dots, 
 from __future__ import annotations
 
 import html
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -141,13 +140,12 @@ class Module:
         is none.
         """
         state, strings = storage.read_arrays(path)
-        if "format" in strings:
-            advice = "read it with sa.load_checkpoint; nothing was loaded"
-            raise ValueError(f"{os.fspath(path)} is a checkpoint, not weights alone: {advice}")
+        if strings.get("format") == storage.FORMAT:  # PyTorch and others write "pt" there
+            raise ValueError(f"{path} is a checkpoint: read it with sa.load_checkpoint; nothing was loaded")
         try:
             self.load_state_dict(state)
         except ValueError as error:
-            raise ValueError(f"{os.fspath(path)}: {error}") from None
+            raise ValueError(f"{path}: {error}") from None
 
     def train(self, mode: bool = True) -> Module:
         """Switch dropout, noise and batch statistics on (or off) in this module and all inside it."""
@@ -239,7 +237,7 @@ class Module:
             for name, layer in leaves:
                 watch(name, layer)
             with evaluating(self), no_grad():
-                self(Tensor(to_device(zeros, "cpu" if first is None else first.device)))
+                self(Tensor(to_device(zeros, device_of_model(self))))
         finally:
             for _, layer in leaves:
                 vars(layer).pop("forward", None)
@@ -247,6 +245,11 @@ class Module:
         widths = [max(len(row[i]) for row in table) for i in range(3)]
         for a, b, c in table:
             print(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}")
+
+
+def device_of_model(model: Module) -> str:
+    """Where its parameters are; the CPU if it has none."""
+    return next((p.device for p in model.parameters()), "cpu")
 
 
 @contextmanager
