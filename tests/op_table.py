@@ -233,6 +233,16 @@ TABLE += [
     op(name, lambda x, f=f: f(F.abs(x), F.max(F.abs(x))), lambda x, f=f: f(abs(x), abs(x).max()), real(*M),
        differentiable=False)
     for name, f in COMPARISONS.items()
+] + [
+    op("invert", lambda x: ~(x > 0), lambda x: ~(x > 0), real(...), differentiable=False),
+    op("bitwise_and", lambda x: (x > 0) & (x < 1), lambda x: (x > 0) & (x < 1), real(...), differentiable=False),
+    op("bitwise_and reflected", lambda x: MASK & (x > 0), lambda x: MASK & (x > 0), real(*M), differentiable=False),
+    op("bitwise_or", lambda x: (x > 1) | (x < 0), lambda x: (x > 1) | (x < 0), real(...), differentiable=False),
+    op("bitwise_or reflected", lambda x: True | (x > 0), lambda x: True | (x > 0), real(*M), differentiable=False),
+    op("any", lambda x: F.any(x > 1.9), lambda x: (x > 1.9).any(), real(...), differentiable=False),
+    op("any axis", lambda x: (x > 1.5).any(0), lambda x: (x > 1.5).any(0), real(*M), differentiable=False),
+    op("all", lambda x: F.all(x < 1.9), lambda x: (x < 1.9).all(), real(...), differentiable=False),
+    op("all axis", lambda x: (x < 1.5).all(-1), lambda x: (x < 1.5).all(-1), real(*M), differentiable=False),
 ]  # fmt: skip
 
 REDUCTIONS = {

@@ -160,6 +160,10 @@ def test_grad_of_several_outputs_is_their_sum_weighted() -> None:
     x = leaf([1.0, 2.0])
     equal(sa.grad([x.sum(), (x * x).sum()], x), [3, 5])
     equal(sa.grad([x * 1, x * x], x, [np.array([1.0, 10.0]), sa.tensor([0.0, 1.0])]), [1, 14])
+    for one in ([0.0, 1.0], [np.array([0.0, 1.0])], sa.tensor([0.0, 1.0])):
+        equal(sa.grad(x * x, x, one), [0, 4])
+    with pytest.raises(ValueError, match="a list of 2, one gradient for each output"):
+        sa.grad([x * 1, x * x], x, np.array([1.0, 10.0]))
     equal(sa.grad(x, x, np.array([7.0, 8.0])), [7, 8])
 
 
@@ -181,10 +185,54 @@ def test_the_third_derivative_of_the_sine_is_minus_the_cosine() -> None:
 
 def test_a_penalty_on_the_gradient_trains_the_weights(rng: np.random.Generator) -> None:
     def penalty(w: sa.Tensor, x: sa.Tensor) -> sa.Tensor:
-        x = x if x.requires_grad else sa.Tensor(x.data, requires_grad=True)
         return (sa.grad(F.tanh(F.linear(x, w)).sum(), x, create_graph=True) ** 2).sum()
 
     assert sa.gradcheck(penalty, [rng.normal(size=(2, 3)), rng.normal(size=(4, 3))])
+
+
+# --- what an argument may be ----------------------------------------------------------------------
+
+
+def test_an_option_that_would_need_a_gradient_is_refused() -> None:
+    x, slope = leaf([-1.0, 2.0]), leaf(0.1)
+    for call in (lambda: F.leaky_relu(x, slope), lambda: F.clip(x, slope), lambda: x.clip(max=slope)):
+        with pytest.raises(TypeError, match=r"has no derivative here; pass its values: \.detach\(\)"):
+            call()
+    equal(F.leaky_relu(x, slope.detach()), [-0.1, 2])
+    with sa.no_grad():
+        equal(F.clip(x, slope), [0.1, 2])
+
+
+def test_tensors_in_tuples_and_lists_are_never_cut_off_silently() -> None:
+    x, a, b = leaf([[1.0], [10.0]]), leaf(2.0), leaf(3.0)
+    with pytest.raises(TypeError, match="multiply: y is a tuple of Tensors; put them together with F.stack"):
+        x * (a, b)
+    with pytest.raises(TypeError, match="multiply takes no list of Tensors for one argument; put them in F.stack"):
+        (x * [a, b]).sum().backward()
+    (x * F.stack([a, b])).sum().backward()
+    equal(a.grad, 11)
+    equal(sa.tensor([1.0, 2.0]) * (3, 4), [3, 8])  # of numbers, both are arrays
+
+
+def test_numpys_functions_are_matched_by_what_they_are() -> None:
+    x = sa.tensor([[3.0, 0.0], [0.0, 4.0]])
+    with pytest.raises(TypeError, match=r"np\.norm is not an operator"):
+        np.linalg.norm(x, 1)
+    assert np.allclose(a=x, b=x.numpy()) and not np.allclose(x, b=x + 1)
+
+
+def test_whole_numbers_without_a_sign_go_through_the_activations() -> None:
+    five = sa.tensor(np.array([5], np.uint8))
+    np.testing.assert_allclose(F.sigmoid(five).numpy(), 1 / (1 + np.exp(-5)), rtol=1e-6)
+    np.testing.assert_allclose(F.softplus(five).numpy(), np.log1p(np.exp(5)), rtol=1e-6)
+
+
+def test_results_that_are_no_floating_point_numbers_are_constants() -> None:
+    x = leaf([1.5, -2.5])
+    for y in (x.astype(int), x > 0, x * 1j, F.sign(x)):
+        assert not y.requires_grad
+        with pytest.raises(RuntimeError, match="which has no derivative"):
+            y.backward(np.ones(2))
 
 
 # --- no_grad --------------------------------------------------------------------------------------
@@ -225,6 +273,15 @@ def test_each_thread_has_its_own_no_grad() -> None:
         thread.join()
         seen.append((x * 2).requires_grad)
     assert seen == [True, False]
+
+
+def test_no_grad_left_inside_enable_grad_is_left() -> None:
+    outside = sa.no_grad()
+    outside.__enter__()
+    with sa.enable_grad():
+        outside.__exit__(None, None, None)
+        assert sa.is_grad_enabled()
+    assert sa.is_grad_enabled()
 
 
 # --- primitives of one's own ----------------------------------------------------------------------

@@ -36,7 +36,7 @@ def grad(
     Args:
         outputs: a Tensor or a list of them. Those that are not scalars need `grad_outputs`.
         inputs: a Tensor or a list of them; intermediate results are as good as leaves.
-        grad_outputs: what to multiply each output's Jacobian with from the left, in its shape.
+        grad_outputs: what to multiply each output's Jacobian with from the left, in its shape; one for each output.
         create_graph: record the computation of the gradients, so that they can be differentiated.
 
     Returns: a Tensor where `inputs` is one, else a list. The graph is kept.
@@ -46,12 +46,20 @@ def grad(
     """
     outs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     ins = [inputs] if isinstance(inputs, Tensor) else list(inputs)
-    seeds = grad_outputs if isinstance(grad_outputs, (list, tuple)) else [grad_outputs] * len(outs)
+    seeds = grad_outputs
+    if seeds is None or (isinstance(outputs, Tensor) and not _is_list_of_gradients(seeds)):
+        seeds = [seeds] * len(outs)
+    if not isinstance(seeds, (list, tuple)) or len(seeds) != len(outs):
+        raise ValueError(f"grad_outputs must be None or a list of {len(outs)}, one gradient for each output")
     found = gradients(outs, ins, seeds, create_graph)
     if missing := [i for i, g in enumerate(found) if g is None]:
         what = ", ".join(f"input {i} of shape {ins[i].shape} (requires_grad={ins[i].requires_grad})" for i in missing)
         raise ValueError(f"the outputs do not depend on {what}; set requires_grad=True before computing them")
     return found[0] if isinstance(inputs, Tensor) else found
+
+
+def _is_list_of_gradients(x: Any) -> bool:
+    return isinstance(x, (list, tuple)) and any(hasattr(g, "shape") for g in x)
 
 
 def gradients(outputs: list[Tensor], inputs: list[Tensor], seeds: Sequence, create_graph: bool) -> list[Tensor | None]:
@@ -107,6 +115,8 @@ def _walk(
                 given = vjp(g, *values, into=into)
             else:
                 given = vjp(g, *values)
+            if several and type(given) is not list:
+                raise TypeError(f"{node.op.name} takes no list of Tensors for one argument; put them in F.stack")
             for p, p_g in zip(parent, given, strict=True) if several else ((parent, given),):
                 if watchers:
                     check_finite(p_g, f"the vjp of {node.op.name}", [g, *values])

@@ -1,5 +1,8 @@
 """Operators that work element by element. Broadcasting is NumPy's; the engine undoes it backwards.
 
+`fused("name")` above a function lets a GPU compute it with the kernel of that name in gpu/kernels.cu; on the CPU it
+changes nothing.
+
 Gradients are cut by `masked`, not by `where`: NumPy's `where` and masked writes branch at every element and
 take some ten times as long on a mask that looks random, as those of activations do.
 """
@@ -7,6 +10,7 @@ take some ten times as long on a mask that looks random, as those of activations
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any
 
 import numpy as np
@@ -53,16 +57,6 @@ def _power_slope(x: Any, y: Any) -> Any:
     if isinstance(y, (int, float)):
         return y * x ** (y - 1) if y != 0 else x * 0
     return y * x ** (y - (y != 0))
-
-
-@primitive(x=lambda g, x: g * sign(x))
-def abs(x: Array) -> Array:
-    return xp_of(x).abs(x)
-
-
-@primitive()
-def sign(x: Array) -> Array:
-    return xp_of(x).sign(x)
 
 
 @primitive(g=lambda h, keep: masked(h, keep))
@@ -127,50 +121,30 @@ def where(condition: Array, x: Array, y: Array) -> Array:
     return xp.where(condition, x, y)
 
 
-# --- exponentials and relatives -------------------------------------------------------------------
+# --- functions of one number that NumPy has -------------------------------------------------------
 
 
-@primitive(x=lambda g, out: g * out)
-def exp(x: Array) -> Array:
-    return xp_of(x).exp(x)
+def _ufunc(name: str, **vjps: Any) -> Any:
+    def forward(x: Array) -> Array:
+        return getattr(xp_of(x), name)(x)
+
+    forward.__name__ = forward.__qualname__ = name
+    forward.__doc__ = f"NumPy's `{name}`."
+    return primitive(**vjps)(forward)
 
 
-@primitive(x=lambda g, out: g * (out + 1))
-def expm1(x: Array) -> Array:
-    return xp_of(x).expm1(x)
-
-
-@primitive(x=lambda g, x: g / x)
-def log(x: Array) -> Array:
-    return xp_of(x).log(x)
-
-
-@primitive(x=lambda g, x: g / (x + 1))
-def log1p(x: Array) -> Array:
-    return xp_of(x).log1p(x)
-
-
-@primitive(x=lambda g, out: g * 0.5 / out)
-def sqrt(x: Array) -> Array:
-    return xp_of(x).sqrt(x)
-
-
-@primitive(x=lambda g, x: g * cos(x))
-def sin(x: Array) -> Array:
-    return xp_of(x).sin(x)
-
-
-@primitive(x=lambda g, x: -g * sin(x))
-def cos(x: Array) -> Array:
-    return xp_of(x).cos(x)
-
+sign = _ufunc("sign")
+abs = _ufunc("abs", x=lambda g, x: g * sign(x))
+exp = _ufunc("exp", x=lambda g, out: g * out)
+expm1 = _ufunc("expm1", x=lambda g, out: g * (out + 1))
+log = _ufunc("log", x=lambda g, x: g / x)
+log1p = _ufunc("log1p", x=lambda g, x: g / (x + 1))
+sqrt = _ufunc("sqrt", x=lambda g, out: g * 0.5 / out)
+sin = _ufunc("sin", x=lambda g, x: g * cos(x))
+cos = _ufunc("cos", x=lambda g, x: -g * sin(x))
+tanh = _ufunc("tanh", x=fused("tanh_slope")(lambda g, out: g * (1 - out * out)))
 
 # --- activations ----------------------------------------------------------------------------------
-
-
-@primitive(x=fused("tanh_slope")(lambda g, out: g * (1 - out * out)))
-def tanh(x: Array) -> Array:
-    return xp_of(x).tanh(x)
 
 
 @primitive(x=fused("sigmoid_slope")(lambda g, out: g * (out * (1 - out))))
@@ -179,7 +153,7 @@ def sigmoid(x: Array) -> Array:
     """1 / (1 + exp(-x)), accurate far into the tail: sigmoid(-50) is 1.9e-22, not 0."""
     xp = xp_of(x)
     with np.errstate(over="ignore"):  # exp(-x) = inf is the right way to 0
-        out = xp.exp(-x)
+        out = xp.exp(-1.0 * x)  # not -x, which unsigned integers do not have
     out += 1
     return 1 / out
 
@@ -189,7 +163,7 @@ def sigmoid(x: Array) -> Array:
 def softplus(x: Array) -> Array:
     """log(1 + exp(x)), written so that nothing overflows: max(x, 0) + log(1 + exp(-|x|))."""
     xp = xp_of(x)
-    return log_1_plus(xp.exp(-xp.abs(x))) + xp.maximum(x, _row(xp, x, 0))
+    return log_1_plus(xp.exp(-1.0 * xp.abs(x))) + xp.maximum(x, _row(xp, x, 0))
 
 
 def log_1_plus(e: Array) -> Array:
@@ -265,50 +239,15 @@ _ERFC_SERIES = (
 
 # --- what the derivative does not see, or only passes through -------------------------------------
 
-
-@primitive()
-def equal(x: Array, y: Array) -> Array:
-    return x == y
-
-
-@primitive()
-def not_equal(x: Array, y: Array) -> Array:
-    return x != y
-
-
-@primitive()
-def less(x: Array, y: Array) -> Array:
-    return x < y
-
-
-@primitive()
-def less_equal(x: Array, y: Array) -> Array:
-    return x <= y
-
-
-@primitive()
-def greater(x: Array, y: Array) -> Array:
-    return x > y
-
-
-@primitive()
-def greater_equal(x: Array, y: Array) -> Array:
-    return x >= y
+equal, not_equal, less, less_equal, greater, greater_equal, invert, bitwise_and, bitwise_or = (
+    primitive()(getattr(operator, name)) for name in "eq ne lt le gt ge invert and_ or_".split()
+)
 
 
 @primitive(x=lambda g: g)  # the engine gives a gradient its argument's dtype
-def _to_float(x: Array, dtype: np.dtype) -> Array:
-    return x.astype(dtype)
-
-
-@primitive()
-def _truncate(x: Array, dtype: np.dtype) -> Array:
-    return x.astype(dtype)
-
-
-def astype(x: Any, dtype: Any) -> Any:
+def astype(x: Array, dtype: Any) -> Array:
     """`x` as another dtype; integers and booleans are constants to the derivative."""
-    return (_to_float if np.dtype(dtype).kind == "f" else _truncate)(x, np.dtype(dtype))
+    return x.astype(dtype)
 
 
 @primitive(x=lambda g, source: move(g, source))
@@ -321,5 +260,5 @@ __all__ = [
     "add", "subtract", "multiply", "divide", "negative", "power", "abs", "sign", "maximum", "minimum", "clip",
     "where", "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh", "sigmoid", "softplus", "relu",
     "leaky_relu", "elu", "gelu", "equal", "not_equal", "less", "less_equal", "greater",
-    "greater_equal", "astype",
+    "greater_equal", "invert", "bitwise_and", "bitwise_or", "astype",
 ]  # fmt: skip

@@ -16,10 +16,15 @@ other parameters NAME what it reads, and a node keeps nothing else alive until t
 
     an argument of the forward function      multiply: x=lambda g, y: g * y
     `out`, the forward function's result     exp, above
-    a residual, which the forward function   return x.sum(), {"shape": x.shape}
+    the shape of an argument                 sum: x=lambda g, x_shape: broadcast_to(g, x_shape)
+    a residual, which the forward function   max_pool: return best, {"index": index}
         hands over in a dict beside its result
     `into`, memory that the result may be    linear's weight: see products.py
         written to (it may be None)
+
+Arguments that have a vjp are numbers, arrays, Tensors, or lists of Tensors (concatenate; the vjp returns
+a list then). The others are options, handed on as they are. Results keep the operands' precision: where
+NumPy makes float64 of float32 and something else, the result is float32 again.
 
 Since vjps are written with primitives and operators, the same vjp serves twice: on arrays it gives
 numbers at full speed, on Tensors (`create_graph=True`) it is recorded itself, which gives second
@@ -97,16 +102,21 @@ class _Op:
         self.forward, self.vjps, self.name = forward, vjps, forward.__name__.lstrip("_")
         self.signature = inspect.signature(forward)
         self.arguments = list(self.signature.parameters)
+        self.defaults = [p.default for p in self.signature.parameters.values() if p.default is not p.empty]
         if unknown := set(vjps) - set(self.arguments):
             raise TypeError(f"primitive {self.name}: vjps for {sorted(unknown)}; its arguments are {self.arguments}")
         signatures = {name: inspect.signature(vjp) for name, vjp in vjps.items()}
         for signature in (self.signature, *signatures.values()):
             if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in signature.parameters.values()):
                 raise TypeError(f"primitive {self.name}: name every parameter; *args and **kwargs cannot be matched")
+        self.operands = [i for i, a in enumerate(self.arguments) if a in vjps or not vjps]
+        self.options = [i for i in range(len(self.arguments)) if i not in self.operands]
         self.reads = {name: list(signature.parameters)[1:] for name, signature in signatures.items()}
-        named = {p for names in self.reads.values() for p in names}
-        self.residuals = sorted(named - {*self.arguments, "out", "into"})
-        self.values = [*self.arguments, "out", *self.residuals]  # all that a vjp may read, in this order
+        named = {p for names in self.reads.values() for p in names} - {*self.arguments, "out", "into"}
+        self.shapes = [i for i, a in enumerate(self.arguments) if f"{a}_shape" in named]
+        shapes = [f"{self.arguments[i]}_shape" for i in self.shapes]
+        self.residuals = sorted(named - set(shapes))
+        self.values = [*self.arguments, "out", *shapes, *self.residuals]  # all that a vjp may read, in this order
         self.plans: dict[int, _Plan] = {}
 
     def plan(self, mask: int) -> _Plan:
@@ -127,6 +137,9 @@ class _Op:
 
     def complete(self, args: tuple, kwargs: dict) -> tuple:
         """Keyword arguments and defaults put in their places."""
+        required = len(self.arguments) - len(self.defaults)
+        if not kwargs and required <= len(args) < len(self.arguments):
+            return (*args, *self.defaults[len(args) - required :])
         try:
             bound = self.signature.bind(*args, **kwargs)
         except TypeError as error:
@@ -138,33 +151,35 @@ class _Op:
 def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
     """Make a differentiable operation of a function on arrays (see the top of this file).
 
-    Each keyword names an argument of the function and gives its vjp; arguments without one are
-    constants to the derivative. An argument may be a list of Tensors; its vjp returns a list.
+    Each keyword names an argument of the function and gives its vjp. Without any, the result is a constant.
     """
-
     if any(not callable(vjp) for vjp in vjps.values()):
         raise TypeError(f"primitive: each keyword gives a vjp, a function; got {vjps}")
 
     def decorate(forward: Callable) -> Callable[..., Any]:
         op = _Op(forward, vjps)
-        arity, residuals = len(op.arguments), op.residuals
-        keeps_dtype = "dtype" in op.arguments  # somebody has asked for it: float64 is meant
+        arity, operands, options = len(op.arguments), op.operands, op.options
+        shapes, residuals = op.shapes, op.residuals
+        keeps_dtype = "dtype" in op.arguments  # somebody asks for one: float64 is meant
 
         @functools.wraps(forward)
         def call(*args: Any, **kwargs: Any) -> Any:
             if kwargs or len(args) != arity:
                 args = op.complete(args, kwargs)
-            values, parents, mask, tensor, unusual = list(args), [None] * arity, 0, None, False
-            for i, a in enumerate(args):
+            values, parents, mask, tensor, odd = list(args), [None] * arity, 0, None, ()
+            for i in operands:
+                a = args[i]
                 if isinstance(a, Tensor):
                     tensor, values[i] = a, a._data
                     if a.node is not None:
                         parents[i] = a.node
                         mask |= 1 << i
                 elif type(a) not in _USUAL and (type(a) is not np.ndarray or not a.ndim):
-                    unusual = True
-            if unusual:
-                tensor, mask = _unbox_unusual(args, values, parents, tensor, mask)
+                    odd += (i,)
+            if odd:
+                tensor, mask = _unbox_odd(op, odd, values, parents, tensor, mask)
+            if options:
+                tensor = _unbox_options(op, values, tensor)
             if tensor is None:
                 out = forward(*args)
                 return op.split(out)[0] if residuals else out
@@ -181,9 +196,12 @@ def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
                 out = _narrowed(out, values)
             if watchers:
                 check_finite(out, op.name, values)
-            if not mask or recording.blocked or not (plan := op.plans.get(mask) or op.plan(mask)).calls:
-                return box(out, None, _origin(op, values))
+            if not mask or recording.blocked > 0 or not vjps or out.dtype.kind != "f":
+                return box(out, None, _origin(op, values, mask))
+            plan = op.plans.get(mask) or op.plan(mask)
             values.append(out)  # now `values` is in the order of op.values
+            if shapes:
+                values.extend(values[i].shape for i in shapes)
             if residuals:
                 values.extend(extra[name] for name in residuals)
             return box(out, Node(op, plan, parents, [values[i] for i in plan.keep], out))
@@ -193,40 +211,60 @@ def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
     return decorate
 
 
-_USUAL = {float, int, bool, type(None), tuple, str}  # arguments that pass through as they are
+_USUAL = {float, int, bool, type(None)}  # operands that pass through as they are
 
 
-def _unbox_unusual(
-    args: Sequence, values: list, parents: list, tensor: Tensor | None, mask: int
+def _unbox_odd(
+    op: _Op, odd: Sequence[int], values: list, parents: list, tensor: Tensor | None, mask: int
 ) -> tuple[Tensor | None, int]:
-    """The rest of `call`'s loop: lists of Tensors, and numbers that must take the Tensors' dtype. `values` and
+    """The rest of `call`'s loop over operands: lists, and numbers that must take the Tensors' dtype. `values` and
     `parents` are filled in; the new `tensor` and `mask` are returned."""
-    for i, a in enumerate(args):
-        if type(a) is list and (boxed := [e for e in a if isinstance(e, Tensor)]):
+    for i in odd:
+        if type(a := values[i]) in (list, tuple) and (boxed := [e for e in a if isinstance(e, Tensor)]):
+            if type(a) is tuple:
+                raise TypeError(f"{op.name}: {op.arguments[i]} is a tuple of Tensors; put them together with F.stack")
             tensor = boxed[0]
             values[i] = [e._data if isinstance(e, Tensor) else e for e in a]
             parents[i] = [e.node if isinstance(e, Tensor) else None for e in a]
             mask |= any(p is not None for p in parents[i]) << i
-    if tensor is not None:
-        for i, a in enumerate(args):
-            if isinstance(a, np.generic) or (type(a) is np.ndarray and a.ndim == 0):
-                values[i] = a.item()  # as a NumPy float64 it would drag float32 up
-            elif type(a) is list and parents[i] is None and not any(is_array(e) for e in a):
-                values[i] = xp_of(tensor._data).asarray(a, tensor.dtype)  # [1, 2] beside a Tensor
-            elif is_array(a) and a.ndim == 0 and a.dtype.kind == tensor.dtype.kind == "f":
-                values[i] = a.astype(tensor.dtype)  # on a GPU, where item() would wait
+    if tensor is None:
+        return None, 0
+    for i in odd:
+        a = values[i]
+        if isinstance(a, np.generic) or (type(a) is np.ndarray and a.ndim == 0):
+            values[i] = a.item()  # as a NumPy float64 it would drag float32 up
+        elif type(a) in (list, tuple) and parents[i] is None and not any(map(is_array, a)):
+            values[i] = xp_of(tensor._data).asarray(a, tensor.dtype)  # [1, 2] beside a Tensor
+        elif is_array(a) and a.ndim == 0 and a.dtype.kind == tensor.dtype.kind == "f":
+            values[i] = a.astype(tensor.dtype)  # on a GPU, where item() would wait
     return tensor, mask
+
+
+def _unbox_options(op: _Op, values: list, tensor: Tensor | None) -> Tensor | None:
+    """Options that are Tensors or NumPy's numbers."""
+    for i in op.options:
+        if isinstance(a := values[i], Tensor):
+            if a.requires_grad and recording.blocked <= 0:
+                raise TypeError(f"{op.name}: {op.arguments[i]} has no derivative here; pass its values: .detach()")
+            tensor, values[i] = a, a._data
+        elif isinstance(a, np.generic):
+            values[i] = a.item()
+    return tensor
 
 
 def _narrowed(out: Array, values: Sequence) -> Array:
     """A float64 result as float32, if no operand was float64: NumPy widens float32 beside integers."""
-    operands = [a for v in values for a in (v if type(v) is list else [v]) if is_array(a)]
-    return out if any(a.dtype == np.float64 for a in operands) else out.astype(np.float32)
+    return out if any(dtype == np.float64 for dtype, _ in _arrays(values)) else out.astype(np.float32)
 
 
-def _origin(op: _Op, values: Sequence) -> str:
-    """For the error of a backward pass that starts where nothing was recorded."""
-    if recording.blocked:
+def _arrays(values: Sequence) -> list[tuple[np.dtype, tuple]]:
+    """Dtype and shape of the arrays among `values`."""
+    flat = [a for v in values for a in (v if type(v) is list else [v])]
+    return [(a.dtype, a.shape) for a in flat if is_array(a)]
+
+
+def _origin(op: _Op, values: Sequence, mask: int) -> Any:
+    """For the error of a backward pass that starts where nothing was recorded; see Tensor.provenance."""
+    if recording.blocked > 0:
         return "computed under no_grad()"
-    arrays = [f"{a.dtype}{list(a.shape)}" for v in values for a in (v if type(v) is list else [v]) if is_array(a)]
-    return f"the result of {op.name} on {' and '.join(arrays)}, none of which requires one"
+    return f"the result of {op.name}, which has no derivative" if mask else (op.name, _arrays(values))

@@ -37,13 +37,14 @@ def gradcheck(
     chosen = [getattr(x, "requires_grad", True) for x in inputs]
     chosen = chosen if any(chosen) else [True] * len(arrays)
 
-    def run(requires_grad: bool = False) -> tuple[list[Tensor], list[Tensor]]:
-        ts = [Tensor(a.copy(), requires_grad=requires_grad and c) for a, c in zip(arrays, chosen, strict=True)]
+    def run() -> tuple[list[Tensor], list[Tensor]]:
+        # Always with gradients: f may use sa.grad itself.
+        ts = [Tensor(a.copy(), requires_grad=c) for a, c in zip(arrays, chosen, strict=True)]
         out = f(*ts)
         return ts, [out] if isinstance(out, Tensor) else list(out)
 
     rng = np.random.default_rng(0)
-    ts, outs = run(requires_grad=True)
+    ts, outs = run()
     if not any(o.requires_grad for o in outs):
         raise AssertionError("gradcheck: no output of f depends on an input through recorded operations")
     weights = [rng.uniform(0.5, 1.5, o.shape) * rng.choice([-1.0, 1.0], o.shape) for o in outs]
@@ -104,8 +105,6 @@ def gradgradcheck(f: Callable[..., Any], inputs: Sequence[Any], **tolerances: fl
 
     def slopes(*args: Tensor) -> list[Tensor]:
         ts, vs = list(args[:n]), list(args[n:])
-        if not any(t.requires_grad for t in args):  # a plain evaluation still needs the first derivative
-            ts = [Tensor(t.data, requires_grad=x.requires_grad) for t, x in zip(ts, inputs, strict=True)]
         out = f(*ts)
         outs = [out] if isinstance(out, Tensor) else list(out)
         live = [(o, v) for o, v in zip(outs, vs, strict=True) if o.requires_grad]

@@ -12,10 +12,6 @@ if TYPE_CHECKING:
     from scratchae.autograd.tensor import Tensor
 
 
-def _array(x: Any) -> Any:
-    return x.data if isinstance(x, autograd.Tensor) else x
-
-
 # fmt: off
 class Methods:
     """The operators and methods of Tensor."""
@@ -50,11 +46,13 @@ class Methods:
     def __le__(self, other: Any) -> Tensor: return autograd.ops.less_equal(self, other)
     def __gt__(self, other: Any) -> Tensor: return autograd.ops.greater(self, other)
     def __ge__(self, other: Any) -> Tensor: return autograd.ops.greater_equal(self, other)
-    def __invert__(self: Any) -> Tensor: return autograd.Tensor(~self.data)
-    def __and__(self: Any, other: Any) -> Tensor: return autograd.Tensor(self.data & _array(other))
-    def __or__(self: Any, other: Any) -> Tensor: return autograd.Tensor(self.data | _array(other))
-    def any(self: Any, axis: Any = None) -> Tensor: return autograd.Tensor(self.data.any(axis=axis))
-    def all(self: Any, axis: Any = None) -> Tensor: return autograd.Tensor(self.data.all(axis=axis))
+    def __invert__(self) -> Tensor: return autograd.ops.invert(self)
+    def __and__(self, other: Any) -> Tensor: return autograd.ops.bitwise_and(self, other)
+    def __rand__(self, other: Any) -> Tensor: return autograd.ops.bitwise_and(other, self)
+    def __or__(self, other: Any) -> Tensor: return autograd.ops.bitwise_or(self, other)
+    def __ror__(self, other: Any) -> Tensor: return autograd.ops.bitwise_or(other, self)
+    def any(self, axis: Any = None) -> Tensor: return autograd.ops.any(self, axis)
+    def all(self, axis: Any = None) -> Tensor: return autograd.ops.all(self, axis)
     def argmax(self, axis: int | None = None) -> Tensor: return autograd.ops.argmax(self, axis)
     def argmin(self, axis: int | None = None) -> Tensor: return autograd.ops.argmin(self, axis)
 

@@ -29,7 +29,7 @@ class no_grad(ContextDecorator):
         return self
 
     def __exit__(self, *exception: object) -> None:
-        recording.blocked = max(0, recording.blocked - 1)
+        recording.blocked -= 1
 
 
 @contextmanager
@@ -39,12 +39,12 @@ def enable_grad() -> Iterator[None]:
     try:
         yield
     finally:
-        recording.blocked = outer
+        recording.blocked += outer  # not `=`: a no_grad block from outside may have been left inside
 
 
 def is_grad_enabled() -> bool:
     """Whether operations are recorded at this point, in this thread."""
-    return recording.blocked == 0
+    return recording.blocked <= 0
 
 
 watchers: list[object] = []  # the detect_anomaly blocks entered; there are none but when somebody looks for an error
@@ -68,6 +68,8 @@ class detect_anomaly(ContextDecorator):
 def check_finite(result: Any, what: str, inputs: Sequence) -> None:
     """FloatingPointError that names the operation, where a result is not finite."""
     result, *inputs = (v._data if isinstance(v, Tensor) else v for v in (result, *inputs))
+    if not hasattr(result, "dtype"):
+        return  # the engine refuses it
     xp = xp_of(result)
     if result.dtype.kind != "f" or (finite := xp.isfinite(result)).all():
         return

@@ -1,7 +1,8 @@
-"""Matrix products. `linear` and its two gradients are three primitives, each the other's derivative."""
+"""Matrix products. `linear` and its weight's gradient are primitives that are each other's derivatives."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -28,9 +29,9 @@ def matmul(x: Any, y: Any) -> Any:
 
 
 @primitive(
-    x=lambda g, weight: linear(g, swapaxes(weight, 0, 1), None),
-    weight=lambda g, x, into: linear_weight_grad(g, x, into),
-    bias=lambda g, into: sum_rows(g, into),
+    x=lambda g, weight: linear(g, swapaxes(weight, 0, 1), None),  # g W
+    weight=lambda g, x, into: linear_weight_grad(g, x, into),  # g^T x
+    bias=lambda g, into: sum_rows(g, into),  # a bias for each row: its broadcasting is undone here
 )
 def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     """x weight^T + bias over the last axis of `x`; `weight` is (out, in) as in PyTorch."""
@@ -47,19 +48,19 @@ def linear_weight_grad(g: Array, x: Array, into: Array | None = None) -> Array:
     return backend.matmul(_rows(g).T, _rows(x), into)
 
 
-@primitive(g=lambda h, shape: broadcast_to(h, shape))
-def sum_rows(g: Array, into: Array | None = None) -> Any:
+@primitive(g=lambda h, g_shape: broadcast_to(h, g_shape))
+def sum_rows(g: Array, into: Array | None = None) -> Array:
     """The sum over all axes but the last; on the CPU as a product with ones, which is faster than `sum` there."""
     rows = _rows(g)
     if xp_of(g) is not np:
-        return rows.sum(axis=0, out=into), {"shape": g.shape}
+        return rows.sum(axis=0, out=into)
     ones = np.empty(len(rows), g.dtype)
     ones.fill(1)
-    return np.matmul(ones, rows, out=into), {"shape": g.shape}
+    return np.matmul(ones, rows, out=into)
 
 
 def _rows(x: Array) -> Array:
-    return x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
+    return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 __all__ = ["matmul", "linear"]

@@ -41,14 +41,14 @@ def _count(shape: tuple[int, ...], axis: Axis) -> int:
     return math.prod(shape[a] for a in _axes(axis, len(shape)))
 
 
-@primitive(x=lambda g, shape, axis: _spread(g, shape, axis))
-def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Any:
-    return x.sum(axis=axis, keepdims=keepdims), {"shape": x.shape}
+@primitive(x=lambda g, x_shape, axis: _spread(g, x_shape, axis))
+def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    return x.sum(axis=axis, keepdims=keepdims)
 
 
-@primitive(x=lambda g, shape, axis: _spread(g / _count(shape, axis), shape, axis))
-def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Any:
-    return x.mean(axis=axis, keepdims=keepdims), {"shape": x.shape}
+@primitive(x=lambda g, x_shape, axis: _spread(g / _count(x_shape, axis), x_shape, axis))
+def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    return x.mean(axis=axis, keepdims=keepdims)
 
 
 def batch_mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
@@ -63,7 +63,7 @@ def _sum_over_processes(x: Array) -> Array:
 
 
 @primitive(
-    x=lambda g, x, axis: _spread(g * (2 / _count(x.shape, axis)), x.shape, axis) * (x - mean(x, axis, keepdims=True))
+    x=lambda g, x, axis: _spread(g * 2 / _count(x.shape, axis), x.shape, axis) * (x - mean(x, axis, keepdims=True))
 )
 def var(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """The mean squared distance from the mean (divided by n, as NumPy does)."""
@@ -97,6 +97,16 @@ def argmin(x: Array, axis: int | None = None) -> Array:
     return x.argmin(axis=axis)
 
 
+@primitive()
+def any(x: Array, axis: Axis = None) -> Array:
+    return x.any(axis=axis)
+
+
+@primitive()
+def all(x: Array, axis: Axis = None) -> Array:
+    return x.all(axis=axis)
+
+
 def _shifted_exp(x: Array, axis: Axis) -> tuple[Array, Array]:
     """exp(x - m) and m, the finite maximum along `axis`: nothing overflows, and -inf gives 0, not NaN."""
     xp = xp_of(x)
@@ -106,17 +116,13 @@ def _shifted_exp(x: Array, axis: Axis) -> tuple[Array, Array]:
         return xp.exp(x - m), m
 
 
-@primitive(x=lambda g, x, out, axis: _spread(g, x.shape, axis) * _weights(x, out, axis))
+@primitive(x=lambda g, x, out, axis: _spread(g, x.shape, axis) * exp(x - _kept(out, x.shape, axis)))
 def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """log(sum(exp(x))) without overflow; the gradient is the softmax."""
     e, m = _shifted_exp(x, axis)
     with np.errstate(divide="ignore"):  # log(0) = -inf where every element is -inf
         out = xp_of(x).log(e.sum(axis=axis, keepdims=True)) + m
     return out if keepdims else out.squeeze(axis)
-
-
-def _weights(x: Any, out: Any, axis: Axis) -> Any:
-    return exp(x - _kept(out, x.shape, axis))
 
 
 @primitive(x=lambda g, out, axis: out * (g - sum(g * out, axis, keepdims=True)))
@@ -127,11 +133,7 @@ def softmax(x: Array, axis: Axis = -1) -> Array:
     return e
 
 
-def _log_softmax_vjp(g: Any, out: Any, axis: Axis) -> Any:
-    return g - exp(out) * sum(g, axis, keepdims=True)
-
-
-@primitive(x=_log_softmax_vjp)
+@primitive(x=lambda g, out, axis: g - exp(out) * sum(g, axis, keepdims=True))
 def log_softmax(x: Array, axis: Axis = -1) -> Array:
     """log(softmax(x)), without ever forming a probability that could round to 0."""
     e, m = _shifted_exp(x, axis)
@@ -163,6 +165,6 @@ def norm(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 
 
 __all__ = [
-    "sum", "mean", "var", "max", "min", "argmax", "argmin", "logsumexp", "softmax", "log_softmax",
+    "sum", "mean", "var", "max", "min", "argmax", "argmin", "any", "all", "logsumexp", "softmax", "log_softmax",
     "sum_of_squares", "norm", "batch_mean",
 ]  # fmt: skip

@@ -17,9 +17,9 @@ from scratchae.backend import Array, is_array, xp_of
 Shape = tuple[int, ...]
 
 
-@primitive(x=lambda g, old: reshape(g, old))
-def _reshape(x: Array, shape: Shape) -> Any:
-    return x.reshape(shape), {"old": x.shape}
+@primitive(x=lambda g, x_shape: reshape(g, x_shape))
+def _reshape(x: Array, shape: Shape) -> Array:
+    return x.reshape(shape)
 
 
 def reshape(x: Any, shape: int | Sequence[int]) -> Any:
@@ -41,16 +41,16 @@ def swapaxes(x: Array, axis1: int, axis2: int) -> Array:
     return x.swapaxes(axis1, axis2)
 
 
-@primitive(x=lambda g, old: reshape(g, old))
-def squeeze(x: Array, axis: Any = None) -> Any:
+@primitive(x=lambda g, x_shape: reshape(g, x_shape))
+def squeeze(x: Array, axis: Any = None) -> Array:
     """Without the axes of length 1 (all of them, or those in `axis`)."""
-    return x.squeeze(axis), {"old": x.shape}
+    return x.squeeze(axis)
 
 
-@primitive(x=lambda g, old: reshape(g, old))
-def expand_dims(x: Array, axis: Any) -> Any:
+@primitive(x=lambda g, x_shape: reshape(g, x_shape))
+def expand_dims(x: Array, axis: Any) -> Array:
     """With new axes of length 1 at `axis`."""
-    return xp_of(x).expand_dims(x, axis), {"old": x.shape}
+    return xp_of(x).expand_dims(x, axis)
 
 
 @primitive(x=lambda g: g)  # broadcasting is undone by the engine
@@ -62,9 +62,9 @@ def broadcast_to(x: Any, shape: Sequence[int]) -> Any:
     return _broadcast_to(x, tuple(shape))
 
 
-@primitive(x=lambda g, index, shape: _scatter(g, index, shape))
-def _getitem(x: Array, index: Any) -> Any:
-    return x[index], {"shape": x.shape}
+@primitive(x=lambda g, index, x_shape: _scatter(g, index, x_shape))
+def _getitem(x: Array, index: Any) -> Array:
+    return x[index]
 
 
 @primitive(x=lambda h, index: _getitem(h, index))
@@ -91,13 +91,11 @@ def _plain(index: Any) -> Any:
     return np.asarray(index, None if len(index) else int) if isinstance(index, (list, tuple, range)) else index
 
 
-@primitive(x=lambda g, widths: _crop(g, widths))
+@primitive(
+    x=lambda g, x_shape, widths: g[tuple(slice(b, b + n) for (b, _), n in zip(widths, x_shape, strict=True))]
+)
 def _pad(x: Array, widths: tuple[tuple[int, int], ...]) -> Array:
     return xp_of(x).pad(x, widths)
-
-
-def _crop(g: Any, widths: tuple[tuple[int, int], ...]) -> Any:
-    return getitem(g, tuple(slice(before, n - after) for (before, after), n in zip(widths, g.shape, strict=True)))
 
 
 def pad(x: Any, widths: Sequence[Sequence[int]]) -> Any:

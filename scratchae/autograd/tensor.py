@@ -81,7 +81,7 @@ class Tensor(Methods):
             data = np.asarray(data, None if isinstance(data, np.generic) else np.float32)
         self._data: Array = data
         self.node: Any = None
-        self._origin = "a Tensor made with requires_grad=False"
+        self._origin: Any = "a Tensor made with requires_grad=False"
         if requires_grad:
             self.requires_grad = True
 
@@ -153,11 +153,12 @@ class Tensor(Methods):
 
     def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
         """NumPy's other functions: those with a counterpart here are recorded, others would cut the graph."""
-        if (op := getattr(autograd.ops, function.__name__, None)) is not None:
+        of_numpy = getattr(np, function.__name__, None) is function  # not np.linalg.norm, say
+        if of_numpy and (op := getattr(autograd.ops, function.__name__, None)) is not None:
             return op(*args, **options)
         if function.__name__ in ("allclose", "array_equal", "isclose", "shape", "ndim", "size"):
-            plain = [a.numpy() if isinstance(a, Tensor) else a for a in args]
-            return function(*plain, **options)
+            plain = [a.numpy() if isinstance(a, Tensor) else a for a in (*args, *options.values())]
+            return function(*plain[: len(args)], **dict(zip(options, plain[len(args) :], strict=True)))
         raise TypeError(f"np.{function.__name__} is not an operator of Tensors; for the values alone use .numpy()")
 
     def __len__(self) -> int:
@@ -245,7 +246,12 @@ class Tensor(Methods):
 
     def provenance(self) -> str:
         """Where a Tensor without a gradient came from, for error messages."""
-        return f"this Tensor of shape {self.shape} is {self._origin}"
+        origin = self._origin
+        if not isinstance(origin, str):
+            operation, arrays = origin
+            read = " and ".join(f"{dtype}{list(shape)}" for dtype, shape in arrays)
+            origin = f"the result of {operation} on {read}, none of which requires one"
+        return f"this Tensor of shape {self.shape} is {origin}"
 
     def __reduce__(self) -> tuple:
         if self.node is not None and type(self.node) is not Leaf:
@@ -253,7 +259,7 @@ class Tensor(Methods):
         return _rebuild, (type(self), self._data, self.requires_grad, self.grad)
 
 
-def box(data: Array, node: Any, origin: str = "detached from its graph") -> Tensor:
+def box(data: Array, node: Any, origin: Any = "detached from its graph") -> Tensor:
     """A Tensor around `data` that came from `node`: the constructor without its checks."""
     t = Tensor.__new__(Tensor)
     t._data, t.node, t._origin = data, node, origin
