@@ -27,6 +27,7 @@ from scratchae import distributed as _distributed
 from scratchae.autograd import Tensor, no_grad
 from scratchae.autograd.modes import watchers
 from scratchae.callbacks import Callback
+from scratchae.checks import check_count, check_number
 from scratchae.data import DataLoader
 from scratchae.gpu.replay import Steps, not_finite, replayable, training_stream
 from scratchae.history import History, Means
@@ -34,7 +35,6 @@ from scratchae.interrupts import HELD, HeldSignals
 from scratchae.nn import Module
 from scratchae.nn.module import device_of_model, evaluating
 from scratchae.optim import Optimizer, clip_grad_norm
-from scratchae.optim.base import check_number
 from scratchae.runs import Run
 from scratchae.storage import FilePath
 
@@ -118,8 +118,8 @@ class Trainer:
         or settings; and FloatingPointError, before the weights change, when a loss or a gradient is not finite.
         """
         for name, count in (("epochs", epochs), ("checkpoint_every", checkpoint_every)):
-            if count is not None and (not isinstance(count, (int, np.integer)) or count < 1):
-                raise ValueError(f"{name}={count!r}; expected an integer of at least 1")
+            if count is not None:
+                check_count(name, count)
         if checkpoint is None and (resume or checkpoint_every):
             raise ValueError("resume and checkpoint_every need to know the file: checkpoint='run.safetensors'")
         loader = _loader(images, batch_size, shuffle, seed)

@@ -147,7 +147,7 @@ def test_mistakes_are_named(case: str) -> None:
 def test_a_learning_rate_must_be_a_finite_number_of_at_least_0(name: str, lr: Any) -> None:
     x = leaf([1.0])
     for make in (lambda: RULES[name][0]([x], lr=lr), lambda: RULES[name][0]([{"params": [x], "lr": lr}])):
-        with pytest.raises(ValueError, match=re.escape(f"lr={lr!r}; expected a number of at least 0, and finite")):
+        with pytest.raises(ValueError, match=re.escape(f"lr={lr!r}; expected a finite number of at least 0")):
             make()
     optimizer = RULES[name][0]([x], lr=0.5)
     with pytest.raises(ValueError, match="lr="):

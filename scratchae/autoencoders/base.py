@@ -2,17 +2,17 @@
 
     code = encode(x)        reconstruction = decode(code)        loss = distance(reconstruction, x)
 
-Every other kind changes what is encoded, or adds a penalty; everything else is here. Kinds combine by inheriting from
-two: `class DenoisingSparse(DenoisingAutoencoder, SparseAutoencoder): pass` takes the options of both. (An option that
-both have, `weight`, goes to the first; the attributes `sparsity_weight` and `contraction_weight` are separate.
-Convolutional halves come from `conv_encoder` and `conv_decoder`, for any kind.)
+Every other kind changes what is encoded, or adds a penalty; everything else is here. A kind of your own overrides
+`encode`, `decode`, `penalties` or `loss_terms` (with `distance`, for the reconstruction). Its constructor takes
+(encoder, decoder, loss, *, options of its own, **others) and passes the first three and `others` on, so that kinds
+combine by inheriting from two: `class DenoisingSparse(DenoisingAutoencoder, SparseAutoencoder): pass` takes the options
+of both. (An option that both have, `weight`, goes to the first; the attributes `sparsity_weight` and
+`contraction_weight` are separate. Convolutional halves come from `conv_encoder` and `conv_decoder`, for any kind.)
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,8 @@ from scratchae import functional as F
 from scratchae import nn
 from scratchae.autograd import Tensor, no_grad
 from scratchae.backend import Array, current, is_array, to_device, told_when_full
-from scratchae.nn.module import evaluating
+from scratchae.checks import check_count
+from scratchae.nn.module import device_of_model, evaluating
 
 LOSSES: dict[str, Callable[..., Any]] = {
     "mse": F.mse_loss,
@@ -85,11 +86,16 @@ class Autoencoder(nn.Module):
         sizes = check_sizes(sizes)
         activation_layers(activation)  # refuses an unknown one, also where there is no hidden layer to use it
         if code_activation == "default":
-            code_activation = activation if activation in ("sigmoid", "tanh") else None
+            code_activation = cls.default_code_activation(activation, options)
         hidden = [activation] * (len(sizes) - 2)
         encoder = dense_layers(sizes, [*hidden, code_activation])
         decoder = dense_layers(sizes[::-1], [*hidden, output_activation(output, loss)])
         return cls(nn.Sequential(nn.Flatten(), *encoder), nn.Sequential(*decoder), loss=loss, **options)
+
+    @classmethod
+    def default_code_activation(cls, activation: str | None, options: dict[str, Any]) -> str | None:
+        """The code's activation in `dense`, where nothing is said of it."""
+        return activation if activation in ("sigmoid", "tanh") else None
 
     # --- on Tensors ---
 
@@ -103,16 +109,16 @@ class Autoencoder(nn.Module):
 
     def forward(self, x: Any) -> Any:
         """The reconstruction, in the shape of `x`."""
-        return self._like(self.decode(self.encode(x)), x)
+        return self.shaped_like(self.decode(self.encode(x)), x)
 
     def loss_terms(self, x: Any, target: Any = None) -> dict[str, Any]:
         """The terms of the loss by name; their sum is the loss. `target` is `x` itself if None."""
         code = self.encode(x)
-        reconstruction = self._like(self.decode(code), x)
-        return {
-            "reconstruction": self._distance(reconstruction, x if target is None else target),
-            **self.penalties(x, code),
-        }
+        return {"reconstruction": self.distance(self.decode(code), x, target), **self.penalties(x, code)}
+
+    def distance(self, output: Any, x: Any, target: Any = None) -> Any:
+        """The loss between what the decoder gives for `x`, in its shape, and `target`, which is `x` itself if None."""
+        return self._distance(self.shaped_like(output, x), x if target is None else target)
 
     def penalties(self, x: Any, code: Any) -> dict[str, Any]:
         """What a kind adds to the loss, by name and already weighted: none here."""
@@ -123,7 +129,8 @@ class Autoencoder(nn.Module):
         terms = list((self.loss_terms(x) if target is None else self.loss_terms(x, target)).values())
         return sum(terms[1:], terms[0])
 
-    def _like(self, out: Any, x: Any) -> Any:
+    def shaped_like(self, out: Any, x: Any) -> Any:
+        """What the decoder gives, flat perhaps, in the shape of the inputs `x`."""
         if out.shape == x.shape:
             return out
         if out.size != x.size or min(out.ndim, x.ndim) > 2:
@@ -137,15 +144,15 @@ class Autoencoder(nn.Module):
 
     def reconstruct(self, x: Array, batch_size: int = 1024) -> np.ndarray:
         """Reconstructions of `x` (n, ...), in its shape; probabilities, where the loss works on logits."""
-        return self._in_batches(lambda batch: self._visible(self.forward(batch)), x, batch_size)
+        return self.in_batches(lambda batch: self._visible(self.forward(batch)), x, batch_size)
 
     def transform(self, x: Array, batch_size: int = 1024) -> np.ndarray:
         """Codes (n, code size) of `x` (n, ...)."""
-        return self._in_batches(self.encode, x, batch_size)
+        return self.in_batches(self.encode, x, batch_size)
 
     def inverse_transform(self, z: Array, batch_size: int = 1024) -> np.ndarray:
         """What the decoder makes of codes `z` (n, code size)."""
-        return self._in_batches(lambda batch: self._visible(self.decode(batch)), z, batch_size)
+        return self.in_batches(lambda batch: self._visible(self.decode(batch)), z, batch_size)
 
     def reconstruction_error(self, x: Array, batch_size: int = 1024) -> np.ndarray:
         """Mean squared error over the features, one number per sample: (n,)."""
@@ -154,20 +161,21 @@ class Autoencoder(nn.Module):
             difference = (self._visible(self.forward(batch)) - batch).reshape(len(batch), -1)
             return (difference * difference).mean(axis=1)
 
-        return self._in_batches(error, x, batch_size)
+        return self.in_batches(error, x, batch_size)
 
     def _visible(self, out: Any) -> Any:
         """Outputs as data: logits become probabilities."""
         return F.sigmoid(out) if self._loss_function is F.binary_cross_entropy_with_logits else out
 
-    def _in_batches(self, function: Callable[[Tensor], Tensor], arrays: Array, batch_size: int) -> np.ndarray:
+    def in_batches(self, function: Callable[[Tensor], Tensor], arrays: Array, batch_size: int = 1024) -> np.ndarray:
+        """`function` of Tensors, one half of the model say, over an array (n, ...): in eval mode, without a graph."""
         arrays = arrays.data if isinstance(arrays, Tensor) else arrays
         if not is_array(arrays):
             raise TypeError(f"expected an array of samples, got {type(arrays).__name__}; convert with np.asarray")
         if len(arrays) == 0:
             raise ValueError(f"got an empty array of shape {arrays.shape}; expected at least one sample")
         check_count("batch_size", batch_size)
-        device = next((p.device for p in self.parameters()), "cpu")
+        device = device_of_model(self)
         with evaluating(self), no_grad(), current(device), told_when_full(f"a batch of {batch_size} samples"):
             batches = (arrays[i : i + batch_size] for i in range(0, len(arrays), batch_size))
             return np.concatenate([function(Tensor(to_device(b, device))).numpy() for b in batches])
@@ -192,18 +200,6 @@ def check_sizes(sizes: Sequence[int]) -> list[int]:
     if len(sizes) < 2 or any(not isinstance(n, (int, np.integer)) or n < 1 for n in sizes):
         raise ValueError(f"sizes={tuple(sizes)}; expected input size, hidden sizes and code size, each at least 1")
     return sizes
-
-
-def check_count(name: str, value: int, least: int = 1) -> None:
-    if not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"{name}={value!r}; expected an integer of at least {least}")
-
-
-def check_weight(name: str, value: float) -> float:
-    """`value`; ValueError unless it is a finite number of at least 0."""
-    if not isinstance(value, Real) or not 0 <= value < math.inf:
-        raise ValueError(f"{name}={value!r}; expected a finite number of at least 0")
-    return float(value)
 
 
 def activation_layers(name: str | None) -> list[nn.Module]:

@@ -21,9 +21,10 @@ import numpy as np
 
 from scratchae import functional as F
 from scratchae import nn
-from scratchae.autoencoders.base import Autoencoder, check_weight
+from scratchae.autoencoders.base import Autoencoder
 from scratchae.autograd import Tensor, enable_grad, grad, is_grad_enabled
 from scratchae.backend import Array, unwatched, xp_of
+from scratchae.checks import check_number
 
 
 class ContractiveAutoencoder(Autoencoder):
@@ -43,7 +44,7 @@ class ContractiveAutoencoder(Autoencoder):
         **others: Any,
     ):
         super().__init__(encoder, decoder, loss, **others)
-        self.contraction_weight = check_weight("weight", weight)
+        self.contraction_weight = check_number("weight", weight)
 
     def penalties(self, x: Any, code: Any) -> dict[str, Any]:
         rows = _jacobian_rows(self.encode, x, create_graph=is_grad_enabled())
@@ -59,7 +60,7 @@ def jacobian(model: Autoencoder, x: Array, batch_size: int = 256) -> np.ndarray:
         rows = [row.data.reshape(len(batch), -1) for row in _jacobian_rows(model.encode, batch, create_graph=False)]
         return Tensor(xp_of(*rows).stack(rows, axis=1))
 
-    return model._in_batches(one_batch, x, batch_size)
+    return model.in_batches(one_batch, x, batch_size)
 
 
 def _jacobian_rows(encode: Callable[[Any], Any], x: Any, create_graph: bool) -> list[Tensor]:

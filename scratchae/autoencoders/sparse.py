@@ -16,8 +16,9 @@ from typing import Any
 
 from scratchae import functional as F
 from scratchae import nn
-from scratchae.autoencoders.base import Autoencoder, check_weight
+from scratchae.autoencoders.base import Autoencoder
 from scratchae.backend import unwatched
+from scratchae.checks import check_number
 
 
 class SparseAutoencoder(Autoencoder):
@@ -48,22 +49,13 @@ class SparseAutoencoder(Autoencoder):
             raise ValueError(f"target={target!r}; expected a mean activation in (0, 1), such as 0.05")
         self.penalty: str = penalty
         self.target: float = float(target)
-        self.sparsity_weight: float = check_weight("weight", weight)
+        self.sparsity_weight: float = check_number("weight", weight)
 
     @classmethod
-    def dense(
-        cls,
-        sizes: Any,
-        activation: str | None = "relu",
-        output: str | None = "sigmoid",
-        loss: str | Callable[..., Any] = "bce",
-        code_activation: str | None = "default",
-        **options: Any,
-    ) -> Any:
-        """As `Autoencoder.dense`; under "kl" the code is a sigmoid unless `code_activation` says otherwise."""
-        if code_activation == "default" and options.get("penalty", "kl") == "kl":
-            code_activation = "sigmoid"
-        return super().dense(sizes, activation, output, loss, code_activation, **options)
+    def default_code_activation(cls, activation: str | None, options: dict[str, Any]) -> str | None:
+        """A sigmoid under "kl", which takes the code for probabilities."""
+        kl = options.get("penalty", "kl") == "kl"
+        return "sigmoid" if kl else super().default_code_activation(activation, options)
 
     def penalties(self, x: Any, code: Any) -> dict[str, Any]:
         units = F.reshape(code, (len(code), -1))

@@ -22,14 +22,13 @@ from scratchae import nn
 from scratchae.autoencoders.base import (
     LOSSES,
     Autoencoder,
-    check_count,
     check_sizes,
-    check_weight,
     dense_layers,
     output_activation,
 )
 from scratchae.autograd import Tensor
 from scratchae.backend import Array, generator, normal_like
+from scratchae.checks import check_count, check_number
 
 # A loss summed over features is -log p(x | z) but for a constant per feature: the logarithm of what makes
 # exp(-(x - y)^2) (a normal distribution of variance 1/2) and exp(-|x - y|) integrate to 1.
@@ -69,7 +68,7 @@ class VariationalAutoencoder(Autoencoder):
             raise ValueError(f"loss={loss}: expected a mean over all elements, which is scaled to a sum here")
         check_sizes((feature_size, code_size))
         self.mu, self.logvar = nn.Linear(feature_size, code_size), nn.Linear(feature_size, code_size)
-        self.code_size, self.beta = int(code_size), check_weight("beta", beta)
+        self.code_size, self.beta = int(code_size), check_number("beta", beta)
 
     @classmethod
     def dense(
@@ -111,15 +110,15 @@ class VariationalAutoencoder(Autoencoder):
     def forward(self, x: Any) -> Any:
         """The reconstruction: from a sampled code in train mode, from the mean in eval mode."""
         mu, logvar = self.posterior(x)
-        return self._like(self.decode(self.reparameterise(mu, logvar) if self.training else mu), x)
+        return self.shaped_like(self.decode(self.reparameterise(mu, logvar) if self.training else mu), x)
 
     def loss_terms(self, x: Any, target: Any = None) -> dict[str, Any]:
         """`reconstruction` and `kl`, from a sampled code in either mode: from the mean it would be no bound."""
         mu, logvar = self.posterior(x)
-        reconstruction = self._like(self.decode(self.reparameterise(mu, logvar)), x)
+        output = self.decode(self.reparameterise(mu, logvar))
         features = x.size // max(len(x), 1)
         return {
-            "reconstruction": self._distance(reconstruction, x if target is None else target) * features,
+            "reconstruction": self.distance(output, x, target) * features,
             "kl": F.gaussian_kl(mu, logvar, reduction="sum") * (self.beta / len(x)),
             **self.penalties(x, mu),
         }
@@ -169,14 +168,14 @@ class VariationalAutoencoder(Autoencoder):
             log_weights = []
             for _ in range(samples):
                 z = self.reparameterise(mu, logvar)
-                losses = self._loss_function(self._like(self.decode(z), x), x, reduction="none")
+                losses = self._loss_function(self.shaped_like(self.decode(z), x), x, reduction="none")
                 log_p_x = -F.sum(F.reshape(losses, (len(x), -1)), axis=1) - normaliser
                 noise_squared = (z - mu) ** 2 * F.exp(-logvar)
                 log_p_z_over_q = 0.5 * F.sum(noise_squared - z * z + logvar, axis=1)
                 log_weights.append(log_p_x + log_p_z_over_q)
             return F.logsumexp(F.stack(log_weights), axis=0) - math.log(samples)
 
-        return self._in_batches(log_mean_weight, x, batch_size)
+        return self.in_batches(log_mean_weight, x, batch_size)
 
     def _decoded(self, z: np.ndarray) -> np.ndarray:
         return self.inverse_transform(z.astype(self.mu.weight.dtype))

@@ -135,13 +135,13 @@ def _ufunc(name: str, **vjps: Any) -> Any:
 
 sign = _ufunc("sign")
 abs = _ufunc("abs", x=lambda g, x: g * sign(x))
-exp = _ufunc("exp", x=lambda g, out: g * out)
+exp: Any = _ufunc("exp", x=lambda g, out: g * out)
 expm1 = _ufunc("expm1", x=lambda g, out: g * (out + 1))
-log = _ufunc("log", x=lambda g, x: g / x)
+log: Any = _ufunc("log", x=lambda g, x: g / x)
 log1p = _ufunc("log1p", x=lambda g, x: g / (x + 1))
 sqrt = _ufunc("sqrt", x=lambda g, out: g * 0.5 / out)
 sin = _ufunc("sin", x=lambda g, x: g * cos(x))
-cos = _ufunc("cos", x=lambda g, x: -g * sin(x))
+cos: Any = _ufunc("cos", x=lambda g, x: -g * sin(x))
 tanh = _ufunc("tanh", x=fused("tanh_slope")(lambda g, out: g * (1 - out * out)))
 
 # --- activations ----------------------------------------------------------------------------------

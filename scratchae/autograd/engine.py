@@ -166,7 +166,7 @@ def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
         def call(*args: Any, **kwargs: Any) -> Any:
             if kwargs or len(args) != arity:
                 args = op.complete(args, kwargs)
-            values, parents, mask, tensor, odd = list(args), [None] * arity, 0, None, ()
+            values, parents, mask, tensor, odd = list(args), [None] * arity, 0, None, []
             for i in operands:
                 a = args[i]
                 if isinstance(a, Tensor):
@@ -175,7 +175,7 @@ def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
                         parents[i] = a.node
                         mask |= 1 << i
                 elif type(a) not in _USUAL and (type(a) is not np.ndarray or not a.ndim):
-                    odd += (i,)
+                    odd.append(i)
             if odd:
                 tensor, mask = _unbox_odd(op, odd, values, parents, tensor, mask)
             if options:

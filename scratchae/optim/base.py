@@ -11,6 +11,7 @@ import numpy as np
 from scratchae.autograd import Tensor
 from scratchae.autograd.tensor import Leaf
 from scratchae.backend import Array, device_of, to_device
+from scratchae.checks import check_number
 from scratchae.gpu.updates import Counters, Update
 from scratchae.optim.flat import Flat
 
@@ -134,9 +135,9 @@ class Optimizer:
 
     @lr.setter
     def lr(self, value: float) -> None:
-        check_number("lr", value)
+        value = check_number("lr", value)
         for group in self.param_groups:
-            group["lr"] = float(value)
+            group["lr"] = value
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on: options, step counts and copies of the state arrays."""
@@ -216,12 +217,6 @@ class Optimizer:
 def _state_of(flat: Flat, i: int) -> dict[str, Any]:
     arrays = {name: s[flat.spans[i]].reshape(flat.params[i].shape).copy() for name, s in flat.state.items()}
     return {"step": flat.steps[i], **arrays}
-
-
-def check_number(name: str, value: Any, below: float = math.inf) -> None:
-    if not isinstance(value, (int, float, np.number)) or not 0 <= value < below:
-        upper = "finite" if below == math.inf else f"below {below:g}"
-        raise ValueError(f"{name}={value!r}; expected a number of at least 0, and {upper}")
 
 
 def _joint_norm(grads: list[Array]) -> float:
