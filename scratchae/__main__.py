@@ -18,15 +18,30 @@ from typing import Any
 import numpy as np
 
 from scratchae import __version__, autoencoders, backend, data, optim, plotting
+from scratchae.autoencoders.base import ACTIVATIONS, LOSSES
 from scratchae.checkpoint import load_checkpoint, read_state, save_checkpoint
+from scratchae.storage import check_place
 from scratchae.training import Trainer
 
-KINDS: dict[str, Any] = {
-    "plain": autoencoders.Autoencoder,
-    "denoising": autoencoders.DenoisingAutoencoder,
-    "sparse": autoencoders.SparseAutoencoder,
-    "contractive": autoencoders.ContractiveAutoencoder,
-    "variational": autoencoders.VariationalAutoencoder,
+
+def _name(text: str) -> str | None:
+    return None if text == "none" else text
+
+
+SETS: dict[str, Any] = {"sample": data.mnist_sample, "mnist": data.mnist, "fashion": data.fashion_mnist}
+KINDS: dict[str, Any] = {**autoencoders.KINDS, "conv": autoencoders.ConvAutoencoder}
+OPTIONS: dict[str, tuple[Any, str]] = {  # name -> (type, help)
+    "activation": (_name, f"{', '.join(ACTIVATIONS)}, or none for a linear model"),
+    "output": (_name, "activation of the last layer, or none"),
+    "loss": (str, ", ".join(LOSSES)),
+    "corruption": (str, "denoising: gaussian, masking or salt_and_pepper"),
+    "amount": (float, "denoising: of the corruption"),
+    "penalty": (str, "sparse: kl or l1"),
+    "target": (float, "sparse: mean activation"),
+    "weight": (float, "sparse, contractive: of the penalty"),
+    "beta": (float, "variational: weight of the KL term"),
+    "down": (str, "conv: pool or stride"),
+    "code_size": (int, "conv: a flat code"),
 }
 EXAMPLES = """\
 examples:
@@ -53,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:  # whoever reads our output has seen enough
         sys.stderr.close()
-    except (OSError, ValueError, TypeError, ModuleNotFoundError, FloatingPointError) as error:
+    except (OSError, ValueError, TypeError, ModuleNotFoundError, RuntimeError, FloatingPointError) as error:
         print(f"scratchae: {error}", file=sys.stderr)
         return 1
     return 0
@@ -63,12 +78,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def train(args: argparse.Namespace) -> None:
-    images, held_out = _load(args.data, args), None
-    if args.data in ("sample", "mnist", "fashion"):
-        held_out = _load(args.data, args, "test")
+    check_place(args.out)  # an hour of training later would be too late
+    images = _load(args.data, args)
+    held_out = _load(args.data, args, "test") if args.data in SETS else None
     backend.manual_seed(args.seed)
     build = {"kind": args.kind, "sizes": _numbers(args.sizes), "shape": list(images.shape[1:]), **_options(args)}
-    model = _build(build)
+    model = _build(build).to(args.device)
     print(model)
     trainer = Trainer(model, optim.Adam(model.parameters(), lr=args.lr))
     history = trainer.fit(images, held_out, args.epochs, args.batch_size, seed=args.seed, checkpoint=args.checkpoint,
@@ -80,24 +95,24 @@ def train(args: argparse.Namespace) -> None:
 
 
 def reconstruct(args: argparse.Namespace) -> None:
-    model, build = _model(args.model)
+    model, build = _model(args)
     images = _load(args.data, args, shape=build["shape"])
     _write(args.out, model.reconstruct(images), originals=images)
 
 
 def encode(args: argparse.Namespace) -> None:
-    model, build = _model(args.model)
+    model, build = _model(args)
     _write(args.out, model.transform(_load(args.data, args, shape=build["shape"])))
 
 
 def decode(args: argparse.Namespace) -> None:
-    model, build = _model(args.model)
+    model, build = _model(args)
     images = model.inverse_transform(np.asarray(data.load_array(args.codes), np.float32))
     _write(args.out, images.reshape(-1, *build["shape"]))
 
 
 def sample(args: argparse.Namespace) -> None:
-    model, build = _model(args.model)
+    model, build = _model(args)
     if not isinstance(model, autoencoders.VariationalAutoencoder):
         raise ValueError(f"{args.model} is of kind {build['kind']!r}; only a variational autoencoder can be sampled")
     backend.manual_seed(args.seed)
@@ -107,7 +122,7 @@ def sample(args: argparse.Namespace) -> None:
 def anomaly(args: argparse.Namespace) -> None:
     if not 0 < args.quantile < 1:
         raise ValueError(f"--quantile {args.quantile}: expected a number between 0 and 1")
-    model, build = _model(args.model)
+    model, build = _model(args)
     normal, suspects = (_load(d, args, shape=build["shape"]) for d in (args.normal, args.data))
     threshold = float(np.quantile(model.reconstruction_error(normal), args.quantile))
     print(f"# threshold {threshold:.6g}, the {args.quantile:g} quantile of {len(normal)} normal images")
@@ -117,7 +132,7 @@ def anomaly(args: argparse.Namespace) -> None:
 
 
 def info(args: argparse.Namespace) -> None:
-    model, build = _model(args.model)
+    model, build = _model(args)
     print(f"{args.model}: {build['kind']}, for inputs of shape {tuple(build['shape'])}\n{model}")
 
 
@@ -126,44 +141,41 @@ def info(args: argparse.Namespace) -> None:
 
 def _build(build: dict[str, Any]) -> Any:
     """The untrained model that a description of it asks for."""
-    options = {k: v for k, v in build.items() if k not in ("kind", "sizes", "shape")}
+    shape, sizes = tuple(build["shape"]), build["sizes"]
+    options = {k: v for k, v in build.items() if k not in ("kind", "sizes", "shape", "size")}
     if build["kind"] == "conv":
-        model = autoencoders.ConvAutoencoder(build["sizes"], **options)
-        channels = build["shape"][0] if len(build["shape"]) == 3 else None
-        if channels != build["sizes"][0]:
-            shape = tuple(build["shape"])
-            raise ValueError(f"--sizes {build['sizes']}: the first is the images' channels; these have shape {shape}")
-        return model
-    if math.prod(build["shape"]) != build["sizes"][0]:
-        found = f"inputs of shape {tuple(build['shape'])} have {math.prod(build['shape'])} numbers"
-        raise ValueError(f"--sizes {build['sizes']}: {found}; the first size must be that")
-    return KINDS[build["kind"]].dense(build["sizes"], **options)
+        if len(shape) != 3 or shape[0] != sizes[0]:
+            raise ValueError(f"--sizes {sizes}: the first is the images' channels; these have shape {shape}")
+        if "code_size" in options and shape[1] != shape[2]:
+            raise ValueError(f"--code-size: expected square images; these have shape {shape}")
+        return KINDS["conv"](sizes, size=shape[2], **options)
+    if math.prod(shape) != sizes[0]:
+        found = f"inputs of shape {shape} have {math.prod(shape)} numbers"
+        raise ValueError(f"--sizes {sizes}: {found}; the first size must be that")
+    return KINDS[build["kind"]].dense(sizes, **options)
 
 
-def _model(path: str) -> tuple[Any, dict[str, Any]]:
+def _model(args: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
     """A model and its description, from a file that `train` wrote."""
-    build = read_state(path)[1].get("build")
+    build = read_state(args.model)[1].get("build")
     if build is None:
-        raise ValueError(f"{path} does not say how its model was built; expected a file written by 'scratchae train'")
+        raise ValueError(f"{args.model} does not say how its model was built; expected a file of 'scratchae train'")
     model = _build(build)
-    load_checkpoint(path, model)
-    return model, build
+    load_checkpoint(args.model, model)
+    return model.to(args.device), build
 
 
 def _load(source: str, args: argparse.Namespace, split: str = "train", shape: Sequence[int] | None = None) -> Any:
     """Images as float32 in [0, 1]."""
-    named = {"sample": data.mnist_sample, "mnist": data.mnist, "fashion": data.fashion_mnist}
-    if source in named:
-        images = named[source](split)[0]
+    if source in SETS:
+        images = SETS[source](split)[0]
     elif os.path.isdir(source):
         channels, height, width = shape if shape is not None else (args.channels, args.size, args.size)
         images = data.image_folder(source, (height, width), channels)
     else:
         images = data.load_array(source)
-    if images.dtype == np.uint8:
-        images = images.astype(np.float32) / 255
-    if images.dtype != np.float32:
-        images = images.astype(np.float32)
+    is_bytes = images.dtype == np.uint8
+    images = images.astype(np.float32) / 255 if is_bytes else images.astype(np.float32, copy=False)
     if shape is not None and list(images.shape[1:]) != list(shape):
         raise ValueError(f"{source} holds items of shape {images.shape[1:]}; the model takes {tuple(shape)}")
     return images
@@ -171,6 +183,7 @@ def _load(source: str, args: argparse.Namespace, split: str = "train", shape: Se
 
 def _write(path: str, array: np.ndarray, originals: np.ndarray | None = None) -> None:
     if path.endswith(".npy"):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         np.save(path, array)
     elif path.endswith(".png") and originals is not None:
         plotting.reconstructions(originals[:10], array[:10], path)
@@ -190,15 +203,11 @@ def _numbers(text: str) -> list[int]:
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:
     """Options of the kind that were given; ValueError for one that it does not have."""
-    given = {name: getattr(args, name) for name in ("loss", "corruption", "amount", "penalty", "target", "weight",
-                                                    "beta", "down", "code_size")}  # fmt: skip
-    given = {name: value for name, value in given.items() if value is not None}
-    cls: Any = autoencoders.ConvAutoencoder if args.kind == "conv" else KINDS[args.kind]
-    known = {*inspect.signature(cls.__init__).parameters, "loss"}
+    given = {name: value for name, value in vars(args).items() if name in OPTIONS}
+    cls = KINDS[args.kind]
+    known = {*inspect.signature(cls.__init__).parameters, *inspect.signature(cls.dense).parameters}
     if unknown := sorted(set(given) - known):
         raise ValueError(f"--{unknown[0].replace('_', '-')} is no option of --kind {args.kind}")
-    if args.kind == "conv":
-        given["size"] = args.size
     return given
 
 
@@ -215,22 +224,17 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(verb=function)
         for name in positional:
             sub.add_argument(name, metavar=name.upper())
+        sub.add_argument("--device", default="cpu", help="cpu, gpu or gpu:<number> (default: cpu)")
         return sub
 
     sub = verb(train, "train a model and save it")
     sub.add_argument("--data", default="sample", help="see below (default: sample)")
-    sub.add_argument("--kind", choices=[*KINDS, "conv"], default="plain")
+    sub.add_argument("--kind", choices=KINDS, default="plain")
     sub.add_argument("--sizes", default="784,128,64", help="layer sizes; for conv, channels (default: 784,128,64)")
     sub.add_argument("--size", type=int, default=28, help="side that images of a folder are scaled to (default: 28)")
     sub.add_argument("--channels", type=int, default=1, help="of the images of a folder: 1 or 3")
-    for name, kind, text in (
-        ("loss", str, "mse, bce, bce_logits or mae"), ("corruption", str, "denoising: gaussian, masking, "
-         "salt_and_pepper"), ("amount", float, "denoising: of the corruption"), ("penalty", str, "sparse: kl or l1"),
-        ("target", float, "sparse: mean activation"), ("weight", float, "sparse, contractive: of the penalty"),
-        ("beta", float, "variational: weight of the KL term"), ("down", str, "conv: pool or stride"),
-        ("code-size", int, "conv: a flat code"),
-    ):  # fmt: skip
-        sub.add_argument(f"--{name}", type=kind, help=text)
+    for name, (kind, text) in OPTIONS.items():
+        sub.add_argument(f"--{name.replace('_', '-')}", type=kind, help=text, default=argparse.SUPPRESS)
     sub.add_argument("--epochs", type=int, default=10)
     sub.add_argument("--batch-size", type=int, default=64)
     sub.add_argument("--lr", type=float, default=1e-3, help="Adam's learning rate (default: 0.001)")

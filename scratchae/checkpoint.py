@@ -7,16 +7,13 @@ and the rest of the tree is JSON in the header, with {"@": name} where an array 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from typing import Any
 
 from scratchae.backend import Array, is_array
 from scratchae.nn import Module
 from scratchae.optim import Optimizer
-from scratchae.storage import FileError, FilePath, read_arrays, write_arrays
-
-FORMAT = "scratchae checkpoint 1"
+from scratchae.storage import FORMAT, FileError, FilePath, read_arrays, write_arrays
 
 
 def save_checkpoint(path: FilePath, model: Module, optimizer: Optimizer | None = None, **metadata: Any) -> None:
@@ -54,7 +51,7 @@ def apply_state(path: FilePath, state: Mapping[str, Any], model: Module, optimiz
             optimizer.load_state_dict(state["optimizer"])
     except (ValueError, TypeError, KeyError, AttributeError) as error:  # the last three from malformed entries
         model.load_state_dict(before)
-        raise ValueError(f"{os.fspath(path)}: {error}") from None
+        raise ValueError(f"{path}: {error}") from None
 
 
 def write_state(path: FilePath, state: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
@@ -70,14 +67,14 @@ def read_state(path: FilePath) -> tuple[Any, dict[str, Any]]:
     arrays, strings = read_arrays(path, checked=True)
     if strings.get("format") != FORMAT:
         found = f"format {strings.get('format')!r}, expected {FORMAT!r}"
-        raise FileError(f"{os.fspath(path)} is no checkpoint: {found}. Weights alone are read by model.load_weights")
+        raise FileError(f"{path} is no checkpoint: {found}. Weights alone are read by model.load_weights")
     try:
         state, metadata = _with_arrays(json.loads(strings["state"]), arrays), json.loads(strings["metadata"])
         if not isinstance(state["model"], dict) or not isinstance(state["optimizer"], (dict, type(None))):
             raise TypeError("model and optimizer must be dicts")
     except (KeyError, TypeError, ValueError) as error:
         found = f"{type(error).__name__}: {error}"
-        raise FileError(f"{os.fspath(path)} is malformed ({found}). Nothing was loaded") from None
+        raise FileError(f"{path} is malformed ({found}). Nothing was loaded") from None
     return state, metadata
 
 

@@ -9,7 +9,6 @@ import io
 import json
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from scratchae import plotting
@@ -49,11 +48,11 @@ class History(dict[str, list[float]]):
         writer = csv.writer(text)
         writer.writerow(["epoch", *self])
         writer.writerows([epoch, *row] for epoch, row in enumerate(zip(*self.values(), strict=True), 1))
-        _write(path, text.getvalue())
+        write_whole(path, text.getvalue().encode())
 
     def to_json(self, path: FilePath) -> None:
         """An object with a list per name; folders are created."""
-        _write(path, json.dumps(self, indent=1))
+        write_whole(path, json.dumps(self, indent=1).encode())
 
 
 class Means:
@@ -77,8 +76,3 @@ class Means:
     def means(self) -> dict[str, float]:
         means = {name: total / self.samples for name, total in self.sums.items()}
         return means if "loss" in means else {"loss": sum(means.values()), **means}
-
-
-def _write(path: FilePath, text: str) -> None:
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, text.encode())

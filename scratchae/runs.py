@@ -98,7 +98,8 @@ class Run:
         world = self.trainer.world
         with ExitStack() as stack:
             for loader in filter(None, (self.loader, self.held_out)):
-                stack.enter_context(loader.giving(loader.device or device, (world.rank, world.size)))
+                part = (world.rank, world.size) if world.size > 1 else loader.part
+                stack.enter_context(loader.giving(loader.device or device, part))
             yield
 
     def next_epoch(self, row: dict[str, float]) -> None:

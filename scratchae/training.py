@@ -13,7 +13,6 @@ The rest is here (progress, validation, looking out for what is not finite) and 
 from __future__ import annotations
 
 import math
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -36,7 +35,7 @@ from scratchae.nn import Module
 from scratchae.nn.module import device_of_model, evaluating
 from scratchae.optim import Optimizer, clip_grad_norm
 from scratchae.runs import Run
-from scratchae.storage import FilePath
+from scratchae.storage import FilePath, check_place
 
 
 class Trainer:
@@ -126,7 +125,7 @@ class Trainer:
         held_out = None if validation is None else _loader(validation, batch_size, False, seed)
         run = Run(self, loader, held_out, checkpoint, checkpoint_every)
         if checkpoint is not None:
-            _check_place(checkpoint)
+            check_place(checkpoint)  # before the first epoch, not after it
         progress = progress and self.world.rank == 0
         self.history, self.stop, self.validates = History(), False, held_out is not None
         self._tell("on_fit_begin")
@@ -281,13 +280,6 @@ def _loader(data: Any, batch_size: int, shuffle: bool, seed: int) -> DataLoader:
     if len(loader) == 0:
         raise ValueError(f"{loader.n_samples} samples, batch_size={loader.batch_size} and drop_last give no batch")
     return loader
-
-
-def _check_place(checkpoint: FilePath) -> None:
-    """Find out before the first epoch, not after it, that the file cannot be written."""
-    if os.path.isdir(checkpoint):
-        raise IsADirectoryError(f"checkpoint={os.fspath(checkpoint)!r} is a folder; expected the name of a file")
-    os.makedirs(os.path.dirname(os.path.abspath(checkpoint)), exist_ok=True)
 
 
 def _part_of(loader: DataLoader, i: int) -> AbstractContextManager[None]:

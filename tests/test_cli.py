@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -49,7 +50,9 @@ def test_train_encode_decode_reconstruct(capsys: pytest.CaptureFixture[str]) -> 
     ("--kind", "sparse", "--sizes", "16,4", "--penalty", "l1"),
     ("--kind", "contractive", "--sizes", "16,4", "--weight", "0.1"),
     ("--kind", "variational", "--sizes", "16,8,2", "--beta", "2", "--loss", "mse"),
-    ("--kind", "conv", "--sizes", "1,3", "--down", "stride", "--code-size", "2", "--size", "4"),
+    ("--kind", "conv", "--sizes", "1,3", "--down", "stride", "--code-size", "2"),
+    ("--kind", "plain", "--sizes", "16,8,4", "--activation", "none", "--output", "none", "--loss", "mse"),
+    ("--kind", "conv", "--sizes", "1,3", "--activation", "tanh", "--output", "none", "--loss", "mae"),
 ])  # fmt: skip
 def test_every_kind_is_rebuilt_from_its_file(options: tuple[str, ...]) -> None:
     trained(*options, "--out", "m.safetensors")
@@ -74,6 +77,34 @@ def test_anomalies_are_those_above_the_quantile(capsys: pytest.CaptureFixture[st
     assert sum(line.endswith(",1") for line in lines[2:]) == 4
 
 
+def test_activations_are_those_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    trained("--sizes", "16,8,4", "--activation", "gelu", "--output", "none", "--loss", "mse")
+    assert (printed := capsys.readouterr().out).count("GELU") == 2 and "Sigmoid" not in printed
+    trained("--sizes", "16,8,4", "--activation", "none")
+    assert "ReLU" not in (printed := capsys.readouterr().out) and printed.count("Sigmoid") == 1
+
+
+def test_everything_works_on_a_gpu(stand_in: ModuleType) -> None:
+    trained("--kind", "variational", "--sizes", "16,8,2", "--device", "gpu")
+    run("encode", "model.safetensors", "faces.npy", "codes.npy", "--device", "gpu:0")
+    run("sample", "model.safetensors", "3", "new.npy", "--device", "gpu")
+    run("encode", "model.safetensors", "faces.npy", "same.npy")
+    np.testing.assert_allclose(np.load("codes.npy"), np.load("same.npy"), atol=1e-5)
+
+
+def test_folders_are_made() -> None:
+    trained("--sizes", "16,2", "--out", "new/folder/m.safetensors")
+    run("encode", "new/folder/m.safetensors", "faces.npy", "other/codes.npy")
+    assert Path("new/folder/m.png").exists() and Path("other/codes.npy").exists()
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_training(capsys: pytest.CaptureFixture[str]) -> None:
+    for place, found in (("faces.npy/m.safetensors", "faces.npy is no folder"), (".", "this is a folder")):
+        assert main(("train", "--data", "faces.npy", "--sizes", "16,2", "--out", place)) == 1
+        printed = capsys.readouterr()
+        assert found in printed.err and printed.out == ""
+
+
 def test_a_run_is_resumed(capsys: pytest.CaptureFixture[str]) -> None:
     trained("--sizes", "16,2", "--checkpoint", "run.safetensors")
     capsys.readouterr()
@@ -85,6 +116,11 @@ MISTAKES = {
     "sizes": (("train", "--sizes", "4,a"), "--sizes '4,a': expected whole numbers"),
     "other sizes": (("train", "--data", "faces.npy", "--sizes", "9,2"), "have 16 numbers; the first size must be that"),
     "an option of another kind": (("train", "--beta", "2"), "--beta is no option of --kind plain"),
+    "no channels": (("train", "--kind", "conv", "--sizes", "3,4"), "--sizes [3, 4]: the first is the images' channels"),
+    "a flat code of oblong images": (("train", "--data", "wide.npy", "--kind", "conv", "--sizes", "1,2", "--code-size",
+                                      "3"), "--code-size: expected square images; these have shape (1, 4, 8)"),
+    "an activation": (("train", "--activation", "sine"), "activation='sine'; expected None or one of"),
+    "a device": (("info", "model.safetensors", "--device", "tpu"), "to('tpu')"),
     "no file": (("train", "--data", "nowhere.npy"), "nowhere.npy"),
     "no model": (("info", "nothing.safetensors"), "nothing.safetensors"),
     "no vae": (("sample", "model.safetensors", "3", "x.npy"), "kind 'plain'; only a variational"),
@@ -99,6 +135,7 @@ MISTAKES = {
 def test_mistakes_are_named_and_end_with_status_1(case: str, capsys: pytest.CaptureFixture[str]) -> None:
     trained("--sizes", "16,2")
     np.save("big.npy", np.zeros((3, 1, 5, 5), np.float32))
+    np.save("wide.npy", np.zeros((3, 1, 4, 8), np.float32))
     Path("photos").mkdir()
     Path("photos/bad.png").write_bytes(b"no picture")
     arguments, message = MISTAKES[case]

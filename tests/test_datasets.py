@@ -31,8 +31,7 @@ VALID = struct.pack(">HBB2I", 0, 8, 2, 3, 4) + bytes(range(12))
 @pytest.fixture(autouse=True)
 def own_surroundings(tmp_path, monkeypatch):
     """No user settings, an empty cache of our own, and no address outside this machine."""
-    for name in ("SCRATCHAE_DATA", "SCRATCHAE_MIRROR"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("SCRATCHAE_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(datasets, "_MIRRORS", {"mnist": (), "fashion-mnist": ()})
@@ -169,7 +168,7 @@ def test_images_and_labels_must_fit(tmp_path, pixels, labels, message):
 
 @pytest.fixture
 def mirror(tmp_path, monkeypatch):
-    """A server of the folder `site` as $SCRATCHAE_MIRROR, with a hash table that fits its files."""
+    """A server of the folder `site` as the only mirror, with a hash table that fits its files."""
     asked = []
 
     class Handler(http.server.SimpleHTTPRequestHandler):
@@ -179,15 +178,12 @@ def mirror(tmp_path, monkeypatch):
         def log_message(self, *_):
             asked.append(self.path)
 
-    fill(tmp_path / "site" / "mnist")
-    sums = {
-        stem: hashlib.sha256((tmp_path / "site" / "mnist" / f"{stem}.gz").read_bytes()).hexdigest()
-        for stem in (IMAGES, LABELS)
-    }
+    site = fill(tmp_path / "site" / "mnist")
+    sums = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in site.iterdir()}
     monkeypatch.setattr(datasets, "_SHA256", {"mnist": sums})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        monkeypatch.setenv("SCRATCHAE_MIRROR", f"http://127.0.0.1:{server.server_port}/")
+        monkeypatch.setattr(datasets, "_MIRRORS", {"mnist": (f"http://127.0.0.1:{server.server_port}/mnist/",)})
         yield asked
         server.shutdown()
 
@@ -202,7 +198,7 @@ def test_download_once_then_from_the_cache(tmp_path, mirror):
 
 
 def test_a_wrong_sum_is_refused_and_leaves_nothing(tmp_path, mirror, monkeypatch):
-    monkeypatch.setitem(datasets._SHA256["mnist"], IMAGES, "0" * 64)
+    monkeypatch.setitem(datasets._SHA256["mnist"], f"{IMAGES}.gz", "0" * 64)
     with pytest.raises(DataError) as caught:
         mnist()
     ways_out = ("SCRATCHAE_DATA", "root=", "mnist_sample()")
@@ -212,28 +208,44 @@ def test_a_wrong_sum_is_refused_and_leaves_nothing(tmp_path, mirror, monkeypatch
 
 
 def test_the_next_mirror_is_tried(tmp_path, mirror):
-    base = os.environ["SCRATCHAE_MIRROR"] + "mnist/"
+    (base,), sum_ = datasets._MIRRORS["mnist"], datasets._SHA256["mnist"][f"{IMAGES}.gz"]
     urls = ["no address", base + "missing", base + f"{LABELS}.gz", base + f"{IMAGES}.gz"]
-    download.fetch(urls, tmp_path / "new" / "file", datasets._SHA256["mnist"][IMAGES], 10_000)
+    download.fetch(urls, tmp_path / "new" / "file", sum_, "")
     assert np.array_equal(read_idx(tmp_path / "new" / "file"), PIXELS)
     assert len(mirror) == 4, "one line for the error, three for the answers"
 
 
-def test_size_limit_and_passing_faults(tmp_path, mirror):
-    url = os.environ["SCRATCHAE_MIRROR"] + f"mnist/{IMAGES}.gz"
+def test_size_limit_and_passing_faults(tmp_path, mirror, monkeypatch):
+    (base,), sum_ = datasets._MIRRORS["mnist"], datasets._SHA256["mnist"][f"{IMAGES}.gz"]
+    monkeypatch.setattr(download, "_LARGEST", 100)
     with pytest.raises(DataError, match="more than 100 bytes"):
-        download.fetch([url], tmp_path / "cache" / "file", datasets._SHA256["mnist"][IMAGES], 100)
+        download.fetch([base + f"{IMAGES}.gz"], tmp_path / "cache" / "file", sum_, "")
+    assert len(mirror) == 1, "what is too large is not asked for twice"
     with pytest.raises(OSError, match=r"could not download file(.|\n)*127.0.0.1:9/(.|\n)*the way out"):
-        download.fetch(["http://127.0.0.1:9/"], tmp_path / "cache" / "file", "", 100, ways_out="the way out")
+        download.fetch(["http://127.0.0.1:9/"], tmp_path / "cache" / "file", "", "the way out")
     assert not (tmp_path / "cache").exists()
 
 
-def test_an_interrupt_leaves_nothing(tmp_path, mirror, monkeypatch):
-    def interrupted(self, *_):
-        assert [name for name in files_below(tmp_path / "cache") if name.endswith(".part")]
+def test_a_passing_fault_gets_a_second_try(tmp_path, mirror, monkeypatch):
+    faults = [TimeoutError("the first time")]
+    read = http.client.HTTPResponse.read
+
+    def failing_once(self, *arguments):
+        if faults:
+            raise faults.pop()
+        return read(self, *arguments)
+
+    monkeypatch.setattr("http.client.HTTPResponse.read", failing_once)
+    assert len(mnist()[0]) == 7 and len(mirror) == 3
+
+
+@pytest.mark.parametrize("where", ["http.client.HTTPResponse.read", "os.fsync", "os.replace"])
+def test_an_interrupt_leaves_nothing(tmp_path, mirror, monkeypatch, where):
+    def interrupted(*_):
+        assert where != "os.replace" or [name for name in files_below(tmp_path / "cache") if name.endswith(".part")]
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("http.client.HTTPResponse.read", interrupted)
+    monkeypatch.setattr(where, interrupted)
     with pytest.raises(KeyboardInterrupt):
         mnist()
     assert not (tmp_path / "cache").exists()
@@ -243,7 +255,7 @@ def test_a_failure_spares_what_others_put_in_the_cache(tmp_path, mirror, monkeyp
     cache = fill(tmp_path / "cache" / "scratchae" / "mnist")
     (cache / f"{IMAGES}.gz").unlink()
     (cache / f".{IMAGES}.gz.1-00.part").touch()
-    monkeypatch.setitem(datasets._SHA256["mnist"], IMAGES, "0" * 64)
+    monkeypatch.setitem(datasets._SHA256["mnist"], f"{IMAGES}.gz", "0" * 64)
     with pytest.raises(DataError):
         mnist()
     assert files_below(cache) == [f".{IMAGES}.gz.1-00.part", f"{LABELS}.gz"]

@@ -51,8 +51,8 @@ def flipped(content, position):
 
 
 BROKEN = {
-    "empty": (b"", "cut off after 0 bytes"),
-    "half a magic": (VALID[:3], "cut off after 3 bytes"),
+    "empty": (b"", "it begins with b''; expected an IDX file of unsigned bytes"),
+    "half a magic": (VALID[:3], r"it begins with b'\\x00\\x00\\x08'; expected an IDX file"),
     "half a header": (VALID[:9], "inside the header, after 9 bytes; expected a header of 12"),
     "truncated": (VALID[:-1], r"cut off after 11 values; expected 12 for the header's shape \(3, 4\)"),
     "truncated, zipped": (gzip.compress(VALID[:-1]), "cut off after 11 values; expected 12"),
@@ -63,11 +63,11 @@ BROKEN = {
     "garbled gzip": (flipped(ZIPPED, 10), "damaged or cut off gzip data.*expected a whole gzip file"),
     "wrong gzip sum": (flipped(ZIPPED, len(ZIPPED) - 6), "CRC check failed"),
     "html": (b"<!DOCTYPE html><p>404</p>", r"begins with b'<!DO' \(a web page\?\)"),
-    "floats": (b"\0\0\x0d\2" + VALID[4:], "values of IDX type 0x0d; expected unsigned bytes, type 0x08"),
-    "no dimensions": (b"\0\0\x08\0", "0 dimensions; expected 1 to 64"),
-    "65 dimensions": (b"\0\0\x08\x41" + struct.pack(">65I", *[1] * 65) + b"x", "65 dimensions"),
-    "a huge promise": (b"\0\0\x08\x03" + b"\xff" * 12, "at most 1073741824 bytes"),
-    "a huge empty promise": (b"\0\0\x08\x03" + bytes(4) + b"\xff" * 8, "at most 1073741824 bytes"),
+    "floats": (b"\0\0\x0d\2" + VALID[4:], r"begins with b'\\x00\\x00\\r\\x02'; .* unsigned bytes: b'\\x00\\x00\\x08'"),
+    "no dimensions": (b"\0\0\x08\0", r"begins with b'\\x00\\x00\\x08\\x00'; expected .* number of dimensions, 1 to 64"),
+    "65 dimensions": (b"\0\0\x08\x41" + struct.pack(">65I", *[1] * 65) + b"x", "x08A'; expected .*, 1 to 64"),
+    "a huge promise": (b"\0\0\x08\x03" + b"\xff" * 12, "cannot be in it; expected at most 16 bytes"),
+    "a huge empty promise": (b"\0\0\x08\x03" + bytes(4) + b"\xff" * 8, "cannot be in it"),
     "a promise beyond the file": (struct.pack(">HBBI", 0, 8, 1, 1 << 29) + bytes(9), "536870912 values"),
 }
 
@@ -89,12 +89,15 @@ def test_a_promise_the_file_cannot_hold_takes_no_memory(tmp_path, monkeypatch):
         read_idx(tmp_path / "bomb.gz")
 
 
-def test_read_idx_checks_the_expected_shape_and_the_limit(tmp_path):
+def test_read_idx_checks_the_expected_shape_and_a_limit_for_what_unpacks_to_more(tmp_path, monkeypatch):
     (tmp_path / "a").write_bytes(VALID)
     with pytest.raises(DataError, match=r"shape \(3, 4\); expected shape \(any, 28, 28\)"):
         read_idx(tmp_path / "a", shape=(None, 28, 28))
-    with pytest.raises(DataError, match="at most 11 bytes"):
-        read_idx(tmp_path / "a", max_bytes=11)
+    (tmp_path / "a.gz").write_bytes(ZIPPED)
+    monkeypatch.setattr("scratchae.data.idx._LARGEST_UNPACKED", 11)
+    with pytest.raises(DataError, match="12 values .*at most 11 bytes"):
+        read_idx(tmp_path / "a.gz")
+    assert read_idx(tmp_path / "a").shape == (3, 4), "what takes its place on the disk may be as large as it is"
     with pytest.raises(FileNotFoundError, match="nowhere"):
         read_idx(tmp_path / "nowhere")
 

@@ -61,7 +61,7 @@ class Run:
     def ended(self) -> bytes:
         """All that a run leaves behind, but for the seconds that it took."""
         history = {n: v for n, v in self.trainer.history.items() if n not in ("seconds", "images_per_second")}
-        states = [c.state_dict() for c in self.trainer.callbacks if hasattr(c, "state_dict")]
+        states = [c.state_dict() for c in self.trainer.callbacks]
         random = sa.backend.random_state()
         return plain((history, self.model.state_dict(), self.optimizer.state_dict(), states, random))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ import safetensors.numpy
 
 import scratchae as sa
 from scratchae import nn, optim
-from scratchae.storage import FileError, read_arrays, write_arrays, write_whole
+from scratchae.storage import FileError, check_place, read_arrays, write_arrays, write_whole
 
 DTYPES = ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?"]
 LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -97,6 +99,43 @@ def test_files_of_others_are_read_without_a_checksum_unless_one_is_asked_for(tmp
         read_arrays(tmp_path / "a", checked=True)
 
 
+def test_the_checksum_is_found_whatever_the_white_space_of_the_header(tmp_path: Path) -> None:
+    """As a later release of safetensors may write it."""
+    write_arrays(tmp_path / "a", {"x": np.arange(3)}, {"who": "we"})
+    data = (tmp_path / "a").read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    header["__metadata__"]["sha256"] = "0" * 64
+    spaced = bytearray(header_file(header, data[8 + length :]))  # json.dumps puts spaces after colons
+    place = spaced.index(b'"sha256": "000') + len('"sha256": "')
+    spaced[place : place + 64] = hashlib.sha256(spaced).hexdigest().encode()
+    (tmp_path / "a").write_bytes(spaced)
+    assert read_arrays(tmp_path / "a", checked=True)[0]["x"].tolist() == [0, 1, 2]
+    spaced[-1] ^= 1
+    (tmp_path / "a").write_bytes(spaced)
+    with pytest.raises(FileError, match="checksum"):
+        read_arrays(tmp_path / "a")
+
+
+def test_saving_works_with_such_a_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save = safetensors.numpy.save
+
+    def spaced(arrays: Any, strings: dict[str, str]) -> bytes:
+        data = save(arrays, strings)
+        length = int.from_bytes(data[:8], "little")
+        return header_file(json.loads(data[8 : 8 + length]), data[8 + length :])
+
+    monkeypatch.setattr(safetensors.numpy, "save", spaced)
+    write_arrays(tmp_path / "a", {"x": np.arange(3)})
+    assert read_arrays(tmp_path / "a", checked=True)[0]["x"].tolist() == [0, 1, 2]
+
+
+def test_a_type_that_numpy_has_not_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(header_file({"x": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}}, bytes(4)))
+    with pytest.raises(FileError, match="a holds numbers of type 'BF16', which NumPy has not; convert them first"):
+        read_arrays(tmp_path / "a")
+
+
 def test_a_relative_path_and_a_string_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_arrays("a", {"x": np.arange(3)})
@@ -127,12 +166,13 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
 
 
 IMPOSSIBLE = {
-    "a missing folder": ("nowhere/a", FileNotFoundError),
     "a folder's own name": ("folder", IsADirectoryError),
     "below a file": ("file/a", NotADirectoryError),
+    "a folder below a file": ("file/folder/a", NotADirectoryError),
+    "a name too long below new folders": ("x/y/" + "a" * 300, OSError),
     "a name too long": ("a" * 300, OSError),
     # nothing is read-only to root
-    **({"a read-only folder": ("locked/a", PermissionError)} if getattr(os, "geteuid", lambda: 1)() else {}),
+    **({"a read-only folder": ("locked/x/a", PermissionError)} if getattr(os, "geteuid", lambda: 1)() else {}),
 }
 
 
@@ -147,6 +187,31 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, case: str) -> N
         write_arrays(tmp_path / name, {"x": np.arange(3)})
     assert str(tmp_path / name) in str(caught.value) and sorted(tmp_path.rglob("*")) == before
     assert (tmp_path / "file").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("case", [case for case in IMPOSSIBLE if "too long" not in case])
+def test_a_place_that_cannot_be_written_is_found_out_before_the_work(tmp_path: Path, case: str) -> None:
+    name, kind = IMPOSSIBLE[case]
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_bytes(b"old")
+    (tmp_path / "locked").mkdir(mode=0o555)
+    with pytest.raises(kind) as caught:
+        check_place(tmp_path / name)
+    assert str(tmp_path / name) in str(caught.value)
+
+
+def test_folders_are_made_for_a_file_and_removed_if_it_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "new" / "folder" / "a"
+    check_place(path)
+    assert os.listdir(tmp_path) == []
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+        patch.setattr(os, "replace", Mock(side_effect=OSError(28, "No space left on device")))
+        write_whole(path, b"1")
+    assert os.listdir(tmp_path) == []
+    nn.Linear(2, 1).save_weights(path)
+    assert os.listdir(path.parent) == ["a"]
 
 
 def test_a_full_disk_keeps_the_old_file(tmp_path: Path) -> None:

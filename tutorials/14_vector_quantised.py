@@ -58,8 +58,8 @@ class Codebook(nn.Module):
 #    a constant, and what remains to differentiate is `vectors`. It is as wrong as the two are far apart, and two terms
 #    keep them close: the first draws entries to the vectors that chose them, the second, weaker, vectors to entries.
 class VectorQuantisedAutoencoder(sa.Autoencoder):
-    def __init__(self, encoder, decoder, codebook, commitment=COMMITMENT):
-        super().__init__(encoder, decoder, loss="mse")
+    def __init__(self, encoder, decoder, loss="mse", *, codebook, commitment=COMMITMENT):
+        super().__init__(encoder, decoder, loss)
         self.codebook, self.commitment = codebook, commitment
 
     def encode(self, x):
@@ -73,7 +73,7 @@ class VectorQuantisedAutoencoder(sa.Autoencoder):
         chosen = self.codebook(self.codebook.nearest(vectors))
         straight = vectors + (chosen - vectors).detach()
         return {
-            "reconstruction": F.mse_loss(self.decoder(straight), x if target is None else target),
+            "reconstruction": self.distance(self.decoder(straight), x, target),
             "codebook": F.mse_loss(chosen, vectors.detach()),
             "commitment": self.commitment * F.mse_loss(vectors, chosen.detach()),
         }
@@ -94,7 +94,7 @@ class Restarts(sa.Callback):
         self.restart(trainer.model, shares(trainer.model, self.images) == 0)
 
     def restart(self, model, unused):
-        vectors = sa.Autoencoder(model.encoder, model.decoder).transform(self.images)  # the same encoder, no codebook
+        vectors = model.in_batches(model.encoder, self.images)
         vectors, entries = vectors.transpose(0, 2, 3, 1), model.codebook.entries.numpy().copy()
         far = ((vectors - entries[model.transform(self.images)]) ** 2).sum(axis=-1, dtype=float).ravel()
         vectors = vectors.reshape(-1, ENTRY_SIZE)
@@ -115,7 +115,7 @@ def train(name, spread=1.0, callbacks=()):
     encoder = nn.Sequential(conv_encoder(CHANNELS, "stride"), nn.Conv2d(CHANNELS[-1], ENTRY_SIZE, 1))
     decoder = nn.Sequential(nn.Conv2d(ENTRY_SIZE, CHANNELS[-1], 3, padding=1), nn.ReLU(),
                             conv_decoder(CHANNELS, "stride"))  # fmt: skip
-    model = VectorQuantisedAutoencoder(encoder, decoder, Codebook(ENTRIES, ENTRY_SIZE, spread))
+    model = VectorQuantisedAutoencoder(encoder, decoder, codebook=Codebook(ENTRIES, ENTRY_SIZE, spread))
     print(f"\ncodebook {name}: {model.count_parameters():,} parameters")
     trainer = sa.Trainer(model, optim.Adam(model.parameters(), lr=LR), callbacks)
     trainer.fit(train_images, validation=test_images, epochs=EPOCHS[run], batch_size=BATCH_SIZE[run])

@@ -16,6 +16,6 @@ KINDS: dict[str, type[Autoencoder]] = {  # those that have a `dense`, by the nam
 }
 
 __all__ = [
-    "KINDS", "Autoencoder", "ContractiveAutoencoder", "ConvAutoencoder", "DenoisingAutoencoder", "SparseAutoencoder",
+    "Autoencoder", "ContractiveAutoencoder", "ConvAutoencoder", "DenoisingAutoencoder", "SparseAutoencoder",
     "VariationalAutoencoder", "conv_decoder", "conv_encoder", "feature_size", "jacobian",
 ]  # fmt: skip

@@ -158,8 +158,7 @@ def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
 
     def decorate(forward: Callable) -> Callable[..., Any]:
         op = _Op(forward, vjps)
-        arity, operands, options = len(op.arguments), op.operands, op.options
-        shapes, residuals = op.shapes, op.residuals
+        arity, operands, options, residuals = len(op.arguments), op.operands, op.options, op.residuals
         keeps_dtype = "dtype" in op.arguments  # somebody asks for one: float64 is meant
 
         @functools.wraps(forward)
@@ -188,8 +187,7 @@ def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
             except TypeError:
                 xp_of(*values)  # where CPU and GPU arrays met, this says so by name
                 raise
-            if residuals:
-                out, extra = op.split(out)
+            out, extra = op.split(out) if residuals else (out, {})
             if isinstance(out, np.generic):  # NumPy's reductions to one number give a scalar
                 out = np.asarray(out)
             if out.dtype == np.float64 and not keeps_dtype:
@@ -198,17 +196,21 @@ def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
                 check_finite(out, op.name, values)
             if not mask or recording.blocked > 0 or not vjps or out.dtype.kind != "f":
                 return box(out, None, _origin(op, values, mask))
-            plan = op.plans.get(mask) or op.plan(mask)
-            values.append(out)  # now `values` is in the order of op.values
-            if shapes:
-                values.extend(values[i].shape for i in shapes)
-            if residuals:
-                values.extend(extra[name] for name in residuals)
-            return box(out, Node(op, plan, parents, [values[i] for i in plan.keep], out))
+            return box(out, _recorded(op, values, parents, mask, out, extra))
 
         return call
 
     return decorate
+
+
+def _recorded(op: _Op, values: list, parents: list, mask: int, out: Array, extra: dict) -> Node:
+    plan = op.plans.get(mask) or op.plan(mask)
+    values.append(out)  # and on, until they are all of op.values, in that order
+    if op.shapes:
+        values.extend(values[i].shape for i in op.shapes)
+    if extra:
+        values.extend(extra[name] for name in op.residuals)
+    return Node(op, plan, parents, [values[i] for i in plan.keep], out)
 
 
 _USUAL = {float, int, bool, type(None)}  # operands that pass through as they are

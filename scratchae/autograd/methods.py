@@ -1,4 +1,4 @@
-"""What a Tensor can do, in NumPy's spelling. Each line hands over to the operator of that name in `ops.py`."""
+"""What a Tensor can do as an array, in NumPy's spelling. Whatever has a derivative is an operator of `ops.py`."""
 
 from __future__ import annotations
 
@@ -7,16 +7,106 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scratchae import autograd  # its `ops`, which are made of Tensors, are there by the time that they are called
+from scratchae.backend import Array, device_of, to_device
 
 if TYPE_CHECKING:
     from scratchae.autograd.tensor import Tensor
 
 
-# fmt: off
 class Methods:
     """The operators and methods of Tensor."""
 
     __slots__ = ()
+    _data: Array
+
+    # --- the array ---
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._data.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self._data.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self._data.ndim
+
+    @property
+    def size(self) -> int:
+        return self._data.size
+
+    @property
+    def device(self) -> str:
+        """'cpu', 'gpu:0', 'gpu:1', ..."""
+        return device_of(self._data)
+
+    def numpy(self) -> np.ndarray:
+        """The values as a NumPy array, without the graph; on the CPU it shares memory with the Tensor."""
+        return to_device(self._data, "cpu")
+
+    def item(self) -> float:
+        """The value of a Tensor of one element, as a Python number."""
+        if self.size != 1:
+            raise ValueError(f"item() needs one element, this Tensor has shape {self.shape}")
+        return self._data.item()
+
+    def to(self: Any, device: str) -> Tensor:
+        """This Tensor on `device` ('cpu', 'gpu', 'gpu:1'); itself if it is there already."""
+        there = to_device(self._data, device)
+        return self if there is self._data else autograd.elementwise.move(self, device)
+
+    def tolist(self) -> list:
+        return self._data.tolist()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Tensor:
+        """NumPy's elementwise functions, and operators with an array on the left, are recorded too."""
+        op = getattr(autograd.ops, {"absolute": "abs"}.get(ufunc.__name__, ufunc.__name__), None)
+        if op is None or method != "__call__" or options:
+            raise TypeError(f"np.{ufunc.__name__} is not an operator of Tensors; for the values alone use .numpy()")
+        return op(*inputs)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
+        """NumPy's other functions: those with a counterpart here are recorded, others would cut the graph."""
+        of_numpy = getattr(np, function.__name__, None) is function  # not np.linalg.norm, say
+        if of_numpy and (op := getattr(autograd.ops, function.__name__, None)) is not None:
+            return op(*args, **options)
+        if function.__name__ in ("allclose", "array_equal", "isclose", "shape", "ndim", "size"):
+            plain = [a.numpy() if isinstance(a, Methods) else a for a in (*args, *options.values())]
+            return function(*plain[: len(args)], **dict(zip(options, plain[len(args) :], strict=True)))
+        raise TypeError(f"np.{function.__name__} is not an operator of Tensors; for the values alone use .numpy()")
+
+    def __len__(self) -> int:
+        if self.ndim == 0:
+            raise TypeError("len() of a Tensor of shape ()")
+        return self.shape[0]
+
+    def __iter__(self) -> Any:
+        return (self[i] for i in range(len(self)))
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise TypeError("Tensors are not written to, since their graph would be wrong; use F.where, or t.data[...] = x")
+
+    def __bool__(self) -> bool:
+        return bool(self._data)
+
+    def __index__(self) -> int:
+        return self._data.__index__()
+
+    def __float__(self) -> float:
+        return float(self._data)
+
+    def __int__(self) -> int:
+        return int(self._data)
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if self.ndim == 0 else super().__format__(spec)
+
+    # fmt: off
 
     # --- arithmetic ---
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from scratchae import backend
 from scratchae.autograd.engine import primitive
-from scratchae.autograd.shaping import broadcast_to, expand_dims, squeeze, swapaxes
+from scratchae.autograd.shaping import broadcast_to, expand_dims, reshape, squeeze, swapaxes
 from scratchae.backend import Array, xp_of
 
 
@@ -23,6 +23,8 @@ def matmul(x: Any, y: Any) -> Any:
     x, y = (np.asarray(a, np.float32) if isinstance(a, (list, tuple)) else a for a in (x, y))
     if x.ndim == 0 or y.ndim == 0:
         raise ValueError(f"matmul needs an axis on each side, got shapes {x.shape} and {y.shape}; use * for scalars")
+    if x.ndim > 2 and y.ndim == 2:  # one product of many rows, not many products
+        return reshape(_matmul(reshape(x, (math.prod(x.shape[:-1]), x.shape[-1])), y), (*x.shape[:-1], y.shape[1]))
     out = _matmul(expand_dims(x, 0) if x.ndim == 1 else x, expand_dims(y, 1) if y.ndim == 1 else y)
     lost = (*([-2] if x.ndim == 1 else []), *([-1] if y.ndim == 1 else []))
     return squeeze(out, lost) if lost else out

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from scratchae.data.idx import DataError
+from scratchae.storage import FilePath
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 
 
-def image_folder(path: str | os.PathLike[str], size: int | tuple[int, int], channels: int = 1) -> np.ndarray:
+def image_folder(path: FilePath, size: int | tuple[int, int], channels: int = 1) -> np.ndarray:
     """All images in a folder and below, in the order of their names: float32 (n, channels, height, width) in [0, 1].
 
     Args:
@@ -30,10 +30,10 @@ def image_folder(path: str | os.PathLike[str], size: int | tuple[int, int], chan
     if min(height, width) < 1:
         raise ValueError(f"size={size!r}; expected a side, or (height, width), of at least 1")
     if not Path(path).is_dir():
-        raise DataError(f"{os.fspath(path)} is no folder; expected one with images ({', '.join(sorted(SUFFIXES))})")
+        raise DataError(f"{path} is no folder; expected one with images ({', '.join(sorted(SUFFIXES))})")
     files = sorted(f for f in Path(path).rglob("[!.]*") if f.suffix.lower() in SUFFIXES and f.is_file())
     if not files:
-        raise DataError(f"no images in {os.fspath(path)}; looked for {', '.join(sorted(SUFFIXES))}, below it too")
+        raise DataError(f"no images in {path}; looked for {', '.join(sorted(SUFFIXES))}, below it too")
     images = np.empty((len(files), channels, height, width), np.float32)
     for file, place in zip(files, images, strict=True):
         place[...] = _read_image(file, height, width, channels)
@@ -56,18 +56,16 @@ def _read_image(file: Path, height: int, width: int, channels: int) -> np.ndarra
             image = ImageOps.fit(image.convert("L" if channels == 1 else "RGB"), (width, height))
     except Exception as error:  # Pillow's decoders raise nearly everything
         raise DataError(f"{file} cannot be read as an image ({type(error).__name__}: {error}); remove it") from error
-    pixels = np.asarray(image, np.float32) / 255
-    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+    return np.asarray(image, np.float32).reshape(height, width, channels).transpose(2, 0, 1) / 255
 
 
-def load_array(path: str | os.PathLike[str], name: str | None = None) -> np.ndarray:
+def load_array(path: FilePath, name: str | None = None) -> np.ndarray:
     """The array in a .npy file, as a read-only memory map, which need not fit into memory; or that called `name` in
     a .npz file.
 
     Pickled objects are refused. Raises DataError (a ValueError) for a file that is damaged, holds anything but
     numbers, or has no such array; OSError where there is none.
     """
-    shown = os.fspath(path)
     with open(path, "rb"):  # so that a missing file is an OSError of its own
         pass
     try:
@@ -76,14 +74,14 @@ def load_array(path: str | os.PathLike[str], name: str | None = None) -> np.ndar
             with loaded:
                 names = loaded.files
                 if name is None and len(names) != 1 or name is not None and name not in names:
-                    raise DataError(f"{shown} holds {', '.join(names) or 'nothing'}; pass one of these as name")
+                    raise DataError(f"{path} holds {', '.join(names) or 'nothing'}; pass one of these as name")
                 loaded = loaded[names[0] if name is None else name]
         elif name is not None:
-            raise DataError(f"{shown} is one array without a name; leave out name={name!r}")
+            raise DataError(f"{path} is one array without a name; leave out name={name!r}")
     except DataError:
         raise
     except Exception as error:  # zip, zlib and header parsing each have exceptions of their own
-        raise DataError(f"{shown} is no .npy or .npz file of plain numbers, or damaged: {error}") from error
+        raise DataError(f"{path} is no .npy or .npz file of plain numbers, or damaged: {error}") from error
     if loaded.dtype.kind not in "fiub":
-        raise DataError(f"{shown} holds {loaded.dtype}; expected numbers")
+        raise DataError(f"{path} holds {loaded.dtype}; expected numbers")
     return loaded
