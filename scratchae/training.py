@@ -26,9 +26,9 @@ from scratchae import distributed as _distributed
 from scratchae.autograd import Tensor, no_grad
 from scratchae.autograd.modes import watchers
 from scratchae.callbacks import Callback
-from scratchae.checks import check_count, check_number
+from scratchae.checks import check_count, check_number, is_finite, not_finite
 from scratchae.data import DataLoader
-from scratchae.gpu.replay import Steps, not_finite, replayable, training_stream
+from scratchae.gpu.replay import Steps, replayable, training_stream
 from scratchae.history import History, Means
 from scratchae.interrupts import HELD, HeldSignals
 from scratchae.nn import Module
@@ -320,14 +320,6 @@ def _check_finite_loss(terms: Mapping[str, float], step: int) -> None:
 
 
 def _check_finite_gradients(optimizer: Optimizer, named: Iterable[tuple[str, Any]], step: int) -> None:
-    if not all(map(_is_finite, optimizer.gradients())):
-        bad = (name for name, p in named if p.grad is not None and not _is_finite(p.grad))
+    if not all(map(is_finite, optimizer.gradients())):
+        bad = (name for name, p in named if p.grad is not None and not is_finite(p.grad))
         raise not_finite(f"the gradient of {next(bad, 'a parameter outside the model')} is not finite", step)
-
-
-def _is_finite(g: Any) -> bool:
-    flat = g.ravel()
-    # One dot product tells almost always; only a huge but finite gradient needs the second look.
-    with np.errstate(over="ignore", invalid="ignore"):
-        square = float(flat @ flat)
-    return math.isfinite(square) or bool(backend.xp_of(g).isfinite(g).all())

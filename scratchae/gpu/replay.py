@@ -26,9 +26,10 @@ from typing import Any
 import numpy as np
 
 from scratchae import backend
-from scratchae.gpu import cublas
+from scratchae.checks import not_finite
 from scratchae.gpu.kernels import TYPES, launch
 from scratchae.gpu.losses import Losses
+from scratchae.gpu.state import State, difference, same_bits
 
 WATCHED = 2  # steps done in the usual way first: they compile the kernels, and find errors where they are made
 
@@ -56,13 +57,6 @@ def training_stream(device: str) -> Iterator[None]:
                 stream.synchronize()
 
 
-def not_finite(found: str, step: int) -> FloatingPointError:
-    return FloatingPointError(
-        f"{found} at step {step}; the weights are those of the step before. Check the data for NaN and "
-        "targets outside their range, lower the learning rate, or clip gradients with Trainer(..., clip_grad_norm=1.0)"
-    )
-
-
 def replayable(model: Any, optimizer: Any) -> bool:
     """Whether all of it lies on one GPU and is moved by kernels of our own."""
     flats = list(optimizer.flats())
@@ -88,6 +82,7 @@ class Steps:
         self.model, self.optimizer, self.terms, self.max_norm = model, optimizer, terms, max_norm
         self.flats = list(optimizer.flats())
         self.ledger = self.cupy.zeros(4, "float64")  # see kernels.cu
+        self.state = State(model, optimizer, self.ledger)
         self.losses = Losses(self.cupy, self.ledger, self._stop)
         self.graph: Any = None
         self.given_up: str | None = None  # why
@@ -101,7 +96,7 @@ class Steps:
             for flat in flats:
                 flat.gather()
                 flat.counters.prepare(group["lr"], max(flat.steps))
-        if self.graph is not None and _difference(self.signature, self._signature()) is not None:
+        if self.graph is not None and difference(self.signature, self.state.signature()) is not None:
             self.graph = None
 
     def take(self, batch: Any, number: int) -> bool:
@@ -137,7 +132,7 @@ class Steps:
     def _stop(self, ledger: np.ndarray) -> None:
         """Raise what the flag means, with everything as it was before that step."""
         bad = int(ledger[0])
-        for kept, module, name in self.kept:
+        for kept, module, name in self.state.kept:
             getattr(module, name)[...] = kept
         self._count(bad - 1 - self.losses.done)
         self.given_up = "an earlier step was not finite"
@@ -165,20 +160,21 @@ class Steps:
         """Do the step on `batch`, and record it on the way."""
         cupy, stream = self.cupy, self.cupy.cuda.get_current_stream()
         self.inputs = tuple(cupy.array(a) for a in batch)
-        self.kept = [(getattr(module, name).copy(), module, name) for module, name in self.model.buffer_places()]
-        before, python, counted = [a.copy() for a in self._state()], self._python(), self._counted()
+        state = self.state
+        state.keep_buffers()
+        before, python, counted = state.copies(), state.python(), state.counted()
         self._step()
-        if (changed := _difference(python, self._python())) is not None:
+        if (changed := difference(python, state.python())) is not None:
             return self._give_up(f"a step changes {changed} in Python, which a replay would not")
-        if [corrections for *_, corrections in counted] != [corrections for *_, corrections in self._counted()]:
+        if [corrections for *_, corrections in counted] != [corrections for *_, corrections in state.counted()]:
             return self._give_up("its parameters have taken different numbers of steps")
-        after, values, counted_after = [a.copy() for a in self._state()], self.losses.values.copy(), self._counted()
+        after, values, counted_after = state.copies(), self.losses.values.copy(), state.counted()
         self.moves = [
             [b - a for a, b in zip(was, now, strict=True)]
             for (was, *_), (now, *_) in zip(counted, counted_after, strict=True)
         ]
-        self._put_back(before, counted)
-        self.signature = self._signature()
+        state.put_back(before, counted)
+        self.signature = state.signature()
         cupy.get_default_memory_pool().free_all_blocks()  # a graph needs as much as the steps so far, but its own
         self.pool, reason = cupy.cuda.MemoryPool(), ""  # the graph's own: nobody else may get what it writes to
         with cupy.cuda.using_allocator(self.pool.malloc):
@@ -194,10 +190,10 @@ class Steps:
                     reason = reason or _told(error)
         if not reason:
             self.graph.launch()
-            if all(map(_same_bits, [*after, values], [*self._state(), self.losses.values])):
+            if all(map(same_bits, [*after, values], [*state.arrays(), self.losses.values])):
                 return None
             reason = "the replayed step gave other numbers than the step itself"
-        self._put_back(after, counted_after)
+        state.put_back(after, counted_after)
         self.losses.values[...] = values
         return self._give_up(reason)
 
@@ -209,7 +205,7 @@ class Steps:
         """Forward, backward and update on `inputs`, with nothing read back."""
         run = functools.partial(launch, self.cupy, "kernels.cu")
         run("begin_step", "float64", 1, self.ledger)
-        for kept, module, name in self.kept:
+        for kept, module, name in self.state.kept:
             run("keep", kept.dtype, kept.size, kept, getattr(module, name), self.ledger)
         usual = [flat.counters.halted for flat in self.flats]
         try:
@@ -250,72 +246,9 @@ class Steps:
         for g in arrays:
             g *= factor.astype(g.dtype)
 
-    # --- what a step may change, on the GPU and in Python ---
-
-    def _state(self) -> list[Any]:
-        arrays = [self.ledger, *(kept for kept, *_ in self.kept)]
-        arrays += [getattr(module, name) for _, module, name in self.kept]
-        for flat in self.flats:
-            arrays += [flat.values, *flat.state.values(), flat.counters.numbers]
-        return arrays + backend.generator(backend.device_of(self.ledger)).arrays()
-
-    def _counted(self) -> list[tuple[list[int], int, int]]:
-        return [(list(flat.steps), flat.counters.step, flat.counters.corrections) for flat in self.flats]
-
-    def _put_back(self, arrays: list[Any], counted: list) -> None:
-        for array, value in zip(self._state(), arrays, strict=True):
-            array[...] = value
-        for flat, (steps, step, _) in zip(self.flats, counted, strict=True):
-            flat.steps, flat.counters.step = list(steps), step
-
-    def _python(self) -> dict[str, Any]:
-        """What Python keeps between steps: the modules' attributes, and the CPU's random numbers."""
-        return {**self._attributes(), "the CPU's random generator": repr(backend.generator().bit_generator.state)}
-
-    def _attributes(self) -> dict[str, Any]:
-        return {
-            f"{path}.{name}".lstrip("."): tuple(value) if isinstance(value, list) else value
-            for path, module in self.model.named_modules()
-            for name, value in vars(module).items()
-        }
-
-    def _signature(self) -> dict[str, Any]:
-        """What a recording holds on to, and what was decided when it was made."""
-        places = {
-            # Of the gradients only the address: who holds the buffer itself has asked to keep them, for Flat.
-            f"buffer {i}": (flat.values, flat.gradients.data.ptr, *flat.state.values())
-            for i, flat in enumerate(self.flats)
-        }
-        options = {
-            f"group {i}, {name}": tuple(value) if isinstance(value, list) else value
-            for i, group in enumerate(self.optimizer.param_groups)
-            for name, value in group.items()
-            if name != "lr"
-        }
-        random = backend.generator(backend.device_of(self.ledger))
-        moving = tuple(p.requires_grad for p in self.model.parameters())
-        rest = {"moving": moving, "random numbers": random, "TF32": cublas.tf32_allowed()}
-        return {**places, **options, **self._attributes(), **rest}
-
 
 def _told(error: BaseException) -> str:
     """The error, and the line that CuPy was called from."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if "cupy" not in f.filename]
     where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {error}{where}"
-
-
-def _same(a: Any, b: Any) -> bool:
-    if isinstance(a, tuple) and isinstance(b, tuple):
-        return len(a) == len(b) and all(map(_same, a, b))
-    return a is b or (isinstance(a, (int, float, str)) and type(a) is type(b) and a == b)
-
-
-def _difference(before: dict[str, Any], after: dict[str, Any]) -> str | None:
-    """The first name whose value is not the same any more."""
-    names = dict.fromkeys([*before, *after])
-    return next((n for n in names if n not in before or n not in after or not _same(before[n], after[n])), None)
-
-
-def _same_bits(a: Any, b: Any) -> bool:
-    return bool((a.ravel().view("uint8") == b.ravel().view("uint8")).all())

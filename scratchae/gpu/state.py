@@ -1,0 +1,89 @@
+"""What a training step reads and changes, on the GPU and in Python: what must be the same for a replay to be a step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scratchae import backend
+from scratchae.gpu import cublas
+
+
+class State:
+    """Of `model`, `optimizer` and the ledger of the steps (see kernels.cu).
+
+    `kept` holds the buffers of the model as they were before the step, which puts them back if it is not finite:
+    (copy, module, name).
+    """
+
+    def __init__(self, model: Any, optimizer: Any, ledger: Any):
+        self.model, self.optimizer, self.ledger = model, optimizer, ledger
+        self.flats = list(optimizer.flats())
+        self.kept: list[tuple[Any, Any, str]] = []
+
+    def keep_buffers(self) -> None:
+        self.kept = [(getattr(module, name).copy(), module, name) for module, name in self.model.buffer_places()]
+
+    def arrays(self) -> list[Any]:
+        """All that a step may write to."""
+        arrays = [self.ledger, *(kept for kept, *_ in self.kept)]
+        arrays += [getattr(module, name) for _, module, name in self.kept]
+        for flat in self.flats:
+            arrays += [flat.values, *flat.state.values(), flat.counters.numbers]
+        return arrays + backend.generator(backend.device_of(self.ledger)).arrays()
+
+    def copies(self) -> list[Any]:
+        return [a.copy() for a in self.arrays()]
+
+    def counted(self) -> list[tuple[list[int], int, int]]:
+        return [(list(flat.steps), flat.counters.step, flat.counters.corrections) for flat in self.flats]
+
+    def put_back(self, arrays: list[Any], counted: list) -> None:
+        for array, value in zip(self.arrays(), arrays, strict=True):
+            array[...] = value
+        for flat, (steps, step, _) in zip(self.flats, counted, strict=True):
+            flat.steps, flat.counters.step = list(steps), step
+
+    def python(self) -> dict[str, Any]:
+        """What Python keeps between steps: the modules' attributes, and the CPU's random numbers."""
+        return {**self._attributes(), "the CPU's random generator": repr(backend.generator().bit_generator.state)}
+
+    def _attributes(self) -> dict[str, Any]:
+        return {
+            f"{path}.{name}".lstrip("."): tuple(value) if isinstance(value, list) else value
+            for path, module in self.model.named_modules()
+            for name, value in vars(module).items()
+        }
+
+    def signature(self) -> dict[str, Any]:
+        """What a recording holds on to, and what was decided when it was made."""
+        places = {
+            # Of the gradients only the address: who holds the buffer itself has asked to keep them, for Flat.
+            f"buffer {i}": (flat.values, flat.gradients.data.ptr, *flat.state.values())
+            for i, flat in enumerate(self.flats)
+        }
+        options = {
+            f"group {i}, {name}": tuple(value) if isinstance(value, list) else value
+            for i, group in enumerate(self.optimizer.param_groups)
+            for name, value in group.items()
+            if name != "lr"
+        }
+        random = backend.generator(backend.device_of(self.ledger))
+        moving = tuple(p.requires_grad for p in self.model.parameters())
+        rest = {"moving": moving, "random numbers": random, "TF32": cublas.tf32_allowed()}
+        return {**places, **options, **self._attributes(), **rest}
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) == len(b) and all(map(_same, a, b))
+    return a is b or (isinstance(a, (int, float, str)) and type(a) is type(b) and a == b)
+
+
+def difference(before: dict[str, Any], after: dict[str, Any]) -> str | None:
+    """The first name whose value is not the same any more."""
+    names = dict.fromkeys([*before, *after])
+    return next((n for n in names if n not in before or n not in after or not _same(before[n], after[n])), None)
+
+
+def same_bits(a: Any, b: Any) -> bool:
+    return bool((a.ravel().view("uint8") == b.ravel().view("uint8")).all())
