@@ -1,6 +1,6 @@
 """What looks in on training after each epoch: schedules, early stopping, pictures, files.
 
-A callback is any object with `on_epoch_end(trainer, row)`; `Callback` adds the moments before and after training.
+Your own derives from `Callback`, and says what happens at the moments that it wants.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 from scratchae import plotting
 from scratchae.backend import Array
+from scratchae.checks import check_count, check_number
 from scratchae.optim import CosineLR, ReduceOnPlateau, StepLR
 
 Trainer = Any  # of training.py, which stands above this file
@@ -82,24 +83,22 @@ class EarlyStopping(Callback):
     def __init__(self, monitor: str = "val_loss", patience: int = 5, min_delta: float = 0.0, restore_best: bool = True):
         if not isinstance(monitor, str):
             raise TypeError(f"EarlyStopping(monitor={monitor!r}): expected a name; patience=5 is another argument")
-        if patience < 1 or not min_delta >= 0:
-            raise ValueError(f"EarlyStopping(patience={patience}, min_delta={min_delta}); expected >= 1 and >= 0")
-        self.monitor, self.patience, self.min_delta, self.restore_best = monitor, patience, min_delta, restore_best
+        self.monitor, self.restore_best = monitor, restore_best
+        self.patience = check_count("EarlyStopping: patience", patience)
+        self.min_delta = check_number("EarlyStopping: min_delta", min_delta)
         self.best, self.best_epoch = math.inf, 0
-        self._epoch = 0
         self._weights: dict[str, Array] = {}
 
     def on_fit_begin(self, trainer: Trainer) -> None:
-        self.best, self.best_epoch, self._epoch, self._weights = math.inf, 0, 0, {}
+        self.best, self.best_epoch, self._weights = math.inf, 0, {}
         _check_monitor(self, trainer)
 
     def on_epoch_end(self, trainer: Trainer, row: Mapping[str, float]) -> None:
-        value = _monitored(self, row, self.monitor)
-        self._epoch += 1
+        value, epoch = _monitored(self, row, self.monitor), len(trainer.history["loss"])
         if value < self.best - self.min_delta:
-            self.best, self.best_epoch = value, self._epoch
+            self.best, self.best_epoch = value, epoch
             self._weights = trainer.model.state_dict() if self.restore_best else {}
-        elif self._epoch - self.best_epoch >= self.patience:
+        elif epoch - self.best_epoch >= self.patience:
             trainer.stop = True
 
     def on_fit_end(self, trainer: Trainer) -> None:
@@ -111,11 +110,10 @@ class EarlyStopping(Callback):
             model.load_state_dict(self._weights)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "best_epoch": self.best_epoch, "epoch": self._epoch, "weights": self._weights}
+        return {"best": self.best, "best_epoch": self.best_epoch, "weights": self._weights}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.best, self.best_epoch = state["best"], state["best_epoch"]
-        self._epoch, self._weights = state["epoch"], state["weights"]
+        self.best, self.best_epoch, self._weights = state["best"], state["best_epoch"], state["weights"]
 
 
 class Snapshots(Callback):
@@ -128,11 +126,9 @@ class Snapshots(Callback):
     only_writes = True
 
     def __init__(self, images: Array, path: str | os.PathLike[str], every: int = 1):
-        if every < 1:
-            raise ValueError(f"Snapshots(every={every}); expected at least 1")
         if Path(path).suffix not in (".png", ".svg", ".pdf"):
             raise ValueError(f"Snapshots({os.fspath(path)!r}): expected a name that ends in .png, .svg or .pdf")
-        self.images, self.path, self.every = images, path, every
+        self.images, self.path, self.every = images, path, check_count("Snapshots: every", every)
         self.frames: dict[str, Array] = {}
 
     def on_fit_begin(self, trainer: Trainer) -> None:
@@ -161,9 +157,6 @@ class LivePlot(Callback):
     """Loss curves in a notebook, drawn anew after every epoch; RuntimeError where there is no IPython."""
 
     only_writes = True
-
-    def __init__(self) -> None:
-        self._shown: Any = None
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         if "IPython" not in sys.modules:

@@ -9,20 +9,14 @@ anything else becomes float64. They are taken as they come: put a scaler before 
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from scratchae import backend
-from scratchae.autoencoders import (
-    Autoencoder,
-    ContractiveAutoencoder,
-    DenoisingAutoencoder,
-    SparseAutoencoder,
-    VariationalAutoencoder,
-)
+from scratchae.autoencoders import KINDS
 from scratchae.optim import Adam
 from scratchae.training import Trainer
 
@@ -36,39 +30,24 @@ except ImportError as error:  # missing, or older than 1.6
 
 __all__ = ["AutoencoderOutlierDetector", "AutoencoderTransformer"]
 
-KINDS: dict[str, Any] = {
-    "plain": Autoencoder.dense,
-    "denoising": partial(DenoisingAutoencoder.dense, corruption="masking"),  # Gaussian noise is for images in [0, 1]
-    "sparse": SparseAutoencoder.dense,
-    "contractive": ContractiveAutoencoder.dense,
-    "variational": VariationalAutoencoder.dense,
-}
 
-
+@dataclass(eq=False, repr=False)  # its __init__ has the signature that scikit-learn reads the parameters off
 class _AutoencoderEstimator(BaseEstimator):
     """What both estimators share: the parameters, the training, and the checks of what comes in."""
 
-    def __init__(
-        self,
-        hidden_sizes: Any = (64,),
-        code_size: int = 8,
-        *,
-        activation: str | None = "relu",
-        output: str | None = None,
-        loss: Any = "mse",
-        kind: str = "plain",
-        kind_params: dict[str, Any] | None = None,
-        lr: float = 1e-3,
-        epochs: int = 100,
-        batch_size: int = 64,
-        random_state: Any = None,
-        verbose: bool = False,
-    ):
-        self.hidden_sizes, self.code_size = hidden_sizes, code_size
-        self.activation, self.output, self.loss = activation, output, loss
-        self.kind, self.kind_params = kind, kind_params
-        self.lr, self.epochs, self.batch_size = lr, epochs, batch_size
-        self.random_state, self.verbose = random_state, verbose
+    hidden_sizes: Any = (64,)
+    code_size: int = 8
+    _: KW_ONLY
+    activation: str | None = "relu"
+    output: str | None = None
+    loss: Any = "mse"
+    kind: str = "plain"
+    kind_params: dict[str, Any] | None = None
+    lr: float = 1e-3
+    epochs: int = 100
+    batch_size: int = 64
+    random_state: Any = None
+    verbose: bool = False
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -81,9 +60,12 @@ class _AutoencoderEstimator(BaseEstimator):
         if self.kind not in KINDS:
             raise ValueError(f"kind={self.kind!r}; expected one of {sorted(KINDS)}")
         sizes = (X.shape[1], *np.atleast_1d(self.hidden_sizes).tolist(), self.code_size)
+        options = dict(self.kind_params or {})
+        if self.kind == "denoising":
+            options.setdefault("corruption", "masking")  # Gaussian noise is for images in [0, 1]
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         with backend.fixed_seed(seed):  # weights and noise; the package's own generators are not touched
-            model = KINDS[self.kind](sizes, self.activation, self.output, self.loss, **(self.kind_params or {}))
+            model = KINDS[self.kind].dense(sizes, self.activation, self.output, self.loss, **options)
             trainer = Trainer(model.to(X.dtype), Adam(model.parameters(), lr=self.lr))
             trainer.fit(X, epochs=self.epochs, batch_size=self.batch_size, seed=seed, progress=self.verbose)
         model.zero_grad()  # pickled, the gradients would be as large as the weights
@@ -161,6 +143,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         return -float(self._reconstruction_error(X).mean())
 
 
+@dataclass(eq=False, repr=False)
 class AutoencoderOutlierDetector(OutlierMixin, _AutoencoderEstimator):
     """Outliers are the samples that an autoencoder, trained on all of them, gives back worst.
 
@@ -183,30 +166,8 @@ class AutoencoderOutlierDetector(OutlierMixin, _AutoencoderEstimator):
     array([0, 1])
     """
 
-    def __init__(
-        self,
-        hidden_sizes: Any = (64,),
-        code_size: int = 8,
-        *,
-        contamination: float = 0.1,
-        activation: str | None = "relu",
-        output: str | None = None,
-        loss: Any = "mse",
-        kind: str = "plain",
-        kind_params: dict[str, Any] | None = None,
-        lr: float = 1e-3,
-        epochs: int = 100,
-        batch_size: int = 64,
-        random_state: Any = None,
-        verbose: bool = False,
-    ):
-        # scikit-learn reads the parameters' names off this signature, so that they cannot come as **others
-        super().__init__(
-            hidden_sizes, code_size,
-            activation=activation, output=output, loss=loss, kind=kind, kind_params=kind_params,
-            lr=lr, epochs=epochs, batch_size=batch_size, random_state=random_state, verbose=verbose,
-        )  # fmt: skip
-        self.contamination = contamination
+    _: KW_ONLY
+    contamination: float = 0.1
 
     def fit(self, X: Any, y: Any = None) -> AutoencoderOutlierDetector:
         """Train on `X` and set the threshold; `y` is ignored."""

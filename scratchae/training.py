@@ -34,6 +34,7 @@ from scratchae.interrupts import HELD, HeldSignals
 from scratchae.nn import Module
 from scratchae.nn.module import device_of_model, evaluating
 from scratchae.optim import Optimizer, clip_grad_norm
+from scratchae.plotting.curves import losses
 from scratchae.runs import Run
 from scratchae.storage import FilePath, check_place
 
@@ -78,7 +79,8 @@ class Trainer:
         for callback in self.callbacks:
             if not hasattr(callback, "on_epoch_end"):
                 name = type(callback).__name__
-                raise TypeError(f"callback {name} has no on_epoch_end(); wrap learning-rate schedules in Schedule(...)")
+                advice = "derive it from sa.Callback, or wrap a learning-rate schedule in sa.Schedule(...)"
+                raise TypeError(f"callback {name} has no on_epoch_end(); {advice}")
         self.history = History()
         self.stop = False
         self.validates = False  # whether the `fit` in progress has a validation set
@@ -305,12 +307,7 @@ def _first(batch: Any) -> Any:
 
 
 def _text(row: Mapping[str, float]) -> str:
-    """The losses of a row; a lone term that says the same as the loss is left out."""
-    shown = {n: v for n, v in row.items() if n not in ("seconds", "images_per_second")}
-    for prefix in ("", "val_"):
-        if shown.get(prefix + "loss") == shown.get(prefix + "reconstruction"):
-            shown.pop(prefix + "reconstruction", None)
-    return "  ".join(f"{name} {value:.5g}" for name, value in shown.items())
+    return "  ".join(f"{name} {value:.5g}" for name, value in losses(row).items())
 
 
 def _check_finite_loss(terms: Mapping[str, float], step: int) -> None:

@@ -28,8 +28,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import scratchae.sklearn
 from scratchae import backend
+from scratchae.autoencoders import KINDS
 from scratchae.data import tilted_gaussian
-from scratchae.sklearn import KINDS, AutoencoderOutlierDetector, AutoencoderTransformer
+from scratchae.sklearn import AutoencoderOutlierDetector, AutoencoderTransformer
 
 PLANE = tilted_gaussian(1000)[0].astype(np.float64)  # a flat cloud in space, 0.1 thick
 LINEAR: dict[str, Any] = {"hidden_sizes": (), "activation": None, "lr": 1e-2, "random_state": 0}

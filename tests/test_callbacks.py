@@ -32,11 +32,11 @@ class Scripted(nn.Module):
         return {"loss": sa.Tensor(np.float32(self.script[int(self.seen[0]) - 1]))}
 
 
-class Each:
-    """Calls a function after each epoch; no Callback, but as good as one."""
+class Each(sa.Callback):
+    """Calls a function after each epoch."""
 
     def __init__(self, function: Callable[[sa.Trainer, Any], Any]):
-        self.on_epoch_end = function
+        self.on_epoch_end = function  # type: ignore[method-assign]
 
 
 def run(model: Any, *callbacks: Any, data: Any = X, validation: Any = None, **options: Any) -> sa.Trainer:
@@ -131,7 +131,7 @@ def test_other_numbers_can_be_watched_and_missing_ones_are_told() -> None:
 
 @pytest.mark.parametrize("options", [{"patience": 0}, {"min_delta": -0.1}, {"min_delta": float("nan")}], ids=str)
 def test_early_stopping_refuses_numbers_out_of_range(options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"EarlyStopping\(patience=.*expected >= 1 and >= 0"):
+    with pytest.raises(ValueError, match=r"^EarlyStopping: (patience|min_delta)=.*; expected a.* of at least [01]"):
         sa.EarlyStopping(**options)
 
 
@@ -178,7 +178,7 @@ def test_snapshots_need_an_autoencoder_and_say_so_before_training(tmp_path: Any)
     with pytest.raises(TypeError, match=r"Snapshots: Scripted has no reconstruct\(\); it is for autoencoders"):
         run(model, sa.Snapshots(X, tmp_path / "film.png"))
     assert model.seen[0] == 0
-    with pytest.raises(ValueError, match=r"Snapshots\(every=0\); expected at least 1"):
+    with pytest.raises(ValueError, match="Snapshots: every=0; expected an integer of at least 1"):
         sa.Snapshots(X, tmp_path / "film.png", every=0)
 
 
@@ -232,8 +232,8 @@ def test_a_schedule_steps_once_per_epoch_with_its_number_where_it_follows_one() 
 # --- when they are called -------------------------------------------------------------------------
 
 
-class Diary:
-    """Writes down when it was called; no Callback, but as good as one."""
+class Diary(sa.Callback):
+    """Writes down when it was called."""
 
     def __init__(self, name: str, pages: list[str], fail: str = ""):
         self.name, self.pages, self.fail = name, pages, fail
@@ -294,5 +294,8 @@ def test_mistakes_in_the_data_are_found_before_any_callback_is_told() -> None:
 
 def test_a_plain_callback_does_nothing_and_an_object_without_the_moment_is_refused() -> None:
     assert len(run(autoencoder(), sa.Callback()).history["loss"]) == 5
-    with pytest.raises(TypeError, match="callback object has no on_epoch_end"):
+    pages: list[Any] = []
+    like_one = type("Writer", (), {"on_epoch_end": lambda self, trainer, row: pages.append(row)})
+    assert run(autoencoder(), like_one()).history["loss"] == [row["loss"] for row in pages]
+    with pytest.raises(TypeError, match=r"callback object has no on_epoch_end\(\); derive it from sa.Callback"):
         run(autoencoder(), object())

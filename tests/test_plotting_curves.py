@@ -25,7 +25,7 @@ def test_loss_curves_draw_each_term_with_validation_dashed_in_its_colour():
     history = {
         "loss": [0.5, 0.4, 0.3], "val_loss": [0.6, 0.5, 0.4], "reconstruction": [0.4, 0.3, 0.25],
         "val_reconstruction": [0.5, 0.4, 0.3], "kl": [0.1, 0.1, 0.05],
-        "seconds": [9, 9, 9], "images_per_second": [1, 1, 1], "lr": [1, 1, 1],
+        "seconds": [9, 9, 9], "images_per_second": [1, 1, 1],
     }  # fmt: skip
     (ax,) = plotting.loss_curves(history, title="run 1").axes
     lines = {line.get_label(): line for line in ax.lines}
@@ -53,6 +53,12 @@ def test_a_lone_term_is_dropped_only_where_it_is_the_whole_loss():
     assert len(labels(**both, val_reconstruction=[3, 1])) == 4
     assert labels(loss=[2, 1], reconstruction=[2, 0.5]) == ["loss", "reconstruction"]
     assert labels(loss=[2, 1], a=[2, 1], b=[0, 0]) == ["loss", "a", "b"]
+
+
+def test_many_losses_are_named_beside_the_axes():
+    terms = {f"{prefix}{name}": [3, 2, 1] for name in ("loss", "a", "b") for prefix in ("", "val_")}
+    figure = plotting.loss_curves(terms)
+    assert figure.axes[0].get_legend() is None and len(legend_labels(figure.legends[0])) == 6
 
 
 @pytest.mark.parametrize(

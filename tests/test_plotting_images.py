@@ -1,6 +1,5 @@
 """What the figures of images show: the pixels given, in their places, on the range they should have."""
 
-
 import numpy as np
 import pytest
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from scratchae.plotting.style import INK, PALETTE, FilePath, finish, legend_beside, new_axes, new_figure, tidy_bar
+from scratchae.plotting.style import INK, PALETTE, finish, legend, new_axes, new_figure, tidy_bar
+from scratchae.storage import FilePath
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 def latent_scatter(
     codes: ArrayLike,
     labels: ArrayLike | None = None,
-    path: FilePath = None,
+    path: FilePath | None = None,
     title: str | None = None,
     label_name: str | None = None,
 ) -> Figure:
@@ -26,83 +27,76 @@ def latent_scatter(
     Integers, booleans and strings are classes (at most ten) with a legend; floats get a colour bar.
     ``label_name`` says what the labels are, e.g. "digit".
     """
-    codes = np.asarray(codes)
-    if codes.ndim != 2 or codes.shape[1] != 2 or not len(codes):
-        raise ValueError(f"codes: expected shape (N, 2), got {codes.shape}; project wider codes to 2-D first, e.g. PCA")
-    fig = new_figure(6.4, 5.6)
-    ax = new_axes(fig, "latent dimension 1", "latent dimension 2", title)
-    # All classes go in one scatter, in the order given, so that no class is painted over all the others.
-    colour, classes = _colours(labels, len(codes))
+    codes = _points("codes", codes, 2)
+    fig, ax = new_axes(6.4, 5.6, "latent dimension 1", "latent dimension 2", title)
     size = float(np.clip(60 / np.sqrt(len(codes) / 100), 6, 30))
-    points = ax.scatter(*codes.T, s=size, alpha=0.6, linewidths=0, rasterized=True, **colour)
+    paint = _paint(fig, {"codes": codes}, labels, label_name)
+    # All classes go in one scatter, in the order given, so that no class is painted over all the others.
+    ax.scatter(*codes.T, s=size, alpha=0.6, linewidths=0, rasterized=True, **paint)
     ax.set_aspect("equal", adjustable="datalim")
-    _key(fig, points, labels, classes, label_name)
     return finish(fig, path)
 
 
 def points_3d(
     sets: Mapping[str, ArrayLike],
     colour: ArrayLike | None = None,
-    path: FilePath = None,
+    path: FilePath | None = None,
     colour_name: str | None = None,
 ) -> Figure:
     """Each named set of points (N, 3) in a panel of its own, side by side with the same limits and view.
 
     ``colour`` (N,) colours point i of every set alike, as ``labels`` do in ``latent_scatter``.
     """
-    arrays = {name: np.asarray(points) for name, points in sets.items()}
-    for name, points in arrays.items():
-        if points.ndim != 2 or points.shape[1] != 3 or not len(points):
-            raise ValueError(f"{name!r}: expected points of shape (N, 3), got {points.shape}; pass three coordinates")
+    arrays = {name: _points(name, points, 3) for name, points in sets.items()}
     if not arrays:
         raise ValueError("sets is empty: expected at least one, e.g. {'original': points}")
     joined = np.concatenate(list(arrays.values()))
     low, high = np.nanmin(joined, axis=0), np.nanmax(joined, axis=0)
     high = np.where(high > low, high, low + 1)
 
-    from matplotlib.ticker import MaxNLocator
-
     fig = new_figure(4.2 * len(arrays), 4.2)
-    for i, (name, points) in enumerate(arrays.items()):
-        paint, classes = _colours(colour, len(points), name)
+    for i, name in enumerate(arrays):
         ax = fig.add_subplot(1, len(arrays), i + 1, projection="3d")
-        drawn = ax.scatter(*points.T, s=8, alpha=0.8, linewidths=0, rasterized=True, **paint)
         ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), zlim=(low[2], high[2]))
         ax.set_box_aspect(high - low, zoom=0.9)
         ax.set_title(name, fontsize=12, color=INK)
         for axis, label in zip((ax.xaxis, ax.yaxis, ax.zaxis), "xyz", strict=True):
             axis.set_label_text(label, fontsize=11, color=INK)
-            axis.set_major_locator(MaxNLocator(4))
             axis.set_pane_color((1, 1, 1, 0))
-            axis.set_tick_params(labelsize=9, labelcolor=INK)
-    _key(fig, drawn, colour, classes, colour_name)
+        ax.locator_params(nbins=4)
+        ax.tick_params(labelsize=9, labelcolor=INK)
+    paint = _paint(fig, arrays, colour, colour_name)
+    for ax, points in zip(fig.axes, arrays.values(), strict=False):  # the last axes may be a colour bar's
+        ax.scatter(*points.T, s=8, alpha=0.8, linewidths=0, rasterized=True, **paint)
     return finish(fig, path)
 
 
-def _colours(labels: ArrayLike | None, count: int, name: str = "codes") -> tuple[dict[str, Any], np.ndarray | None]:
-    """Colour arguments for a scatter of ``count`` points, and the classes where the labels are discrete."""
+def _points(name: str, points: ArrayLike, width: int) -> np.ndarray:
+    points = np.asarray(points)
+    if points.ndim != 2 or points.shape[1] != width or not len(points):
+        raise ValueError(f"{name!r}: got shape {points.shape}, expected (N, {width}); project wider ones, e.g. by PCA")
+    return points
+
+
+def _paint(fig: Any, sets: Mapping[str, np.ndarray], labels: ArrayLike | None, name: str | None) -> dict[str, Any]:
+    """How `scatter` is to colour each of the sets; what the colours mean is put to the right of all axes."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.lines import Line2D
+
     if labels is None:
-        return {"color": PALETTE[0]}, None
+        return {"color": PALETTE[0]}
     labels = np.asarray(labels)
-    if labels.shape != (count,):
-        raise ValueError(f"{name!r}: expected one label a point, shape ({count},), got labels of shape {labels.shape}")
+    for one, points in sets.items():
+        if labels.shape != (len(points),):
+            raise ValueError(f"{one!r}: got labels of shape {labels.shape}, expected ({len(points)},): one a point")
     if labels.dtype.kind == "f":
-        return {"c": labels, "cmap": "viridis"}, None
+        values = ScalarMappable(cmap="viridis")  # the bar has one of its own, which is opaque: the points are not
+        values.set_array(labels)
+        tidy_bar(fig.colorbar(values, ax=fig.axes, aspect=30, shrink=0.8), name)
+        return {"c": labels, "norm": values.norm, "cmap": values.cmap}
     classes, index = np.unique(labels, return_inverse=True)
     if len(classes) > len(PALETTE):
         raise ValueError(f"{len(classes)} classes, at most {len(PALETTE)} can be told apart; pass floats or fewer")
-    return {"c": np.array(PALETTE)[index]}, classes
-
-
-def _key(fig: Any, points: Any, labels: ArrayLike | None, classes: np.ndarray | None, name: str | None) -> None:
-    """A legend of the classes, or a colour bar of the values, to the right of the panels."""
-    if classes is not None:
-        from matplotlib.lines import Line2D
-
-        dots = [Line2D([], [], ls="", marker="o", ms=7, mew=0, color=colour) for colour in PALETTE[: len(classes)]]
-        legend_beside(fig, dots, classes, name, handletextpad=0.2)
-    elif labels is not None:
-        from matplotlib.cm import ScalarMappable
-
-        # A bar of its own mappable is opaque: the points are not.
-        tidy_bar(fig.colorbar(ScalarMappable(points.norm, points.cmap), ax=fig.axes, aspect=30, shrink=0.8), name)
+    dots = [Line2D([], [], ls="", marker="o", ms=7, mew=0, color=colour) for colour in PALETTE[: len(classes)]]
+    legend(fig, handles=dots, labels=classes.tolist(), title=name, handletextpad=0.2)
+    return {"c": np.array(PALETTE)[index]}
