@@ -20,7 +20,7 @@ from onnx.reference import ReferenceEvaluator
 
 import scratchae as sa
 from scratchae import autoencoders as ae
-from scratchae import backend, nn
+from scratchae import backend, interop, nn
 from scratchae.interop import from_torch, to_onnx, to_torch
 
 # Name: layer, shape of one sample.
@@ -33,6 +33,7 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "conv, stride, padding": (lambda: nn.Conv2d(2, 3, (3, 2), (2, 3), (1, 0), bias=False), (2, 9, 8)),
     "conv, dilation, groups": (lambda: nn.Conv2d(4, 6, 3, padding=2, dilation=(1, 2), groups=2), (4, 7, 8)),
     "conv, depthwise": (lambda: nn.Conv2d(4, 4, 3, groups=4), (4, 5, 5)),
+    "conv, valid": (lambda: nn.Conv2d(2, 3, 3, padding="valid"), (2, 5, 6)),
     "conv, same": (lambda: nn.Conv2d(2, 3, 3, padding="same"), (2, 5, 6)),
     "conv, same, even": (lambda: nn.Conv2d(2, 3, (4, 2), padding="same"), (2, 5, 6)),
     "conv, same, dilation": (lambda: nn.Conv2d(2, 3, (2, 4), padding="same", dilation=(3, 1)), (2, 7, 6)),
@@ -125,6 +126,12 @@ def assert_runs_as_here(model: nn.Module, path: Path, shape: tuple[int, ...]) ->
         expected = outputs(model, x)
         assert y.shape == expected.shape and y.dtype == expected.dtype
         np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_the_tables_have_every_layer_that_is_translated() -> None:
+    both = {type(build()) for build, _ in LAYERS.values()}
+    assert set(interop.torch.LAYERS) == both, "add a line to LAYERS"
+    assert set(interop.onnx.LAYERS) == both | {type(build()) for build, _ in ONLY_HERE.values()}, "or to ONLY_HERE"
 
 
 # --- ONNX -----------------------------------------------------------------------------------------
@@ -264,7 +271,7 @@ def test_normalisation_trains_on_alike(name: str) -> None:
 THEIRS: dict[str, tuple[Callable[[], Any], tuple[int, ...]]] = {
     "named": (lambda: torch.nn.Sequential(torch.nn.modules.container.OrderedDict(a=torch.nn.Linear(4, 2))), (4,)),
     "in place": (lambda: torch.nn.Sequential(torch.nn.Linear(4, 2), torch.nn.ReLU(inplace=True)), (4,)),
-    "valid": (lambda: torch.nn.Conv2d(2, 3, 3, padding="valid"), (2, 5, 6)),
+    "valid": (lambda: torch.nn.Conv2d(2, 3, 3, padding="valid", dilation=2), (2, 5, 6)),
     "same, even": (lambda: torch.nn.Conv2d(2, 3, (2, 4), padding="same"), (2, 5, 6)),
     "bilinear": (lambda: torch.nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False), (2, 3, 4)),
     "unflatten": (lambda: torch.nn.Unflatten(1, torch.Size([2, 2])), (4,)),

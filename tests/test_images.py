@@ -1,9 +1,10 @@
-"""Convolution, pooling and resizing of images: against the slow way, their adjoints, and what they refuse."""
+"""Operations on images: against the slow way, their adjoints, what they refuse, and what their layers show."""
 
 from __future__ import annotations
 
 import itertools
 import math
+import re
 from typing import Any
 
 import naive
@@ -11,8 +12,8 @@ import numpy as np
 import pytest
 
 import scratchae as sa
+from scratchae import backend, nn
 from scratchae import functional as F
-from scratchae import nn
 from scratchae.autograd import conv
 
 GRID = list(
@@ -135,18 +136,33 @@ def test_batch_norm_of_images_normalises_each_channel(rng) -> None:
 
 
 IMAGES = np.zeros((2, 3, 8, 8), np.float32)
+WEIGHT = np.zeros((4, 3, 3, 3), np.float32)  # of a convolution with 4 outputs, of a transposed one with 4 inputs
 MISTAKES = {
     "channels last": (lambda: nn.Conv2d(3, 4, 3)(IMAGES.transpose(0, 2, 3, 1)),
         r"expected \(N, 3, H, W\), got \(2, 8, 8, 3\).*NHWC.*transpose"),
     "wrong channels": (lambda: nn.Conv2d(5, 4, 3)(IMAGES), r"expected \(N, 5, H, W\), got \(2, 3, 8, 8\)"),
-    "no batch": (lambda: nn.Conv2d(3, 4, 3)(IMAGES[0]), r"got \(3, 8, 8\)"),
+    "no batch": (lambda: nn.Conv2d(3, 4, 3)(IMAGES[0]), r"got \(3, 8, 8\).*four dimensions"),
+    "five dimensions": (lambda: nn.Conv2d(3, 4, 3)(IMAGES[None]), r"got \(1, 2, 3, 8, 8\).*four dimensions"),
+    "weight": (lambda: F.conv2d(IMAGES, WEIGHT[None]),
+        r"conv2d: the weight.*\(1, 4, 3, 3, 3\).*\(O, C / groups, kh, kw\)"),
+    "transposed weight": (lambda: F.conv_transpose2d(IMAGES, WEIGHT[0]),
+        r"conv_transpose2d: the weight.*\(3, 3, 3\).*\(C, O / groups, kh, kw\)"),
+    "bias": (lambda: F.conv2d(IMAGES, WEIGHT, WEIGHT[0, :, 0, 0]), r"bias has shape \(3,\); expected \(4,\)"),
+    "bias of two axes": (lambda: F.conv2d(IMAGES, WEIGHT, WEIGHT[:, :1, 0, 0]), r"bias has shape \(4, 1\); expected"),
+    "transposed bias": (lambda: F.conv_transpose2d(IMAGES, WEIGHT[:3], WEIGHT[:, 0, 0, 0]),
+        r"bias has shape \(4,\); expected \(3,\)"),
+    "three groups": (lambda: F.conv2d(IMAGES, WEIGHT, groups=3), r"conv2d: groups=3.*weight.shape\[0\] = 4"),
+    "half a group": (lambda: F.conv2d(IMAGES, WEIGHT, groups=2.0), r"groups=2.0; expected"),
+    "no group": (lambda: F.conv_transpose2d(IMAGES, WEIGHT, groups=0), r"conv_transpose2d: groups=0; expected"),
+    "channels of a group": (lambda: F.conv2d(IMAGES, WEIGHT, groups=2), r"groups=2: expected \(N, 6, H, W\)"),
+    "no kernel": (lambda: F.conv2d(IMAGES, WEIGHT[:, :, :0]), r"conv2d: kernel_size=\(0, 3\)"),
     "large kernel": (lambda: nn.Conv2d(3, 4, 11)(IMAGES),
         r"size \(-2, -2\).*input \(8, 8\).*kernel \(11, 11\).*padding"),
     "large pool": (lambda: F.max_pool2d(IMAGES, 9), r"size \(0, 0\).*kernel \(9, 9\)"),
     "output padding": (lambda: nn.ConvTranspose2d(3, 4, 3, 2, 1, 2)(IMAGES),
         r"output_padding=\(2, 2\).*stride \(2, 2\)"),
-    "negative output": (lambda: nn.ConvTranspose2d(3, 4, 3, 1, 9)(IMAGES), r"size \(-8, -8\).*padding \(9, 9\)"),
-    "groups": (lambda: nn.Conv2d(3, 4, 3, groups=2), r"groups"),
+    "negative output": (lambda: nn.ConvTranspose2d(3, 4, 3, 1, 9)(IMAGES),
+        r"size \(-8, -8\).*padding \(\(9, 9\), \(9, 9\)\)"),
     "stride": (lambda: F.conv2d(IMAGES, np.zeros((1, 3, 1, 1), np.float32), stride=0), r"stride=0"),
     "same with stride": (lambda: F.conv2d(IMAGES, np.zeros((1, 3, 1, 1), np.float32), None, 2, "same"), r"stride 1"),
     "padding word": (lambda: F.conv2d(IMAGES, np.zeros((1, 3, 1, 1), np.float32), padding="valid?"), r"'same'"),
@@ -160,3 +176,82 @@ def test_mistakes_are_named(mistake) -> None:
     call, message = MISTAKES[mistake]
     with pytest.raises(ValueError, match=message):
         call()
+
+
+OPTIONS = {
+    "Conv2d: kernel_size=(3, 5, 7); expected": lambda: nn.Conv2d(1, 1, (3, 5, 7)),
+    "Conv2d: kernel_size=(3,); expected": lambda: nn.Conv2d(1, 1, (3,)),
+    "Conv2d: kernel_size=0; expected": lambda: nn.Conv2d(1, 1, 0),
+    "Conv2d: kernel_size=2.5; expected": lambda: nn.Conv2d(1, 1, 2.5),
+    "Conv2d: kernel_size=-3; expected": lambda: nn.Conv2d(1, 1, -3),
+    "Conv2d: stride=0; expected": lambda: nn.Conv2d(1, 1, 3, stride=0),
+    "Conv2d: stride=None; expected": lambda: nn.Conv2d(1, 1, 3, stride=None),
+    "Conv2d: dilation=(1, 0); expected": lambda: nn.Conv2d(1, 1, 3, dilation=(1, 0)),
+    "Conv2d: padding=-1; expected": lambda: nn.Conv2d(1, 1, 3, padding=-1),
+    "Conv2d: padding='smae'; expected an integer of at least 0, or two of them, 'same' or 'valid'":
+        lambda: nn.Conv2d(1, 1, 3, padding="smae"),
+    "Conv2d: padding='same' needs stride 1": lambda: nn.Conv2d(1, 1, 3, 2, "same"),
+    "Conv2d: groups=2.0; expected": lambda: nn.Conv2d(2, 2, 3, groups=2.0),
+    "Conv2d: groups=2 must divide both channel counts, 3, 4": lambda: nn.Conv2d(3, 4, 3, groups=2),
+    "ConvTranspose2d: in_channels=0; expected": lambda: nn.ConvTranspose2d(0, 1, 3),
+    "ConvTranspose2d: kernel_size='3'; expected": lambda: nn.ConvTranspose2d(1, 1, "3"),
+    "ConvTranspose2d: padding='same'; expected": lambda: nn.ConvTranspose2d(1, 1, 3, padding="same"),
+    "ConvTranspose2d: padding='valid'; expected": lambda: nn.ConvTranspose2d(1, 1, 3, padding="valid"),
+    "ConvTranspose2d: output_padding=-1; expected": lambda: nn.ConvTranspose2d(1, 1, 3, 2, 1, -1),
+    "ConvTranspose2d: output_padding=(2, 2) must be smaller": lambda: nn.ConvTranspose2d(1, 1, 3, 2, 1, 2),
+    "MaxPool2d: kernel_size=(2, 2, 2); expected": lambda: nn.MaxPool2d((2, 2, 2)),
+    "MaxPool2d: padding='valid'; expected": lambda: nn.MaxPool2d(2, padding="valid"),
+    "MaxPool2d: padding=(2, 2) must be at most half": lambda: nn.MaxPool2d(2, padding=2),
+    "AvgPool2d: stride=0; expected": lambda: nn.AvgPool2d(2, 0),
+    "Upsample: scale_factor=0; expected": lambda: nn.Upsample(0),
+    "Upsample: mode='cubic'; expected 'nearest' or 'bilinear'": lambda: nn.Upsample(2, "cubic"),
+    "PixelShuffle: upscale_factor=0; expected": lambda: nn.PixelShuffle(0),
+    "PixelUnshuffle: downscale_factor=2.5; expected": lambda: nn.PixelUnshuffle(2.5),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("message", OPTIONS)
+def test_a_layer_refuses_its_options_by_name_before_it_draws_a_weight(message) -> None:
+    before = backend.random_state()
+    with pytest.raises(ValueError, match=re.escape(message)):
+        OPTIONS[message]()
+    assert backend.random_state() == before
+
+
+def test_valid_is_no_padding(rng) -> None:
+    x = rng.standard_normal((2, 3, 5, 4)).astype(np.float32)
+    np.testing.assert_array_equal(F.conv2d(x, WEIGHT + x[:1, :, :3, :3], padding="valid"),
+        F.conv2d(x, WEIGHT + x[:1, :, :3, :3]))  # fmt: skip
+
+
+class Square(nn.Linear):
+    """A constructor whose option is no attribute: shown is what the layer is made of."""
+
+    def __init__(self, n: int):
+        super().__init__(n, n)
+
+
+SHOWN = {
+    "Linear(2, 3)": lambda: nn.Linear(2, 3),
+    "Linear(2, 3, bias=False)": lambda: nn.Linear(2, 3, bias=False),
+    "Square(2, 2)": lambda: Square(2),
+    "Flatten()": nn.Flatten,
+    "Flatten(start_dim=2)": lambda: nn.Flatten(2),
+    "Unflatten(1, (2, 3))": lambda: nn.Unflatten(1, [2, 3]),
+    "Conv2d(2, 4, (3, 3))": lambda: nn.Conv2d(2, 4, 3),
+    "Conv2d(2, 4, (3, 5), stride=2, padding=(1, 2), dilation=2, groups=2, bias=False)":
+        lambda: nn.Conv2d(2, 4, (3, 5), 2, (1, 2), 2, 2, False),
+    "Conv2d(2, 4, (3, 3), padding='same')": lambda: nn.Conv2d(2, 4, 3, padding="same"),
+    "ConvTranspose2d(2, 4, (3, 3), stride=2, padding=1, output_padding=1, dilation=2)":
+        lambda: nn.ConvTranspose2d(2, 4, 3, 2, 1, 1, dilation=2),
+    "MaxPool2d(2)": lambda: nn.MaxPool2d(2),
+    "AvgPool2d((3, 2), stride=2, padding=1)": lambda: nn.AvgPool2d((3, 2), 2, 1),
+    "Upsample(2)": lambda: nn.Upsample(2),
+    "Upsample((2, 3), mode='bilinear')": lambda: nn.Upsample((2, 3), "bilinear"),
+    "PixelShuffle(2)": lambda: nn.PixelShuffle(2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shown", SHOWN)
+def test_a_layer_shows_the_options_that_are_not_at_their_defaults(shown: str) -> None:
+    assert repr(SHOWN[shown]()).partition("  #")[0] == shown

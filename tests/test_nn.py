@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import naive
 import numpy as np
 import pytest
 
@@ -62,6 +63,31 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], Callable[..., 
         lambda x, weight, bias, running_mean, running_var:
             (x - running_mean) / np.sqrt(running_var + 1e-5) * weight + bias,
     ),
+    "conv2d": (
+        lambda: nn.Conv2d(4, 6, (3, 2), 2, 1, (1, 2), 2), (2, 4, 5, 4),
+        lambda x, weight, bias: naive.conv2d(x, weight, bias, (2, 2), (1, 1), (1, 2), 2),
+    ),
+    "conv2d_valid_plain": (
+        lambda: nn.Conv2d(2, 3, 3, padding="valid", bias=False), (2, 2, 5, 4), lambda x, weight: naive.conv2d(x, weight)
+    ),
+    "conv_transpose2d": (
+        lambda: nn.ConvTranspose2d(2, 3, 3, 2, 1, (1, 0)), (2, 2, 3, 2),
+        lambda x, weight, bias: naive.conv_transpose2d(x, weight, bias, 2, 1, (1, 0)),
+    ),
+    "max_pool2d": (lambda: nn.MaxPool2d(3, 2, 1), (2, 2, 5, 4), lambda x: naive.pool(x, 3, 2, 1, np.max, -np.inf)),
+    "avg_pool2d": (lambda: nn.AvgPool2d((2, 3)), (2, 2, 4, 6), lambda x: naive.pool(x, (2, 3), (2, 3), 0, np.mean, 0)),
+    "upsample": (lambda: nn.Upsample((2, 3)), (2, 2, 2, 3), lambda x: x.repeat(2, 2).repeat(3, 3)),
+    "upsample_bilinear": (lambda: nn.Upsample(2, "bilinear"), (2, 2, 3, 2), naive.bilinear_twice),
+    "pixel_shuffle": (lambda: nn.PixelShuffle(2), (2, 8, 2, 3), naive.pixel_shuffle_two),
+    "pixel_unshuffle": (
+        lambda: nn.PixelUnshuffle(2), (2, 1, 4, 6),
+        lambda x: np.concatenate([x[:, :, a::2, b::2] for a in (0, 1) for b in (0, 1)], 1),
+    ),
+    "batch_norm_2d": (
+        lambda: nn.BatchNorm2d(3), (2, 3, 2, 2),
+        lambda x, weight, bias, **_: normalised(x, (0, 2, 3)) * weight[:, None, None] + bias[:, None, None],
+    ),
+    "dropout_2d_eval": (lambda: nn.Dropout2d(0.7).eval(), (2, 3, 2, 2), lambda x: x),
     "dropout_eval": (lambda: nn.Dropout(0.7).eval(), SHAPE, lambda x: x),
     "noise_eval": (lambda: nn.GaussianNoise(0.7).eval(), SHAPE, lambda x: x),
     "sequential": (
@@ -90,6 +116,13 @@ def as_function(module: nn.Module) -> tuple[Callable[..., Any], list[sa.Tensor]]
         return module(x)
 
     return call, [getattr(owner, name) for owner, name in places]
+
+
+def test_the_tables_have_every_public_layer_and_loss() -> None:
+    public = {c for c in map(vars(nn).get, nn.__all__) if isinstance(c, type) and issubclass(c, nn.Module)}
+    tested = {type(make()) for make, _, _ in LAYERS.values()} | {kind for kind, _ in LOSSES.values()}
+    missing = sorted(c.__name__ for c in public - tested - {nn.Module})
+    assert not missing, f"add a line with the formula to LAYERS or LOSSES for {', '.join(missing)}"
 
 
 @pytest.mark.parametrize("name", LAYERS)

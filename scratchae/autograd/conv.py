@@ -30,9 +30,7 @@ from scratchae.autograd.engine import primitive
 from scratchae.autograd.shaping import broadcast_to, reshape
 from scratchae.backend import PLAIN, Array, matmul, xp_of
 from scratchae.gpu import images as gpu
-
-Pair = tuple[int, int]
-Pads = tuple[Pair, Pair]  # ((top, bottom), (left, right))
+from scratchae.gpu.images import Pads, Pair
 
 
 @primitive(
@@ -126,7 +124,7 @@ def shift_the_output(channels_out: int, channels_in: int) -> bool:
     return PLAIN or 4 * channels_out <= channels_in
 
 
-def output_size(size: Pair, kernel: Pair, stride: Pair, pads: Pads, dilation: Pair) -> Pair:
+def output_size(size: Pair, kernel: Pair, stride: Pair, pads: Pads, dilation: Pair = (1, 1)) -> Pair:
     h, w = (
         (n + sum(p) - d * (k - 1) - 1) // s + 1
         for n, k, s, p, d in zip(size, kernel, stride, pads, dilation, strict=True)

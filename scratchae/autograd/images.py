@@ -6,20 +6,23 @@ from typing import Any
 
 import numpy as np
 
-from scratchae.autograd.conv import Pads, Pair, conv, conv_input, output_size
+from scratchae.autograd.conv import conv, conv_input, output_size
 from scratchae.autograd.pooling import max_pool, pool_sum, upsample_bilinear, upsample_nearest
 from scratchae.autograd.shaping import reshape, transpose
+from scratchae.gpu.images import Pads, Pair, Window
 
 __all__ = ["conv2d", "conv_transpose2d", "max_pool2d", "avg_pool2d", "upsample", "pixel_shuffle", "pixel_unshuffle"]
+
+Size = int | Pair  # for (vertical, horizontal): one number for both, or two
 
 
 def conv2d(
     x: Any,
     weight: Any,
     bias: Any = None,
-    stride: int | Pair = 1,
-    padding: int | Pair | str = 0,
-    dilation: int | Pair = 1,
+    stride: Size = 1,
+    padding: Size | str = 0,
+    dilation: Size = 1,
     groups: int = 1,
 ) -> Any:
     """Cross-correlation, as PyTorch has it.
@@ -28,19 +31,14 @@ def conv2d(
         x: (N, C, H, W).
         weight: (O, C / groups, kh, kw); bias: (O) or None.
         stride, dilation: one number or (vertical, horizontal).
-        padding: zeros around the image, one number or a pair, or "same" for an output of the input's
-            size (stride 1 only; an even kernel puts the odd row or column below and to the right).
+        padding: zeros around the image, one number or a pair; "valid" is 0, and "same" gives an output of the
+            input's size (stride 1 only; an even kernel puts the odd row or column below and to the right).
         groups: input and output channels are cut into so many blocks that see only each other.
 
     Returns: (N, O, Ho, Wo) with Ho = floor((H + 2 p - d (kh - 1) - 1) / s) + 1.
     """
-    stride, dilation = _pair("stride", stride, 1), _pair("dilation", dilation, 1)
-    kernel = weight.shape[2:]
-    check_images("conv2d", x, weight.shape[1] * groups)
-    if groups < 1 or weight.shape[0] % groups:
-        raise ValueError(f"conv2d: {weight.shape[0]} output channels cannot be cut into groups={groups}")
-    pads = _pads(padding, kernel, stride, dilation)
-    _check_size("conv2d", x.shape[2:], kernel, stride, pads, dilation)
+    _check_arrays("conv2d", x, weight, bias, groups)
+    _, stride, pads, dilation = window("conv2d", weight.shape[2:], stride, padding, dilation, x.shape[2:])
     return conv(x, weight, bias, stride, pads, dilation, groups)
 
 
@@ -48,11 +46,11 @@ def conv_transpose2d(
     x: Any,
     weight: Any,
     bias: Any = None,
-    stride: int | Pair = 1,
-    padding: int | Pair = 0,
-    output_padding: int | Pair = 0,
+    stride: Size = 1,
+    padding: Size = 0,
+    output_padding: Size = 0,
     groups: int = 1,
-    dilation: int | Pair = 1,
+    dilation: Size = 1,
 ) -> Any:
     """The gradient of conv2d for its input, used forwards: it undoes conv2d's change of shape.
 
@@ -61,48 +59,36 @@ def conv_transpose2d(
 
     Returns: (N, O, Ho, Wo) with Ho = (H - 1) s - 2 p + d (kh - 1) + output_padding + 1.
     """
-    stride, dilation = _pair("stride", stride, 1), _pair("dilation", dilation, 1)
-    extra, padding = _pair("output_padding", output_padding, 0), _pair("padding", padding, 0)
-    check_images("conv_transpose2d", x, weight.shape[0])
-    if groups < 1 or weight.shape[0] % groups:
-        raise ValueError(f"conv_transpose2d: {weight.shape[0]} input channels cannot be cut into groups={groups}")
-    for e, s, d in zip(extra, stride, dilation, strict=True):
-        if e >= max(s, d):
-            raise ValueError(
-                f"conv_transpose2d: output_padding={extra} must be smaller than stride {stride} or dilation {dilation}"
-            )
+    _check_arrays("conv_transpose2d", x, weight, bias, groups, transposed=True)
+    options = weight.shape[2:], stride, padding, output_padding, dilation
+    kernel, stride, pads, dilation, extra = transposed_window("conv_transpose2d", *options)
     size = tuple(
-        (n - 1) * s - 2 * p + d * (k - 1) + e + 1
-        for n, s, p, d, k, e in zip(x.shape[2:], stride, padding, dilation, weight.shape[2:], extra, strict=True)
+        (n - 1) * s - sum(p) + d * (k - 1) + e + 1
+        for n, k, s, p, d, e in zip(x.shape[2:], kernel, stride, pads, dilation, extra, strict=True)
     )
     if min(size) < 1:
-        given = f"input {tuple(x.shape[2:])}, kernel {tuple(weight.shape[2:])} and padding {padding}"
+        given = f"input {tuple(x.shape[2:])}, kernel {kernel} and padding {pads}"
         raise ValueError(f"conv_transpose2d: the output would have size {size}, from {given}; use less padding")
-    pads = ((padding[0], padding[0]), (padding[1], padding[1]))
     return conv_input(x, weight, bias, size, stride, pads, dilation, groups)
 
 
-def max_pool2d(
-    x: Any, kernel_size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0
-) -> Any:
+def max_pool2d(x: Any, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> Any:
     """The largest element of each window (padding is -inf); `stride` is the kernel's size if None."""
-    return max_pool(x, _window("max_pool2d", x, kernel_size, stride, padding))
+    check_images("max_pool2d", x)
+    return max_pool(x, pool_window("max_pool2d", kernel_size, stride, padding, x.shape[2:]))
 
 
-def avg_pool2d(
-    x: Any, kernel_size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0
-) -> Any:
+def avg_pool2d(x: Any, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> Any:
     """The mean of each window (zeros of the padding count); `stride` is the kernel's size if None."""
-    window = _window("avg_pool2d", x, kernel_size, stride, padding)
-    return pool_sum(x, window) * (1 / (window[0][0] * window[0][1]))
+    check_images("avg_pool2d", x)
+    kernel, stride, pads = pool_window("avg_pool2d", kernel_size, stride, padding, x.shape[2:])
+    return pool_sum(x, (kernel, stride, pads)) * (1 / (kernel[0] * kernel[1]))
 
 
-def upsample(x: Any, scale_factor: int | Pair, mode: str = "nearest") -> Any:
+def upsample(x: Any, scale_factor: Size, mode: str = "nearest") -> Any:
     """Images `scale_factor` times as large, by repeating pixels or by straight lines between their centres."""
     check_images("upsample", x)
-    if mode not in ("nearest", "bilinear"):
-        raise ValueError(f"upsample: mode={mode!r}; expected 'nearest' or 'bilinear'")
-    scale = _pair("scale_factor", scale_factor, 1)
+    scale = scaling("upsample", scale_factor, mode)
     return upsample_nearest(x, scale) if mode == "nearest" else upsample_bilinear(x, scale)
 
 
@@ -120,52 +106,85 @@ def pixel_unshuffle(x: Any, factor: int) -> Any:
     return reshape(transpose(blocks, (0, 1, 3, 5, 2, 4)), (n, c * factor**2, h // factor, w // factor))
 
 
+# --- checks and options in full, for the functions above and for layers, which go by `name` -------
+
+
 def check_images(name: str, x: Any, channels: int | None = None) -> None:
     """Refuse what is not (N, C, H, W) with `channels` channels; tell images with the channels last."""
     if x.ndim == 4 and channels in (None, x.shape[1]):
         return
     wanted = f"(N, {'C' if channels is None else channels}, H, W)"
-    hint = "add the missing dimension with reshape" if x.ndim != 4 else "check the number of channels"
+    hint = "check the number of channels" if x.ndim == 4 else "bring it to four dimensions with reshape"
     if x.ndim == 4 and x.shape[3] == channels:
         n, h, w, c = x.shape
         hint = f"it looks like NHWC: transpose to {(n, c, h, w)} with x.transpose(0, 3, 1, 2)"
     raise ValueError(f"{name}: expected {wanted}, got {tuple(x.shape)}; {hint}")
 
 
-def _pair(name: str, value: int | Pair, least: int) -> Pair:
-    pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-    if len(pair) != 2 or any(not isinstance(v, (int, np.integer)) or v < least for v in pair):
-        raise ValueError(f"{name}={value!r}; expected an integer of at least {least}, or two of them")
-    return pair
+def pair(name: str, value: Any, least: int, also: str = "") -> Pair:
+    """A size for (vertical, horizontal), given as one integer or as two; `also` is what else an error offers."""
+    down, across = value if isinstance(value, (tuple, list)) and len(value) == 2 else (value, value)
+    for n in (down, across):
+        if not isinstance(n, (int, np.integer)) or n < least:
+            raise ValueError(f"{name}={value!r}; expected an integer of at least {least}, or two of them{also}")
+    return int(down), int(across)
 
 
-def _pads(padding: int | Pair | str, kernel: Pair, stride: Pair, dilation: Pair) -> Pads:
+def window(
+    name: str, kernel_size: Size, stride: Size, padding: Size | str, dilation: Size, size: Pair | None = None
+) -> tuple[Pair, Pair, Pads, Pair]:
+    """The options of a convolution in full: kernel, stride, padding and dilation; they must fit images of `size`."""
+    kernel, stride = pair(f"{name}: kernel_size", kernel_size, 1), pair(f"{name}: stride", stride, 1)
+    dilation = pair(f"{name}: dilation", dilation, 1)
     if padding == "same":
         if stride != (1, 1):
-            raise ValueError(f"padding='same' needs stride 1, got {stride}; pass the padding as a number")
+            raise ValueError(f"{name}: padding='same' needs stride 1, got {stride}; pass the padding as a number")
         total = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
-        return (total[0] // 2, total[0] - total[0] // 2), (total[1] // 2, total[1] - total[1] // 2)
-    if isinstance(padding, str):
-        raise ValueError(f"padding={padding!r}; expected an integer, two integers, or 'same'")
-    p = _pair("padding", padding, 0)
-    return (p[0], p[0]), (p[1], p[1])
+    else:
+        padding = 0 if padding == "valid" else padding
+        total = [2 * p for p in pair(f"{name}: padding", padding, 0, ", 'same' or 'valid'")]
+    pads = ((total[0] // 2, total[0] - total[0] // 2), (total[1] // 2, total[1] - total[1] // 2))
+    if size is not None and min(out := output_size(size, kernel, stride, pads, dilation)) < 1:
+        given = f"input {tuple(size)}, kernel {kernel} and padding {pads}; use a smaller kernel or more padding"
+        raise ValueError(f"{name}: the output would have size {out}, from {given}")
+    return kernel, stride, pads, dilation
 
 
-def _window(name: str, x: Any, kernel_size: int | Pair, stride: Any, padding: int | Pair) -> tuple[Pair, Pair, Pads]:
-    check_images(name, x)
-    kernel, p = _pair("kernel_size", kernel_size, 1), _pair("padding", padding, 0)
-    step = kernel if stride is None else _pair("stride", stride, 1)
-    if any(2 * pad > k for pad, k in zip(p, kernel, strict=True)):
+def transposed_window(
+    name: str, kernel_size: Size, stride: Size, padding: Size, output_padding: Size, dilation: Size
+) -> tuple[Pair, Pair, Pads, Pair, Pair]:
+    """The options of a transposed convolution in full: kernel, stride, padding, dilation and output padding."""
+    extra, padding = pair(f"{name}: output_padding", output_padding, 0), pair(f"{name}: padding", padding, 0)
+    kernel, stride, pads, dilation = window(name, kernel_size, stride, padding, dilation)
+    if any(e >= max(s, d) for e, s, d in zip(extra, stride, dilation, strict=True)):
+        raise ValueError(f"{name}: output_padding={extra} must be smaller than stride {stride} or dilation {dilation}")
+    return kernel, stride, pads, dilation, extra
+
+
+def pool_window(name: str, kernel_size: Size, stride: Any, padding: Size, size: Pair | None = None) -> Window:
+    """The options of a pool in full: kernel, stride (the kernel's size if None) and padding."""
+    p = pair(f"{name}: padding", padding, 0)
+    kernel, step, pads, _ = window(name, kernel_size, kernel_size if stride is None else stride, p, 1, size)
+    if any(2 * n > k for n, k in zip(p, kernel, strict=True)):
         raise ValueError(f"{name}: padding={p} must be at most half of kernel_size={kernel}")
-    pads = ((p[0], p[0]), (p[1], p[1]))
-    _check_size(name, x.shape[2:], kernel, step, pads, (1, 1))
     return kernel, step, pads
 
 
-def _check_size(name: str, size: Pair, kernel: Pair, stride: Pair, pads: Pads, dilation: Pair) -> None:
-    out = output_size(size, kernel, stride, pads, dilation)
-    if min(out) < 1:
-        raise ValueError(
-            f"{name}: the output would have size {out}, from input {tuple(size)}, kernel {tuple(kernel)} and padding "
-            f"{pads}; use a smaller kernel or more padding"
-        )
+def scaling(name: str, scale_factor: Size, mode: str) -> Pair:
+    """The factors of an upsampling."""
+    if mode not in ("nearest", "bilinear"):
+        raise ValueError(f"{name}: mode={mode!r}; expected 'nearest' or 'bilinear'")
+    return pair(f"{name}: scale_factor", scale_factor, 1)
+
+
+def _check_arrays(name: str, x: Any, weight: Any, bias: Any, groups: int, transposed: bool = False) -> None:
+    if weight.ndim != 4:
+        wanted = "(C, O / groups, kh, kw)" if transposed else "(O, C / groups, kh, kw)"
+        raise ValueError(f"{name}: the weight has shape {tuple(weight.shape)}; expected {wanted}")
+    if not isinstance(groups, (int, np.integer)) or groups < 1 or weight.shape[0] % groups:
+        raise ValueError(f"{name}: groups={groups!r}; expected a divisor of weight.shape[0] = {weight.shape[0]}")
+    channels = (weight.shape[0], weight.shape[1] * groups)
+    outputs, inputs = channels[::-1] if transposed else channels
+    if bias is not None and bias.shape != (outputs,):
+        raise ValueError(f"{name}: the bias has shape {bias.shape}; expected {(outputs,)}, one for each output channel")
+    check_images(name if groups == 1 else f"{name} with groups={groups}", x, inputs)

@@ -12,15 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from scratchae.autograd.conv import Pads, Pair, inner, outer, output_size, reach
+from scratchae.autograd.conv import inner, outer, output_size, reach
 from scratchae.autograd.elementwise import masked
 from scratchae.autograd.engine import primitive
 from scratchae.autograd.products import matmul
 from scratchae.autograd.tensor import Tensor
 from scratchae.backend import Array, device_of, to_device, xp_of
 from scratchae.gpu import images as gpu
-
-Window = tuple[Pair, Pair, Pads]  # kernel, stride, padding
+from scratchae.gpu.images import Pair, Window
 
 
 def _taps(size: Pair, out: Pair, window: Window) -> Iterator[tuple[int, tuple, tuple]]:
@@ -30,10 +29,6 @@ def _taps(size: Pair, out: Pair, window: Window) -> Iterator[tuple[int, tuple, t
         rows, from_rows = reach(t // kernel[1], size[0], out[0], stride[0], 1, pads[0][0])
         columns, from_columns = reach(t % kernel[1], size[1], out[1], stride[1], 1, pads[1][0])
         yield t, (rows, slice(None), columns), (from_rows, slice(None), from_columns)
-
-
-def _pooled(size: Pair, window: Window) -> Pair:
-    return output_size(size, *window, (1, 1))
 
 
 def _tiled(size: Pair, window: Window) -> bool:
@@ -46,7 +41,7 @@ def _tiled(size: Pair, window: Window) -> bool:
 def max_pool(x: Array, window: Window) -> Any:
     """The largest element of each window, padding being -inf; of equal ones the first gets the gradient."""
     X, size = inner(x), x.shape[2:]
-    xp, out = xp_of(X), _pooled(size, window)
+    xp, out = xp_of(X), output_size(size, *window)
     if gpu.takes(X, window):
         best, index = gpu.max_pool(X, out, window)
         return outer(best), {"index": outer(index), "size": size}
@@ -96,7 +91,7 @@ def pick(x: Array, index: Array, window: Window) -> Any:
 def pool_sum(x: Array, window: Window) -> Any:
     """The sum of each window."""
     X, size = inner(x), x.shape[2:]
-    out = _pooled(size, window)
+    out = output_size(size, *window)
     if gpu.takes(X, window):
         return outer(gpu.pool_sum(X, out, window)), {"size": size}
     Y = xp_of(X).zeros((out[0], X.shape[1], out[1], X.shape[3]), X.dtype)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 # Whoever inherits all of these from a class computes what that class computes.
-_COMPUTES = ("__call__", "forward", "encode", "decode", "posterior", "_like")
+_COMPUTES = ("__call__", "forward", "encode", "decode", "posterior", "shaped_like")
 
 
 def require(package: str, extra: str) -> Any:
@@ -29,9 +29,3 @@ def known_class(layer: Any, classes: Iterable[type]) -> Any:
 def place(path: str) -> str:
     """How an error names the layer at `path`."""
     return f"layer {path}" if path else "the model"
-
-
-def both(value: Any) -> tuple[int, int]:
-    """A size for (vertical, horizontal), given as one number or as two."""
-    down, across = value if isinstance(value, (tuple, list)) else (value, value)
-    return int(down), int(across)

@@ -16,9 +16,10 @@ import numpy as np
 from scratchae import nn
 from scratchae.autoencoders import Autoencoder, VariationalAutoencoder
 from scratchae.autograd import Tensor, no_grad
+from scratchae.autograd.images import pair, window
 from scratchae.backend import Array, is_array, to_device
-from scratchae.interop.common import both, known_class, place, require
-from scratchae.nn.module import evaluating
+from scratchae.interop.common import known_class, place, require
+from scratchae.nn.module import device_of_model, evaluating
 from scratchae.storage import FilePath, write_whole
 
 OPSET, IR_VERSION = 17, 8  # of 2022: the first with LayerNormalization, and old enough for every runtime in use
@@ -76,15 +77,20 @@ class _Graph:
 
 def _add(g: _Graph, layer: nn.Module, path: str, x: str, value: Array) -> tuple[str, Array]:
     """Add `layer` behind the output `x`, which is `value` for the sample; its output's name and value."""
-    chain = known_class(layer, CHAINS)
-    if chain is None:
+    known = known_class(layer, LAYERS | CHAINS)
+    if known is None:
+        raise TypeError(
+            f"to_onnx: {place(path)} is a {type(layer).__name__}, which has a forward() of its own; put it together "
+            "from layers of scratchae.nn in an nn.Sequential, or export the parts before and after it"
+        )
+    if known in LAYERS:
         after = layer(value)
-        return _writer(layer, path)(g, layer, x, value, after), after
+        return LAYERS[known](g, layer, x, value, after), after
     y, out = x, value
-    for name, part in CHAINS[chain](layer).items():
+    for name, part in CHAINS[known](layer).items():
         y, out = _add(g, part, f"{path}.{name}" if path else name, y, out)
     if isinstance(layer, Autoencoder):
-        flat, out = out, layer._like(out, value)
+        flat, out = out, layer.shaped_like(out, value)
         y = _reshape(g, layer, y, flat, out)
     return y, out
 
@@ -110,29 +116,20 @@ def _linear(g: _Graph, m: nn.Linear, x: str, before: Array, after: Array) -> str
     return product if m.bias is None else g("Add", product, m.bias)
 
 
-def _window(m: Any) -> dict[str, list[int]]:
-    """Attributes of a convolution or a pool; padding is top, left, bottom, right."""
-    kernel, dilation = both(m.kernel_size), both(getattr(m, "dilation", 1))
-    if m.padding == "same":  # of an odd number, the larger half goes below and to the right
-        total = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
-        pads = [*(t // 2 for t in total), *(t - t // 2 for t in total)]
-    else:
-        pads = [*both(m.padding)] * 2
-    strides = kernel if m.stride is None else both(m.stride)
-    return {"kernel_shape": [*kernel], "strides": [*strides], "pads": pads}
-
-
-def _conv(g: _Graph, m: nn.Conv2d, x: str, *_: Array) -> str:
-    return g("Conv", x, m.weight, m.bias, **_window(m), dilations=[*both(m.dilation)], group=int(m.groups))
-
-
-def _conv_transpose(g: _Graph, m: nn.ConvTranspose2d, x: str, *_: Array) -> str:
-    sizes = {"dilations": [*both(m.dilation)], "output_padding": [*both(m.output_padding)]}
-    return g("ConvTranspose", x, m.weight, m.bias, **_window(m), **sizes, group=int(m.groups))
+def _window(m: Any) -> dict[str, Any]:
+    """Attributes of a convolution or a pool."""
+    given = m.kernel_size, m.kernel_size if m.stride is None else m.stride, m.padding, getattr(m, "dilation", 1)
+    kernel, strides, ((top, bottom), (left, right)), dilations = window("to_onnx", *given)
+    found: dict[str, Any] = {"kernel_shape": kernel, "strides": strides, "pads": [top, left, bottom, right]}
+    if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d)):
+        found |= {"dilations": dilations, "group": int(m.groups)}
+    if isinstance(m, nn.ConvTranspose2d):
+        found["output_padding"] = pair("output_padding", m.output_padding, 0)
+    return found
 
 
 def _upsample(g: _Graph, m: nn.Upsample, x: str, *_: Array) -> str:
-    scales = np.array([1, 1, *both(m.scale_factor)], np.float32)
+    scales = np.array([1, 1, *pair("scale_factor", m.scale_factor, 1)], np.float32)
     if m.mode == "bilinear":
         return g("Resize", x, None, scales, mode="linear", coordinate_transformation_mode="half_pixel")
     where = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
@@ -147,6 +144,7 @@ def _pixel_unshuffle(g: _Graph, m: nn.PixelUnshuffle, x: str, before: Array, aft
 
 
 def _reshape(g: _Graph, m: nn.Module, x: str, before: Array, after: Array) -> str:
+    """What changes no number in eval mode: the shape, or nothing at all."""
     return x if before.shape == after.shape else g("Reshape", x, np.array([-1, *after.shape[1:]]))
 
 
@@ -156,27 +154,18 @@ def _gelu(g: _Graph, m: nn.GELU, x: str, before: Array, after: Array) -> str:
     return g("Mul", g("Mul", x, half), g("Add", g("Erf", g("Mul", x, root)), one))
 
 
-def _nothing(g: _Graph, m: nn.Module, x: str, *_: Array) -> str:
-    return x
-
-
 _batch_norm = _operator("BatchNormalization", "weight", "bias", "running_mean", "running_var", epsilon="eps")
 
 LAYERS: dict[type[nn.Module], Writer] = {
     nn.Linear: _linear,
-    nn.Conv2d: _conv,
-    nn.ConvTranspose2d: _conv_transpose,
+    nn.Conv2d: lambda g, m, x, *_: g("Conv", x, m.weight, m.bias, **_window(m)),
+    nn.ConvTranspose2d: lambda g, m, x, *_: g("ConvTranspose", x, m.weight, m.bias, **_window(m)),
     nn.MaxPool2d: lambda g, m, x, *_: g("MaxPool", x, **_window(m)),
     nn.AvgPool2d: lambda g, m, x, *_: g("AveragePool", x, **_window(m), count_include_pad=1),
     nn.Upsample: _upsample,
     nn.PixelShuffle: lambda g, m, x, *_: g("DepthToSpace", x, blocksize=int(m.upscale_factor), mode="CRD"),
     nn.PixelUnshuffle: _pixel_unshuffle,
-    nn.Flatten: _reshape,
-    nn.Unflatten: _reshape,
-    nn.Identity: _nothing,
-    nn.Dropout: _nothing,
-    nn.Dropout2d: _nothing,
-    nn.GaussianNoise: _nothing,
+    **dict.fromkeys((nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout2d, nn.GaussianNoise), _reshape),
     nn.ReLU: _operator("Relu"),
     nn.LeakyReLU: _operator("LeakyRelu", alpha="negative_slope"),
     nn.ELU: _operator("Elu", alpha="alpha"),
@@ -188,8 +177,7 @@ LAYERS: dict[type[nn.Module], Writer] = {
     nn.LayerNorm: lambda g, m, x, *_: g(
         "LayerNormalization", x, m.weight, m.bias, axis=-len(m.normalized_shape), epsilon=m.eps
     ),
-    nn.BatchNorm1d: _batch_norm,
-    nn.BatchNorm2d: _batch_norm,
+    **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d), _batch_norm),
 }
 
 # Modules that are parts one after the other, by name.
@@ -198,16 +186,6 @@ CHAINS: dict[type[nn.Module], Callable[[Any], dict[str, nn.Module]]] = {
     Autoencoder: lambda m: {"encoder": m.encoder, "decoder": m.decoder},
     VariationalAutoencoder: lambda m: {"encoder": m.encoder, "mu": m.mu, "decoder": m.decoder},
 }
-
-
-def _writer(layer: nn.Module, path: str) -> Writer:
-    found = known_class(layer, LAYERS)
-    if found is None:
-        raise TypeError(
-            f"to_onnx: {place(path)} is a {type(layer).__name__}, which has a forward() of its own; put it together "
-            "from layers of scratchae.nn in an nn.Sequential, or export the parts before and after it"
-        )
-    return LAYERS[found]
 
 
 # --- before and after -----------------------------------------------------------------------------
@@ -220,7 +198,7 @@ def _one_sample(model: nn.Module, example: Array) -> Array:
         raise TypeError(f"to_onnx: example is {given}; expected an array of float32 or float64")
     if example.ndim < 2 or len(example) == 0:
         raise ValueError(f"to_onnx: example has shape {example.shape}; expected at least one sample: (n, ...)")
-    return to_device(example[:1], next((p.device for p in model.parameters()), "cpu"))
+    return to_device(example[:1], device_of_model(model))
 
 
 def _serialised(graph: _Graph, x: Array, y: Array) -> bytes:

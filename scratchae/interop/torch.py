@@ -1,12 +1,13 @@
 """PyTorch's modules and ours, in both directions.
 
-Names, options, weight layouts and the names of the weights are the same on both sides, so that `OPTIONS`, the options
-that each layer has here, is the whole translation. What PyTorch has besides must be at its default.
+Names, options, weight layouts and the names of the weights are the same on both sides, so that `LAYERS` is the whole
+translation: each has there the options of its constructor here. What PyTorch has besides must be at its default.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -14,41 +15,16 @@ import numpy as np
 from scratchae import nn
 from scratchae.backend import fixed_seed, to_device
 from scratchae.interop.common import known_class, place, require
+from scratchae.nn.linear import option
 
-OPTIONS: dict[type[nn.Module], tuple[str, ...]] = {
-    nn.Linear: ("in_features", "out_features", "bias"),
-    nn.Conv2d: (
-        "in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "bias",
-    ),
-    nn.ConvTranspose2d: (
-        "in_channels", "out_channels", "kernel_size", "stride", "padding", "output_padding", "groups", "bias",
-        "dilation",
-    ),
-    nn.MaxPool2d: ("kernel_size", "stride", "padding"),
-    nn.AvgPool2d: ("kernel_size", "stride", "padding"),
-    nn.Upsample: ("scale_factor", "mode"),
-    nn.PixelShuffle: ("upscale_factor",),
-    nn.PixelUnshuffle: ("downscale_factor",),
-    nn.Flatten: ("start_dim",),
-    nn.Unflatten: ("dim", "shape"),
-    nn.Identity: (),
-    nn.ReLU: (),
-    nn.LeakyReLU: ("negative_slope",),
-    nn.ELU: ("alpha",),
-    nn.GELU: (),
-    nn.Sigmoid: (),
-    nn.Tanh: (),
-    nn.Softplus: (),
-    nn.Softmax: ("dim",),
-    nn.Dropout: ("p",),
-    nn.Dropout2d: ("p",),
-    nn.LayerNorm: ("normalized_shape", "eps"),
-    nn.BatchNorm1d: ("num_features", "eps", "momentum"),
-    nn.BatchNorm2d: ("num_features", "eps", "momentum"),
-}  # fmt: skip
+LAYERS: tuple[type[nn.Module], ...] = (
+    nn.Linear, nn.Flatten, nn.Unflatten, nn.Identity,
+    nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Softmax,
+    nn.Conv2d, nn.ConvTranspose2d, nn.MaxPool2d, nn.AvgPool2d, nn.Upsample, nn.PixelShuffle, nn.PixelUnshuffle,
+    nn.Dropout, nn.Dropout2d, nn.LayerNorm, nn.BatchNorm1d, nn.BatchNorm2d,
+)  # fmt: skip
 THEIR_NAMES = {"shape": "unflattened_size"}  # the one option that is called something else there
 NO_MATTER = ("training", "inplace")  # the first is carried over, the second saves memory
-_KNOWN = ", ".join(cls.__name__ for cls in OPTIONS)
 
 
 def to_torch(model: nn.Module) -> Any:
@@ -61,11 +37,8 @@ def to_torch(model: nn.Module) -> Any:
     """
     torch = require("torch", "reference")
 
-    def convert(layer: Any, path: str) -> Any:
-        found = known_class(layer, OPTIONS)
-        if found is None:
-            raise _refusal(path, layer, f"it is no Sequential, and none of {_KNOWN}")
-        options = {THEIR_NAMES.get(name, name): _option(layer, name) for name in OPTIONS[found]}
+    def convert(layer: Any, found: Any, path: str) -> Any:
+        options = {THEIR_NAMES.get(name, name): option(layer, name) for name in signature(found).parameters}
         state = {name: torch.tensor(to_device(a, "cpu")) for name, a in layer.state_dict().items()}
         theirs = getattr(torch.nn, found.__name__)(**options)
         theirs.to("cpu", next((a.dtype for a in state.values()), None))
@@ -73,7 +46,7 @@ def to_torch(model: nn.Module) -> Any:
         return theirs
 
     with torch.random.fork_rng(devices=[]):
-        return _converted(model, nn.Sequential, torch.nn.Sequential, convert)
+        return _converted(model, nn.Sequential, torch.nn.Sequential, lambda m: known_class(m, LAYERS), convert)
 
 
 def from_torch(module: Any) -> Any:
@@ -85,13 +58,10 @@ def from_torch(module: Any) -> Any:
     Raises TypeError for a layer that is not here, or has an option that ours has not.
     """
     torch = require("torch", "reference")
-    counterparts = {getattr(torch.nn, cls.__name__): cls for cls in OPTIONS}
+    counterparts = {getattr(torch.nn, cls.__name__): cls for cls in LAYERS}
 
-    def convert(layer: Any, path: str) -> Any:
-        if type(layer) not in counterparts:
-            raise _refusal(path, layer, f"it is no Sequential, and none of {_KNOWN}")
-        found = counterparts[type(layer)]
-        given = {name: _option(layer, THEIR_NAMES.get(name, name)) for name in OPTIONS[found]}
+    def convert(layer: Any, found: Any, path: str) -> Any:
+        given = {name: option(layer, THEIR_NAMES.get(name, name)) for name in signature(found).parameters}
         options = {name: _in_our_way(name, value) for name, value in given.items()}
         lacking = [f"{name}={given[name]!r}" for name, value in options.items() if value is None]
         # Whatever else differs from a layer that was made of these options alone, ours cannot follow.
@@ -112,19 +82,25 @@ def from_torch(module: Any) -> Any:
         return copy
 
     with torch.random.fork_rng(devices=[]), fixed_seed(0):
-        return _converted(module, torch.nn.Sequential, nn.Sequential, convert)
+        return _converted(module, torch.nn.Sequential, nn.Sequential, lambda m: counterparts.get(type(m)), convert)
 
 
-def _converted(model: Any, old_chain: type, new_chain: type, convert: Callable[[Any, str], Any]) -> Any:
-    """`model` with every chain made anew and every layer converted; what was shared is shared again."""
+def _converted(model: Any, old_chain: type, new_chain: type, find: Callable[[Any], Any], convert: Callable) -> Any:
+    """`model` with every chain made anew and every layer converted; what was shared is shared again.
+
+    `find` gives a layer's class here, or None; `convert` takes a layer, its class here, and its place.
+    """
     made: dict[int, Any] = {}
 
     def build(old: Any, path: str) -> Any:
         if id(old) not in made:
             if known_class(old, (old_chain,)):
                 made[id(old)] = new_chain(*[build(part, f"{path}.{i}".lstrip(".")) for i, part in enumerate(old)])
+            elif found := find(old):
+                made[id(old)] = convert(old, found, path)
             else:
-                made[id(old)] = convert(old, path)
+                known = ", ".join(cls.__name__ for cls in LAYERS)
+                raise _refusal(path, old, f"it is no Sequential, and none of {known}")
             for before, after in zip(old.parameters(), made[id(old)].parameters(), strict=False):
                 after.requires_grad = before.requires_grad
             made[id(old)].training = old.training
@@ -137,15 +113,8 @@ def _converted(model: Any, old_chain: type, new_chain: type, convert: Callable[[
     return new
 
 
-def _option(layer: Any, name: str) -> Any:
-    value = getattr(layer, name)
-    return value is not None if name == "bias" else value
-
-
 def _in_our_way(name: str, value: Any) -> Any:
     """PyTorch's option as ours; None where we have nothing like it."""
-    if name == "padding" and value == "valid":
-        return 0
     if name == "mode":
         return value if value in ("nearest", "bilinear") else None
     if name == "shape":

@@ -4,43 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from scratchae import functional as F
 from scratchae.autograd import Tensor
-from scratchae.autograd.images import check_images
+from scratchae.autograd.images import Size, check_images, pool_window, scaling, transposed_window, window
 from scratchae.backend import xp_of
-from scratchae.nn.linear import check_dtype, new_parameters
-from scratchae.nn.module import Module
+from scratchae.nn.linear import Layer, check_dtype, check_sizes, new_parameters
 from scratchae.nn.normalisation import BatchNorm1d
 from scratchae.nn.regularisation import Dropout
 
-Size = int | tuple[int, int]
 
+class _Conv(Layer):
+    """What both convolutions share: channels that `groups` cuts, a weight and a bias."""
 
-def _both(value: Size) -> tuple[int, int]:
-    return (value[0], value[1]) if isinstance(value, (tuple, list)) else (value, value)
-
-
-class _Conv(Module):
-    """What both convolutions share: the check of their sizes, and how they are shown."""
-
-    in_channels: int
-    out_channels: int
-    kernel_size: tuple[int, int]
-    stride: Size
-    padding: Any  # a number or a pair, or "same"
-
-    def describe(self) -> str:
-        sizes = f"{self.in_channels}, {self.out_channels}, {self.kernel_size}"
-        return f"{sizes}, stride={self.stride}, padding={self.padding!r}"
-
-    def _check_sizes(self, **sizes: int) -> None:
-        for name, value in sizes.items():
-            if not isinstance(value, (int, np.integer)) or value < 1:
-                raise ValueError(f"{type(self).__name__}: {name}={value!r}; expected an integer of at least 1")
-        if sizes["in_channels"] % sizes["groups"] or sizes["out_channels"] % sizes["groups"]:
-            raise ValueError(f"{type(self).__name__}: groups must divide both channel counts, got {sizes}")
+    def _make(self, inputs: int, outputs: int, kernel: Any, groups: int, bias: bool, transposed: bool) -> None:
+        check_sizes(self, in_channels=inputs, out_channels=outputs, groups=groups)
+        if inputs % groups or outputs % groups:
+            raise ValueError(f"{type(self).__name__}: {groups=} must divide both channel counts, {inputs}, {outputs}")
+        self.in_channels, self.out_channels, self.kernel_size, self.groups = inputs, outputs, kernel, groups
+        first, second = (inputs, outputs) if transposed else (outputs, inputs)
+        self.weight, self.bias = new_parameters((first, second // groups, *kernel), outputs, bias)
 
 
 class Conv2d(_Conv):
@@ -57,11 +39,9 @@ class Conv2d(_Conv):
         groups: int = 1,
         bias: bool = True,
     ):
-        self._check_sizes(in_channels=in_channels, out_channels=out_channels, groups=groups)
-        self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, _both(kernel_size)
-        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
-        shape = (out_channels, in_channels // groups, *self.kernel_size)
-        self.weight, self.bias = new_parameters(shape, out_channels, bias)
+        kernel, *_ = window(type(self).__name__, kernel_size, stride, padding, dilation)
+        self.stride, self.padding, self.dilation = stride, padding, dilation
+        self._make(in_channels, out_channels, kernel, groups, bias, transposed=False)
 
     def forward(self, x: Any) -> Any:
         check_dtype(self, x, self.weight)
@@ -86,12 +66,10 @@ class ConvTranspose2d(_Conv):
         bias: bool = True,
         dilation: Size = 1,
     ):
-        self._check_sizes(in_channels=in_channels, out_channels=out_channels, groups=groups)
-        self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, _both(kernel_size)
-        self.stride, self.padding, self.output_padding = stride, padding, output_padding
-        self.dilation, self.groups = dilation, groups
-        shape = (in_channels, out_channels // groups, *self.kernel_size)
-        self.weight, self.bias = new_parameters(shape, out_channels, bias)
+        options = kernel_size, stride, padding, output_padding, dilation
+        kernel, *_ = transposed_window(type(self).__name__, *options)
+        self.stride, self.padding, self.output_padding, self.dilation = stride, padding, output_padding, dilation
+        self._make(in_channels, out_channels, kernel, groups, bias, transposed=True)
 
     def forward(self, x: Any) -> Any:
         check_dtype(self, x, self.weight)
@@ -100,12 +78,10 @@ class ConvTranspose2d(_Conv):
         )
 
 
-class _Pool(Module):
+class _Pool(Layer):
     def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0):
+        pool_window(type(self).__name__, kernel_size, stride, padding)
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
-
-    def describe(self) -> str:
-        return f"{self.kernel_size}" if self.stride is None else f"{self.kernel_size}, stride={self.stride}"
 
 
 class MaxPool2d(_Pool):
@@ -122,43 +98,37 @@ class AvgPool2d(_Pool):
         return F.avg_pool2d(x, self.kernel_size, self.stride, self.padding)
 
 
-class Upsample(Module):
+class Upsample(Layer):
     """Images `scale_factor` times as large, mode "nearest" or "bilinear"."""
 
     def __init__(self, scale_factor: Size, mode: str = "nearest"):
+        scaling("Upsample", scale_factor, mode)
         self.scale_factor, self.mode = scale_factor, mode
 
     def forward(self, x: Any) -> Any:
         return F.upsample(x, self.scale_factor, self.mode)
 
-    def describe(self) -> str:
-        return f"{self.scale_factor}, mode={self.mode!r}"
 
-
-class PixelShuffle(Module):
+class PixelShuffle(Layer):
     """(N, C f^2, H, W) to (N, C, H f, W f)."""
 
     def __init__(self, upscale_factor: int):
+        check_sizes(self, upscale_factor=upscale_factor)
         self.upscale_factor = upscale_factor
 
     def forward(self, x: Any) -> Any:
         return F.pixel_shuffle(x, self.upscale_factor)
 
-    def describe(self) -> str:
-        return f"{self.upscale_factor}"
 
-
-class PixelUnshuffle(Module):
+class PixelUnshuffle(Layer):
     """(N, C, H f, W f) to (N, C f^2, H, W)."""
 
     def __init__(self, downscale_factor: int):
+        check_sizes(self, downscale_factor=downscale_factor)
         self.downscale_factor = downscale_factor
 
     def forward(self, x: Any) -> Any:
         return F.pixel_unshuffle(x, self.downscale_factor)
-
-    def describe(self) -> str:
-        return f"{self.downscale_factor}"
 
 
 class BatchNorm2d(BatchNorm1d):

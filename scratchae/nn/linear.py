@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from typing import Any
 
@@ -12,7 +13,32 @@ from scratchae.nn import init
 from scratchae.nn.module import Module, Parameter
 
 
-class Linear(Module):
+class Layer(Module):
+    """A module that keeps its constructor's options as attributes of the same names."""
+
+    def describe(self) -> str:
+        """The options as the constructor takes them, without those at their defaults."""
+        signatures = (inspect.signature(cls).parameters for cls in type(self).__mro__)
+        options = next(s for s in signatures if all(hasattr(self, name) for name in s))
+        values = {name: option(self, name) for name in options}
+        names = {name: "" if p.default is p.empty else f"{name}=" for name, p in options.items()}
+        return ", ".join(f"{names[n]}{value!r}" for n, value in values.items() if value != options[n].default)
+
+
+def option(layer: Any, name: str) -> Any:
+    """What `layer` was made with: its attribute of that name, but for `bias`, which is an array there."""
+    value = getattr(layer, name)
+    return value is not None if name == "bias" else value
+
+
+def check_sizes(layer: Module, **sizes: Any) -> None:
+    """Refuse what is no positive integer."""
+    for name, value in sizes.items():
+        if not isinstance(value, (int, np.integer)) or value < 1:
+            raise ValueError(f"{type(layer).__name__}: {name}={value!r}; expected an integer of at least 1")
+
+
+class Linear(Layer):
     """y = x W^T + b on the last axis: (..., in_features) to (..., out_features).
 
     `weight` (out_features, in_features) and `bias` (out_features) start uniform in
@@ -20,9 +46,7 @@ class Linear(Module):
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True):
-        for name, value in (("in_features", in_features), ("out_features", out_features)):
-            if not isinstance(value, (int, np.integer)) or value < 1:
-                raise ValueError(f"Linear: {name}={value!r}; expected an integer of at least 1")
+        check_sizes(self, in_features=in_features, out_features=out_features)
         self.in_features, self.out_features = in_features, out_features
         self.weight, self.bias = new_parameters((out_features, in_features), out_features, bias)
 
@@ -37,20 +61,17 @@ class Linear(Module):
         check_dtype(self, x, self.weight)
         return F.linear(x, self.weight, self.bias)
 
-    def describe(self) -> str:
-        return f"{self.in_features}, {self.out_features}" + ("" if self.bias is not None else ", bias=False")
-
 
 def new_parameters(shape: tuple[int, ...], outputs: int, bias: bool) -> tuple[Parameter, Parameter | None]:
     """A weight and a bias, uniform in [-1/sqrt(fan_in), 1/sqrt(fan_in)]: how PyTorch's layers start."""
     bound = 1 / math.sqrt(init.fans(shape)[0])
-    weight = Parameter(np.empty(shape, np.float32))
-    init.uniform_(weight, -bound, bound)
-    if not bias:
-        return weight, None
-    offset = Parameter(np.empty(outputs, np.float32))
-    init.uniform_(offset, -bound, bound)
-    return weight, offset
+
+    def uniform(*shape: int) -> Parameter:
+        made = Parameter(np.empty(shape, np.float32))
+        init.uniform_(made, -bound, bound)
+        return made
+
+    return uniform(*shape), uniform(outputs) if bias else None
 
 
 def check_dtype(layer: Module, x: Any, weight: Parameter) -> None:
@@ -65,7 +86,7 @@ def check_dtype(layer: Module, x: Any, weight: Parameter) -> None:
         raise TypeError(f"{name}: the input is {x.dtype}, the weights are {weight.dtype}; {advice}")
 
 
-class Flatten(Module):
+class Flatten(Layer):
     """(N, a, b, ...) to (N, a b ...)."""
 
     def __init__(self, start_dim: int = 1):
@@ -78,7 +99,7 @@ class Flatten(Module):
         return x if x.shape == flat else F.reshape(x, flat)
 
 
-class Unflatten(Module):
+class Unflatten(Layer):
     """One dimension split into several: Unflatten(1, (1, 28, 28)) makes images of (N, 784)."""
 
     def __init__(self, dim: int, shape: tuple[int, ...]):
@@ -90,9 +111,6 @@ class Unflatten(Module):
             raise ValueError(f"Unflatten({self.describe()}): the input has shape {x.shape}; expected {wanted}")
         dim = self.dim % x.ndim
         return F.reshape(x, (*x.shape[:dim], *self.shape, *x.shape[dim + 1 :]))
-
-    def describe(self) -> str:
-        return f"{self.dim}, {self.shape}"
 
 
 class Identity(Module):
