@@ -10,6 +10,7 @@ import numpy as np
 import scratchae as sa
 from scratchae import autoencoders as ae
 from scratchae import backend, nn
+from scratchae.autoencoders.base import output_activation
 
 SIZES = (16, 5, 3)
 CHANNELS = (1, 2, 3)  # halves 4 x 4 images twice
@@ -45,17 +46,18 @@ class DenoisingSparseVariational(ae.DenoisingAutoencoder, ae.SparseAutoencoder, 
 
 def conv_kind(kind: Any = ae.DenoisingAutoencoder, down: str = "pool", channels: Any = CHANNELS, **options: Any) -> Any:
     """A kind on convolutional halves, with an image for a code."""
+    options = {"loss": "bce", **options}
+    output = output_activation("sigmoid", options["loss"])
     encoder = ae.conv_encoder(channels, down, activation="tanh")
-    return kind(encoder, ae.conv_decoder(channels, down, activation="tanh"), **{"loss": "bce", **options})
+    return kind(encoder, ae.conv_decoder(channels, down, activation="tanh", output=output), **options)
 
 
 def conv_vae(down: str = "stride", channels: Any = CHANNELS, **options: Any) -> ae.VariationalAutoencoder:
     layout: dict[str, Any] = {"channels": channels, "down": down, "activation": "tanh"}
     encoder = nn.Sequential(*ae.conv_encoder(**layout), nn.Flatten())
-    sizes = {"code_size": 2, "feature_size": ae.feature_size(channels, 4)}
-    return ae.VariationalAutoencoder(
-        encoder, ae.conv_decoder(**layout, code_size=2, size=4), **{"loss": "bce", **sizes, **options}
-    )
+    options = {"loss": "bce", "code_size": 2, "feature_size": ae.feature_size(channels, 4), **options}
+    output = output_activation("sigmoid", options["loss"])
+    return ae.VariationalAutoencoder(encoder, ae.conv_decoder(**layout, output=output, code_size=2, size=4), **options)
 
 
 class Kind(NamedTuple):

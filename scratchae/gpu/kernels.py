@@ -76,7 +76,8 @@ def fused(name: str) -> Callable[[Function], Function]:
 
 def _takes(cupy: ModuleType, values: tuple) -> bool:
     dtype = getattr(values[0], "dtype", None)
-    return all(isinstance(v, cupy.ndarray) and v.dtype == dtype for v in values) and np.dtype(dtype).name in TYPES
+    ours = all(isinstance(v, cupy.ndarray) and v.dtype == dtype and v.size for v in values)
+    return ours and np.dtype(dtype).name in TYPES
 
 
 def _elementwise(cupy: ModuleType, name: str, arrays: tuple) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 from scratchae import nn
 from scratchae.backend import fixed_seed, to_device
 from scratchae.interop.common import known_class, place, require
-from scratchae.nn.linear import option
+from scratchae.nn.layer import option
 
 LAYERS: tuple[type[nn.Module], ...] = (
     nn.Linear, nn.Flatten, nn.Unflatten, nn.Identity,

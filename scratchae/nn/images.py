@@ -8,7 +8,7 @@ from scratchae import functional as F
 from scratchae.autograd import Tensor
 from scratchae.autograd.images import Size, check_images, pool_window, scaling, transposed_window, window
 from scratchae.backend import xp_of
-from scratchae.nn.linear import Layer, check_dtype, check_sizes, new_parameters
+from scratchae.nn.layer import Layer, check_dtype, check_sizes, new_parameters
 from scratchae.nn.normalisation import BatchNorm1d
 from scratchae.nn.regularisation import Dropout
 

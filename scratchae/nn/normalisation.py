@@ -9,7 +9,7 @@ import numpy as np
 from scratchae.autograd import Tensor
 from scratchae.autograd.reductions import batch_mean
 from scratchae.backend import Array, batch_share
-from scratchae.nn.linear import check_dtype
+from scratchae.nn.layer import check_dtype
 from scratchae.nn.module import Module, Parameter
 
 
