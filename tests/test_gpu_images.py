@@ -42,23 +42,21 @@ def close(found: Any, wanted: np.ndarray, tolerance: float) -> None:
 @pytest.mark.parametrize("batch", [BATCH, 0])
 def test_columns_and_their_adjoint_are_the_cpus(rng, device, dtype, tolerance, batch) -> None:
     X = rng.standard_normal((SIZE[0], CHANNELS, SIZE[1], batch)).astype(dtype)
-    for kernel, stride, pads, dilation in itertools.product(KERNELS, STRIDES, PADS, DILATIONS):
-        out = conv.output_size(SIZE, kernel, stride, pads, dilation)
-        given = (kernel, stride, pads, dilation, out)
-        close(images.columns(up(X), *given), conv._columns(X, *given), 0)
+    for window in itertools.starmap(images.Window, itertools.product(KERNELS, STRIDES, PADS, DILATIONS)):
+        out = conv.output_size(SIZE, window)
+        close(images.columns(up(X), window, out), conv._columns(X, window, out), 0)
         half = slice(CHANNELS // 2)  # one group's channels: not in one piece
-        close(images.columns(up(X)[:, half], *given), conv._columns(X[:, half], *given), 0)
-        w = rng.standard_normal((2, CHANNELS, *kernel)).astype(dtype)
+        close(images.columns(up(X)[:, half], window, out), conv._columns(X[:, half], window, out), 0)
+        w = rng.standard_normal((2, CHANNELS, *window.kernel)).astype(dtype)
         Y = rng.standard_normal((out[0], 2, out[1], batch)).astype(dtype)
-        given = (stride, pads, dilation, SIZE)
-        close(conv._scatter(up(Y), up(w), *given), conv._scatter(Y, w, *given), tolerance)
+        close(conv._scatter(up(Y), up(w), window, SIZE), conv._scatter(Y, w, window, SIZE), tolerance)
 
 
 def windows() -> list:
     """Every window whose padding is at most half of it, as `F.max_pool2d` wants; one tiles the image."""
     pads = [((p, p), (q, q)) for p, q in [(0, 0), (1, 1), (2, 1)]]
     grid = itertools.product([*KERNELS, (3, 11)], [*STRIDES, (3, 11)], pads)
-    return [(k, s, p) for k, s, p in grid if all(2 * side[0] <= n for side, n in zip(p, k, strict=True))]
+    return [images.Window(k, s, p) for k, s, p in grid if all(2 * side[0] <= n for side, n in zip(p, k, strict=True))]
 
 
 @on_gpus
@@ -115,12 +113,13 @@ def test_convolutions_and_their_gradients_are_the_cpus(rng, device, operation, g
 
 @pytest.mark.parametrize("dilation", [(1, 1), (2, 2)])
 def test_each_is_one_launch(stand_in, dilation) -> None:
-    pads, window = ((1, 1), (1, 1)), ((3, 3), (2, 2), ((1, 1), (1, 1)))
+    window = images.Window((3, 3), (2, 2), ((1, 1), (1, 1)))
+    dilated = window._replace(dilation=dilation)
     X, G = stand_in.ones((8, 2, 8, 5), np.float32), stand_in.ones((4, 2, 4, 5), np.float32)
     index, product = stand_in.zeros(G.shape, np.uint8), stand_in.ones((3, 3, 3, 2, 3, 5), np.float32)
     for call in (
-        lambda: images.columns(X, (3, 3), (2, 2), pads, dilation, (3, 3)),
-        lambda: images.fold(product, (8, 8), (2, 2), pads, dilation),
+        lambda: images.columns(X, dilated, (3, 3)),
+        lambda: images.fold(product, (8, 8), dilated),
         lambda: images.max_pool(X, (4, 4), window),
         lambda: images.put_back(G, index, (8, 8), window),
         lambda: images.pick(X, index, window),
@@ -142,7 +141,7 @@ def test_other_dtypes_and_huge_windows_go_the_cpus_way(rng, device) -> None:
 def test_more_elements_than_an_int_counts_are_refused(stand_in) -> None:
     X = stand_in.broadcast_to(stand_in.ones(1, np.float32), (2**31, 1, 1, 1))
     with pytest.raises(ValueError, match="31 bits"):
-        images.pool_sum(X, (1, 1), ((1, 1), (2**31 - 1, 1), ((0, 0), (0, 0))))
+        images.pool_sum(X, (1, 1), images.Window((1, 1), (2**31 - 1, 1), ((0, 0), (0, 0))))
 
 
 # --- the stand-in itself --------------------------------------------------------------------------

@@ -30,88 +30,79 @@ from scratchae.autograd.engine import primitive
 from scratchae.autograd.shaping import broadcast_to, reshape
 from scratchae.backend import PLAIN, Array, matmul, xp_of
 from scratchae.gpu import images as gpu
-from scratchae.gpu.images import Pads, Pair
+from scratchae.gpu.images import Pair, Window
 
 
 @primitive(
-    x=lambda g, weight, size, stride, pads, dilation, groups: conv_input(
-        g, weight, None, size, stride, pads, dilation, groups
-    ),
-    weight=lambda g, x, kernel, stride, pads, dilation, groups: conv_weight(
-        x, g, kernel, stride, pads, dilation, groups
-    ),
+    x=lambda g, weight, x_shape, window, groups: conv_input(g, weight, None, x_shape[2:], window, groups),
+    weight=lambda g, x, window, groups: conv_weight(x, g, window, groups),
     bias=lambda g: sum_over_images(g),
 )
-def conv(x: Array, weight: Array, bias: Any, stride: Pair, pads: Pads, dilation: Pair, groups: int) -> Any:
+def conv(x: Array, weight: Array, bias: Any, window: Window, groups: int) -> Array:
     """C: (N, C, H, W) and weight (O, C / groups, kh, kw) to (N, O, Ho, Wo)."""
-    size, kernel = x.shape[2:], weight.shape[2:]
-    out = output_size(size, kernel, stride, pads, dilation)
+    out = output_size(x.shape[2:], window)
 
     def one_group(X: Array, w: Array) -> Array:
-        if stride == (1, 1) and shift_the_output(len(w), X.shape[1]):
-            return _scatter(X, _reversed(w), stride, _reversed_pads(kernel, pads, dilation), dilation, out)
-        return _gather(X, w, stride, pads, dilation, out)
+        if window.stride == (1, 1) and shift_the_output(len(w), X.shape[1]):
+            return _scatter(X, _reversed_kernel(w), _reversed(window), out)
+        return _gather(X, w, window, out)
 
     Y = _by_group(one_group, groups, inner(x), weight)
     if bias is not None:
         Y += bias[:, None, None]
-    return outer(Y), {"size": size, "kernel": kernel}
+    return outer(Y)
 
 
 @primitive(
-    y=lambda g, weight, stride, pads, dilation, groups: conv(g, weight, None, stride, pads, dilation, groups),
-    weight=lambda g, y, kernel, stride, pads, dilation, groups: conv_weight(
-        g, y, kernel, stride, pads, dilation, groups
-    ),
+    y=lambda g, weight, window, groups: conv(g, weight, None, window, groups),
+    weight=lambda g, y, window, groups: conv_weight(g, y, window, groups),
     bias=lambda g: sum_over_images(g),
 )
-def conv_input(
-    y: Array, weight: Array, bias: Any, size: Pair, stride: Pair, pads: Pads, dilation: Pair, groups: int
-) -> Any:
+def conv_input(y: Array, weight: Array, bias: Any, size: Pair, window: Window, groups: int) -> Array:
     """T: (N, O, Ho, Wo) and weight (O, C / groups, kh, kw) to (N, C, *size)."""
-    kernel = weight.shape[2:]
 
     def one_group(Y: Array, w: Array) -> Array:
-        if stride == (1, 1) and not shift_the_output(w.shape[1], len(w)):
-            return _gather(Y, _reversed(w), stride, _reversed_pads(kernel, pads, dilation), dilation, size)
-        if stride != (1, 1) and dilation == (1, 1) and not PLAIN and not gpu.takes(Y):  # GPUs add in one launch
-            return _interleave(Y, w, stride, pads, size)
-        return _scatter(Y, w, stride, pads, dilation, size)
+        at_once = window.stride == (1, 1)
+        if at_once and not shift_the_output(w.shape[1], len(w)):
+            return _gather(Y, _reversed_kernel(w), _reversed(window), size)
+        if not at_once and window.dilation == (1, 1) and not PLAIN and not gpu.takes(Y):  # GPUs add in one launch
+            return _interleave(Y, w, window, size)
+        return _scatter(Y, w, window, size)
 
     X = _by_group(one_group, groups, inner(y), weight)
     if bias is not None:
         X += bias[:, None, None]
-    return outer(X), {"kernel": kernel}
+    return outer(X)
 
 
 @primitive(
-    x=lambda g, y, size, stride, pads, dilation, groups: conv_input(y, g, None, size, stride, pads, dilation, groups),
-    y=lambda g, x, stride, pads, dilation, groups: conv(x, g, None, stride, pads, dilation, groups),
+    x=lambda g, y, x_shape, window, groups: conv_input(y, g, None, x_shape[2:], window, groups),
+    y=lambda g, x, window, groups: conv(x, g, None, window, groups),
 )
-def conv_weight(x: Array, y: Array, kernel: Pair, stride: Pair, pads: Pads, dilation: Pair, groups: int) -> Any:
-    """W: (N, C, H, W) and (N, O, Ho, Wo) to (O, C / groups, *kernel)."""
-    X, Y, size = inner(x), inner(y), x.shape[2:]
-    xp, out, c, o = xp_of(X), y.shape[2:], X.shape[1] // groups, Y.shape[1] // groups
+def conv_weight(x: Array, y: Array, window: Window, groups: int) -> Array:
+    """W: (N, C, H, W) and (N, O, Ho, Wo) to (O, C / groups, kh, kw)."""
+    X, Y, size, out = inner(x), inner(y), x.shape[2:], y.shape[2:]
+    c, o = X.shape[1] // groups, Y.shape[1] // groups
     parts = []
     for i in range(groups):
         Xi, Yi = X[:, i * c : (i + 1) * c], Y[:, i * o : (i + 1) * o]
-        if stride == (1, 1) and o < c:  # shift the thinner of the two
-            turned = _reversed_pads(kernel, pads, dilation)
-            sums = _products(_columns(Yi, kernel, stride, turned, dilation, size), Xi)
-            parts.append(sums.reshape(*kernel, o, c)[::-1, ::-1].transpose(2, 3, 0, 1))
+        if window.stride == (1, 1) and o < c:  # shift the thinner of the two
+            sums = _products(_columns(Yi, _reversed(window), size), Xi)
+            parts.append(sums.reshape(*window.kernel, o, c)[::-1, ::-1].transpose(2, 3, 0, 1))
         else:
-            sums = _products(_columns(Xi, kernel, stride, pads, dilation, out), Yi)
-            parts.append(sums.reshape(*kernel, c, o).transpose(3, 2, 0, 1))
-    return xp.ascontiguousarray(xp.concatenate(parts) if groups > 1 else parts[0]), {"size": size}
+            sums = _products(_columns(Xi, window, out), Yi)
+            parts.append(sums.reshape(*window.kernel, c, o).transpose(3, 2, 0, 1))
+    xp = xp_of(X)
+    return xp.ascontiguousarray(xp.concatenate(parts) if groups > 1 else parts[0])
 
 
-@primitive(g=lambda h, shape: broadcast_to(reshape(h, (1, -1, 1, 1)), shape))
-def sum_over_images(g: Array) -> Any:
+@primitive(g=lambda h, g_shape: broadcast_to(reshape(h, (1, -1, 1, 1)), g_shape))
+def sum_over_images(g: Array) -> Array:
     """(N, C, H, W) to (C): the gradient of a bias."""
-    G, xp = inner(g), xp_of(g)
+    G = inner(g)
     rows, channels, width, n = G.shape
-    ones = xp.ones(width * n, g.dtype)  # a product with ones is several times faster than `sum`
-    return matmul(G.reshape(rows, channels, width * n), ones).sum(axis=0), {"shape": g.shape}
+    ones = xp_of(g).ones(width * n, g.dtype)  # a product with ones is several times faster than `sum`
+    return matmul(G.reshape(rows, channels, width * n), ones).sum(axis=0)
 
 
 def shift_the_output(channels_out: int, channels_in: int) -> bool:
@@ -124,10 +115,9 @@ def shift_the_output(channels_out: int, channels_in: int) -> bool:
     return PLAIN or 4 * channels_out <= channels_in
 
 
-def output_size(size: Pair, kernel: Pair, stride: Pair, pads: Pads, dilation: Pair = (1, 1)) -> Pair:
+def output_size(size: Pair, window: Window) -> Pair:
     h, w = (
-        (n + sum(p) - d * (k - 1) - 1) // s + 1
-        for n, k, s, p, d in zip(size, kernel, stride, pads, dilation, strict=True)
+        (n + sum(p) - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(size, *window, strict=True)
     )
     return h, w
 
@@ -152,40 +142,40 @@ def _by_group(plan: Callable[[Array, Array], Array], groups: int, X: Array, w: A
     return xp_of(X).concatenate(pieces, axis=1)
 
 
-def _reversed(w: Array) -> Array:
+def _reversed_kernel(w: Array) -> Array:
     """The kernel that leads back at stride 1: rotated by half a turn, input and output channels exchanged."""
     return w[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
 
 
-def _reversed_pads(kernel: Pair, pads: Pads, dilation: Pair) -> Pads:
+def _reversed(window: Window) -> Window:
+    """The window that leads back at stride 1."""
     rows, columns = (
-        (d * (k - 1) - before, d * (k - 1) - after)
-        for k, d, (before, after) in zip(kernel, dilation, pads, strict=True)
+        (d * (k - 1) - before, d * (k - 1) - after) for k, _, (before, after), d in zip(*window, strict=True)
     )
-    return rows, columns
+    return window._replace(pads=(rows, columns))
 
 
-def _gather(X: Array, w: Array, stride: Pair, pads: Pads, dilation: Pair, out: Pair) -> Array:
+def _gather(X: Array, w: Array, window: Window, out: Pair) -> Array:
     """Shift the input, then multiply: each output row is the weight times one matrix."""
-    columns = _columns(X, w.shape[2:], stride, pads, dilation, out)
-    Y = matmul(w.transpose(0, 2, 3, 1).reshape(len(w), -1), columns)
+    Y = matmul(w.transpose(0, 2, 3, 1).reshape(len(w), -1), _columns(X, window, out))
     return Y.reshape(out[0], len(w), out[1], X.shape[3])
 
 
-def _columns(X: Array, kernel: Pair, stride: Pair, pads: Pads, dilation: Pair, out: Pair) -> Array:
+def _columns(X: Array, window: Window, out: Pair) -> Array:
     """For every output row the matrix (kh kw C, Wo N) of the drawing above; together (Ho, kh kw C, Wo N)."""
-    (H, C, W, N), (kh, kw), (Ho, Wo), xp = X.shape, kernel, out, xp_of(X)
+    (H, C, W, N), (Ho, Wo), xp = X.shape, out, xp_of(X)
+    (kh, kw), stride, pads, dilation = window
     if (kh, kw) == stride == (1, 1) and out == (H, W) and pads == ((0, 0), (0, 0)):
         return X.reshape(H, C, W * N)
     if gpu.takes(X):
-        return gpu.columns(X, kernel, stride, pads, dilation, out)
+        return gpu.columns(X, window, out)
     n_rows, top = max(0, (Ho - 1) * stride[0] + dilation[0] * (kh - 1) + 1), pads[0][0]
     taps = xp.empty((n_rows, kw, C, Wo, N), X.dtype)
     first, last = min(max(top, 0), n_rows), min(max(top + H, 0), n_rows)
     taps[:first] = 0
     taps[last:] = 0
     for j in range(kw):
-        to, source = reach(j, W, Wo, stride[1], dilation[1], pads[1][0])
+        to, source = reach(window, 1, j, W, Wo)
         taps[first:last, j, :, : to.start] = 0
         taps[first:last, j, :, to.stop :] = 0
         taps[first:last, j, :, to] = X[first - top : last - top, :, source]
@@ -196,40 +186,40 @@ def _columns(X: Array, kernel: Pair, stride: Pair, pads: Pads, dilation: Pair, o
     return windows.reshape(Ho, kh * kw * C, Wo * N)  # a view, but for dilated rows
 
 
-def _scatter(Y: Array, w: Array, stride: Pair, pads: Pads, dilation: Pair, size: Pair) -> Array:
+def _scatter(Y: Array, w: Array, window: Window, size: Pair) -> Array:
     """Multiply, then shift the output: every tap's product is added where it belongs."""
     (Ho, o, Wo, N), (C, kh, kw), xp = Y.shape, w.shape[1:], xp_of(Y)
     product = matmul(w.transpose(2, 3, 1, 0).reshape(-1, o), Y.reshape(Ho, o, Wo * N))
     product = product.reshape(Ho, kh, kw, C, Wo, N)
     if gpu.takes(product):
-        return gpu.fold(product, size, stride, pads, dilation)
-    X = xp.zeros((size[0], C, size[1], N), Y.dtype)
+        return gpu.fold(product, size, window)
+    X = xp.zeros((size[0], C, size[1], N), product.dtype)
     for i in range(kh):
-        rows, to_rows = reach(i, size[0], Ho, stride[0], dilation[0], pads[0][0])
+        rows, to_rows = reach(window, 0, i, size[0], Ho)
         for j in range(kw):
-            columns, to_columns = reach(j, size[1], Wo, stride[1], dilation[1], pads[1][0])
+            columns, to_columns = reach(window, 1, j, size[1], Wo)
             X[to_rows, :, to_columns] += product[rows, i, j, :, columns]
     return X
 
 
-def _interleave(Y: Array, w: Array, stride: Pair, pads: Pads, size: Pair) -> Array:
+def _interleave(Y: Array, w: Array, window: Window, size: Pair) -> Array:
     """T with a stride: the pixels in phase (a, b) of the stride's grid see only every stride-th tap. All phases
     together are one convolution at stride 1 with sh sw C outputs; its results are interleaved, nothing is added.
     """
-    (o, C, kh, kw), (sh, sw), xp = w.shape, stride, xp_of(Y)
+    (o, C, kh, kw), (sh, sw), ((top, _), (left, _)), xp = w.shape, window.stride, window.pads, xp_of(Y)
     mh, mw = -(-kh // sh), -(-kw // sw)  # taps per phase
     full = xp.zeros((o, C, mh * sh, mw * sw), w.dtype)
     full[:, :, :kh, :kw] = w
     phases = full.reshape(o, C, mh, sh, mw, sw)[:, :, ::-1, :, ::-1].transpose(3, 5, 1, 0, 2, 4)
-    rows, columns = -(-(size[0] + pads[0][0]) // sh), -(-(size[1] + pads[1][0]) // sw)
-    before = ((mh - 1, 0), (mw - 1, 0))
-    Z = _gather(Y, phases.reshape(sh * sw * C, o, mh, mw), (1, 1), before, (1, 1), (rows, columns))
+    rows, columns = -(-(size[0] + top) // sh), -(-(size[1] + left) // sw)
+    one_phase = Window((mh, mw), (1, 1), ((mh - 1, 0), (mw - 1, 0)))
+    Z = _gather(Y, phases.reshape(sh * sw * C, o, mh, mw), one_phase, (rows, columns))
     Z = Z.reshape(rows, sh, sw, C, columns, Y.shape[3])
-    X = xp.empty((size[0], C, size[1], Y.shape[3]), Y.dtype)
+    X = xp.empty((size[0], C, size[1], Y.shape[3]), Z.dtype)
     for a in range(sh):
-        to_rows, from_rows = _phase(a, sh, pads[0][0], size[0])
+        to_rows, from_rows = _phase(a, sh, top, size[0])
         for b in range(sw):
-            to_columns, from_columns = _phase(b, sw, pads[1][0], size[1])
+            to_columns, from_columns = _phase(b, sw, left, size[1])
             X[to_rows, :, to_columns] = Z[from_rows, a, b, :, from_columns]
     return X
 
@@ -240,9 +230,9 @@ def _products(columns: Array, Y: Array) -> Array:
     return matmul(columns, Y.reshape(rows, channels, width * n).transpose(0, 2, 1)).sum(axis=0)
 
 
-def reach(tap: int, n_in: int, n_out: int, stride: int, dilation: int, pad: int) -> tuple[slice, slice]:
+def reach(window: Window, axis: int, tap: int, n_in: int, n_out: int) -> tuple[slice, slice]:
     """Along one axis: the outputs for which `tap` reads inside the input, and the inputs that it reads."""
-    shift = dilation * tap - pad
+    stride, shift = window.stride[axis], window.dilation[axis] * tap - window.pads[axis][0]
     first = min(max(0, -(shift // stride)), n_out)
     last = max(first, min(n_out, (n_in - 1 - shift) // stride + 1))
     start = first * stride + shift

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from scratchae.autograd.conv import conv, conv_input, output_size
 from scratchae.autograd.pooling import max_pool, pool_sum, upsample_bilinear, upsample_nearest
 from scratchae.autograd.shaping import reshape, transpose
-from scratchae.gpu.images import Pads, Pair, Window
+from scratchae.gpu.images import Pair, Window
 
 __all__ = ["conv2d", "conv_transpose2d", "max_pool2d", "avg_pool2d", "upsample", "pixel_shuffle", "pixel_unshuffle"]
 
@@ -38,8 +39,7 @@ def conv2d(
     Returns: (N, O, Ho, Wo) with Ho = floor((H + 2 p - d (kh - 1) - 1) / s) + 1.
     """
     _check_arrays("conv2d", x, weight, bias, groups)
-    _, stride, pads, dilation = window("conv2d", weight.shape[2:], stride, padding, dilation, x.shape[2:])
-    return conv(x, weight, bias, stride, pads, dilation, groups)
+    return conv(x, weight, bias, window("conv2d", weight.shape[2:], stride, padding, dilation, x.shape[2:]), groups)
 
 
 def conv_transpose2d(
@@ -61,15 +61,14 @@ def conv_transpose2d(
     """
     _check_arrays("conv_transpose2d", x, weight, bias, groups, transposed=True)
     options = weight.shape[2:], stride, padding, output_padding, dilation
-    kernel, stride, pads, dilation, extra = transposed_window("conv_transpose2d", *options)
+    moved, extra = transposed_window("conv_transpose2d", *options)
     size = tuple(
-        (n - 1) * s - sum(p) + d * (k - 1) + e + 1
-        for n, k, s, p, d, e in zip(x.shape[2:], kernel, stride, pads, dilation, extra, strict=True)
+        (n - 1) * s - sum(p) + d * (k - 1) + e + 1 for n, k, s, p, d, e in zip(x.shape[2:], *moved, extra, strict=True)
     )
     if min(size) < 1:
-        given = f"input {tuple(x.shape[2:])}, kernel {kernel} and padding {pads}"
+        given = f"input {tuple(x.shape[2:])}, kernel {moved.kernel} and padding {moved.pads}"
         raise ValueError(f"conv_transpose2d: the output would have size {size}, from {given}; use less padding")
-    return conv_input(x, weight, bias, size, stride, pads, dilation, groups)
+    return conv_input(x, weight, bias, size, moved, groups)
 
 
 def max_pool2d(x: Any, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> Any:
@@ -81,8 +80,8 @@ def max_pool2d(x: Any, kernel_size: Size, stride: Size | None = None, padding: S
 def avg_pool2d(x: Any, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> Any:
     """The mean of each window (zeros of the padding count); `stride` is the kernel's size if None."""
     check_images("avg_pool2d", x)
-    kernel, stride, pads = pool_window("avg_pool2d", kernel_size, stride, padding, x.shape[2:])
-    return pool_sum(x, (kernel, stride, pads)) * (1 / (kernel[0] * kernel[1]))
+    moved = pool_window("avg_pool2d", kernel_size, stride, padding, x.shape[2:])
+    return pool_sum(x, moved) * (1 / math.prod(moved.kernel))
 
 
 def upsample(x: Any, scale_factor: Size, mode: str = "nearest") -> Any:
@@ -132,8 +131,8 @@ def pair(name: str, value: Any, least: int, also: str = "") -> Pair:
 
 def window(
     name: str, kernel_size: Size, stride: Size, padding: Size | str, dilation: Size, size: Pair | None = None
-) -> tuple[Pair, Pair, Pads, Pair]:
-    """The options of a convolution in full: kernel, stride, padding and dilation; they must fit images of `size`."""
+) -> Window:
+    """The options of a convolution in full; they must fit images of `size`."""
     kernel, stride = pair(f"{name}: kernel_size", kernel_size, 1), pair(f"{name}: stride", stride, 1)
     dilation = pair(f"{name}: dilation", dilation, 1)
     if padding == "same":
@@ -144,30 +143,32 @@ def window(
         padding = 0 if padding == "valid" else padding
         total = [2 * p for p in pair(f"{name}: padding", padding, 0, ", 'same' or 'valid'")]
     pads = ((total[0] // 2, total[0] - total[0] // 2), (total[1] // 2, total[1] - total[1] // 2))
-    if size is not None and min(out := output_size(size, kernel, stride, pads, dilation)) < 1:
+    full = Window(kernel, stride, pads, dilation)
+    if size is not None and min(out := output_size(size, full)) < 1:
         given = f"input {tuple(size)}, kernel {kernel} and padding {pads}; use a smaller kernel or more padding"
         raise ValueError(f"{name}: the output would have size {out}, from {given}")
-    return kernel, stride, pads, dilation
+    return full
 
 
 def transposed_window(
     name: str, kernel_size: Size, stride: Size, padding: Size, output_padding: Size, dilation: Size
-) -> tuple[Pair, Pair, Pads, Pair, Pair]:
-    """The options of a transposed convolution in full: kernel, stride, padding, dilation and output padding."""
+) -> tuple[Window, Pair]:
+    """The options of a transposed convolution in full, and the output padding."""
     extra, padding = pair(f"{name}: output_padding", output_padding, 0), pair(f"{name}: padding", padding, 0)
-    kernel, stride, pads, dilation = window(name, kernel_size, stride, padding, dilation)
-    if any(e >= max(s, d) for e, s, d in zip(extra, stride, dilation, strict=True)):
-        raise ValueError(f"{name}: output_padding={extra} must be smaller than stride {stride} or dilation {dilation}")
-    return kernel, stride, pads, dilation, extra
+    full = window(name, kernel_size, stride, padding, dilation)
+    if any(e >= max(s, d) for e, s, d in zip(extra, full.stride, full.dilation, strict=True)):
+        steps = f"stride {full.stride} or dilation {full.dilation}"
+        raise ValueError(f"{name}: output_padding={extra} must be smaller than {steps}")
+    return full, extra
 
 
 def pool_window(name: str, kernel_size: Size, stride: Any, padding: Size, size: Pair | None = None) -> Window:
     """The options of a pool in full: kernel, stride (the kernel's size if None) and padding."""
     p = pair(f"{name}: padding", padding, 0)
-    kernel, step, pads, _ = window(name, kernel_size, kernel_size if stride is None else stride, p, 1, size)
-    if any(2 * n > k for n, k in zip(p, kernel, strict=True)):
-        raise ValueError(f"{name}: padding={p} must be at most half of kernel_size={kernel}")
-    return kernel, step, pads
+    full = window(name, kernel_size, kernel_size if stride is None else stride, p, 1, size)
+    if any(2 * n > k for n, k in zip(p, full.kernel, strict=True)):
+        raise ValueError(f"{name}: padding={p} must be at most half of kernel_size={full.kernel}")
+    return full
 
 
 def scaling(name: str, scale_factor: Size, mode: str) -> Pair:

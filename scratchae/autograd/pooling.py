@@ -7,6 +7,7 @@ Nearest-neighbour upsampling is `spread` with windows that do not overlap.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,29 +25,29 @@ from scratchae.gpu.images import Pair, Window
 
 def _taps(size: Pair, out: Pair, window: Window) -> Iterator[tuple[int, tuple, tuple]]:
     """(number, outputs, inputs) of each element of the window, as indices into (H, C, W, N)."""
-    kernel, stride, pads = window
-    for t in range(kernel[0] * kernel[1]):
-        rows, from_rows = reach(t // kernel[1], size[0], out[0], stride[0], 1, pads[0][0])
-        columns, from_columns = reach(t % kernel[1], size[1], out[1], stride[1], 1, pads[1][0])
+    across = window.kernel[1]
+    for t in range(window.kernel[0] * across):
+        rows, from_rows = reach(window, 0, t // across, size[0], out[0])
+        columns, from_columns = reach(window, 1, t % across, size[1], out[1])
         yield t, (rows, slice(None), columns), (from_rows, slice(None), from_columns)
 
 
 def _tiled(size: Pair, window: Window) -> bool:
     """Whether the windows cover every pixel exactly once: results can then be stored instead of added."""
-    kernel, stride, pads = window
+    kernel, stride, pads, _ = window
     return kernel == stride and pads == ((0, 0), (0, 0)) and not (size[0] % kernel[0] or size[1] % kernel[1])
 
 
-@primitive(x=lambda g, index, size, window: put_back(g, index, size, window))
+@primitive(x=lambda g, index, x_shape, window: put_back(g, index, x_shape[2:], window))
 def max_pool(x: Array, window: Window) -> Any:
     """The largest element of each window, padding being -inf; of equal ones the first gets the gradient."""
     X, size = inner(x), x.shape[2:]
-    xp, out = xp_of(X), output_size(size, *window)
+    xp, out = xp_of(X), output_size(size, window)
     if gpu.takes(X, window):
         best, index = gpu.max_pool(X, out, window)
-        return outer(best), {"index": outer(index), "size": size}
+        return outer(best), {"index": outer(index)}
     best = xp.full((out[0], X.shape[1], out[1], X.shape[3]), -np.inf, X.dtype)
-    index = xp.zeros(best.shape, np.uint8 if window[0][0] * window[0][1] <= 256 else np.int32)
+    index = xp.zeros(best.shape, np.uint8 if math.prod(window.kernel) <= 256 else np.int32)
     for t, to, source in _taps(size, out, window):
         if t == 0 and _tiled(size, window):
             best[to] = X[source]
@@ -55,7 +56,7 @@ def max_pool(x: Array, window: Window) -> Any:
         xp.maximum(best[to], X[source], out=best[to])  # NaN passes on
         # Taps come in order, so the last one that won is the largest that did.
         xp.maximum(index[to], won.view(np.uint8) * index.dtype.type(t), out=index[to])
-    return outer(best), {"index": outer(index), "size": size}
+    return outer(best), {"index": outer(index)}
 
 
 @primitive(g=lambda h, index, window: pick(h, index, window))
@@ -75,29 +76,29 @@ def put_back(g: Array, index: Array, size: Pair, window: Window) -> Array:
     return outer(X)
 
 
-@primitive(x=lambda g, index, size, window: put_back(g, index, size, window))
-def pick(x: Array, index: Array, window: Window) -> Any:
+@primitive(x=lambda g, index, x_shape, window: put_back(g, index, x_shape[2:], window))
+def pick(x: Array, index: Array, window: Window) -> Array:
     """The element of each window that `index` names."""
-    X, I, size = inner(x), inner(index), x.shape[2:]  # noqa: E741
+    X, I = inner(x), inner(index)  # noqa: E741
     if gpu.takes(X, window):
-        return outer(gpu.pick(X, I, window)), {"size": size}
+        return outer(gpu.pick(X, I, window))
     Y = xp_of(X).zeros(I.shape, X.dtype)
-    for t, to, source in _taps(size, index.shape[2:], window):
+    for t, to, source in _taps(x.shape[2:], index.shape[2:], window):
         Y[to] += masked(X[source], I[to] == t)
-    return outer(Y), {"size": size}
+    return outer(Y)
 
 
-@primitive(x=lambda g, size, window: spread(g, size, window))
-def pool_sum(x: Array, window: Window) -> Any:
+@primitive(x=lambda g, x_shape, window: spread(g, x_shape[2:], window))
+def pool_sum(x: Array, window: Window) -> Array:
     """The sum of each window."""
     X, size = inner(x), x.shape[2:]
-    out = output_size(size, *window)
+    out = output_size(size, window)
     if gpu.takes(X, window):
-        return outer(gpu.pool_sum(X, out, window)), {"size": size}
+        return outer(gpu.pool_sum(X, out, window))
     Y = xp_of(X).zeros((out[0], X.shape[1], out[1], X.shape[3]), X.dtype)
     for _, to, source in _taps(size, out, window):
         Y[to] += X[source]
-    return outer(Y), {"size": size}
+    return outer(Y)
 
 
 @primitive(g=lambda h, window: pool_sum(h, window))
@@ -124,7 +125,7 @@ def _blank(G: Array, size: Pair, tiled: bool) -> Array:
 def upsample_nearest(x: Any, scale: Pair) -> Any:
     """Every pixel repeated to a block of `scale` pixels."""
     size = (x.shape[2] * scale[0], x.shape[3] * scale[1])
-    return spread(x, size, (scale, scale, ((0, 0), (0, 0))))
+    return spread(x, size, Window(scale, scale, ((0, 0), (0, 0))))
 
 
 def upsample_bilinear(x: Any, scale: Pair) -> Any:

@@ -39,7 +39,7 @@ class Conv2d(_Conv):
         groups: int = 1,
         bias: bool = True,
     ):
-        kernel, *_ = window(type(self).__name__, kernel_size, stride, padding, dilation)
+        kernel = window(type(self).__name__, kernel_size, stride, padding, dilation).kernel
         self.stride, self.padding, self.dilation = stride, padding, dilation
         self._make(in_channels, out_channels, kernel, groups, bias, transposed=False)
 
@@ -67,7 +67,7 @@ class ConvTranspose2d(_Conv):
         dilation: Size = 1,
     ):
         options = kernel_size, stride, padding, output_padding, dilation
-        kernel, *_ = transposed_window(type(self).__name__, *options)
+        kernel = transposed_window(type(self).__name__, *options)[0].kernel
         self.stride, self.padding, self.output_padding, self.dilation = stride, padding, output_padding, dilation
         self._make(in_channels, out_channels, kernel, groups, bias, transposed=True)
 
