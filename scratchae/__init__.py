@@ -1,6 +1,6 @@
 """scratchae: neural networks and autoencoders from scratch, on NumPy and CuPy."""
 
-from scratchae.backend import generator, gpu_available, manual_seed  # isort: skip  (first: it also tunes the allocator)
+from scratchae.backend import gpu_available  # isort: skip  (first: it also tunes the allocator)
 from scratchae import autoencoders, data, distributed, functional, nn, optim
 from scratchae.autoencoders import (
     Autoencoder,
@@ -27,6 +27,7 @@ from scratchae.checkpoint import load_checkpoint, save_checkpoint
 from scratchae.data import DataLoader
 from scratchae.gpu.cublas import allow_tf32
 from scratchae.history import History
+from scratchae.random import generator, manual_seed
 from scratchae.training import Trainer
 
 __version__ = "0.1.0"

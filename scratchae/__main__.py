@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from scratchae import __version__, autoencoders, backend, data, optim, plotting
+from scratchae import __version__, autoencoders, data, optim, plotting, random
 from scratchae.autoencoders.base import ACTIVATIONS, LOSSES
 from scratchae.checkpoint import load_checkpoint, read_state, save_checkpoint
 from scratchae.storage import check_place
@@ -81,7 +81,7 @@ def train(args: argparse.Namespace) -> None:
     check_place(args.out)  # an hour of training later would be too late
     images = _load(args.data, args)
     held_out = _load(args.data, args, "test") if args.data in SETS else None
-    backend.manual_seed(args.seed)
+    random.manual_seed(args.seed)
     build = {"kind": args.kind, "sizes": _numbers(args.sizes), "shape": list(images.shape[1:]), **_options(args)}
     model = _build(build).to(args.device)
     print(model)
@@ -115,7 +115,7 @@ def sample(args: argparse.Namespace) -> None:
     model, build = _model(args)
     if not isinstance(model, autoencoders.VariationalAutoencoder):
         raise ValueError(f"{args.model} is of kind {build['kind']!r}; only a variational autoencoder can be sampled")
-    backend.manual_seed(args.seed)
+    random.manual_seed(args.seed)
     _write(args.out, model.sample(args.n).reshape(-1, *build["shape"]))
 
 

@@ -17,8 +17,9 @@ from scratchae.autograd.elementwise import log_1_plus
 from scratchae.autograd.engine import primitive
 from scratchae.autograd.ops import *
 from scratchae.autograd.tensor import Tensor
-from scratchae.backend import Array, device_of, generator, unwatched, xp_of
+from scratchae.backend import Array, device_of, unwatched, xp_of
 from scratchae.gpu.kernels import fused
+from scratchae.random import generator
 
 __all__ = [
     "dropout", "mse_loss", "l1_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div",

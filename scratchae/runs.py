@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from scratchae import backend
+from scratchae import backend, random
 from scratchae.checkpoint import apply_state, read_state, state_of, write_state
 from scratchae.data import DataLoader
 from scratchae.history import History, Means
@@ -61,7 +61,7 @@ class Run:
         own = {f"model.{name}": value for name, value in _settings(trainer.model, ours=True).items()}
         self.identity = {"callbacks": [type(c).__name__ for c in trainer.callbacks], **own}
         start = world.share(
-            {**state_of(trainer.model, trainer.optimizer), "random": backend.random_state(), "seed": self.loader.seed}
+            {**state_of(trainer.model, trainer.optimizer), "random": random.random_state(), "seed": self.loader.seed}
             if world.size > 1
             else None
         )
@@ -74,7 +74,7 @@ class Run:
         if start is not None:
             self._agree(epochs)
             apply_state("process 0", start, trainer.model, trainer.optimizer)
-            backend.set_random_state(start["random"])
+            random.set_random_state(start["random"])
         if resume and self.checkpoint is not None and world.share(os.path.exists(self.checkpoint)):
             self._resume(self.checkpoint)
 
@@ -162,7 +162,7 @@ class Run:
             "seconds": self.seconds,
             "stop": trainer.stop,
             "history": trainer.history,
-            "random": backend.random_state(),
+            "random": random.random_state(),
             "callbacks": [c.state_dict() if hasattr(c, "state_dict") else {} for c in trainer.callbacks],
         }
 
@@ -193,7 +193,7 @@ class Run:
         self.means.sums, self.means.samples, self.seconds = state["sums"], state["samples"], state["seconds"]
         self.saved_step = self.step
         trainer.stop, trainer.history = state["stop"], History(state["history"])
-        backend.set_random_state(state["random"])
+        random.set_random_state(state["random"])
         modules = dict(trainer.model.named_modules())
         for name, value in state["settings"].items():  # those that changed while it ran: a beta that warms up, say
             path_to, _, attribute = name.rpartition(".")

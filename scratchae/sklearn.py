@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from scratchae import backend
+from scratchae import random
 from scratchae.autoencoders import KINDS
 from scratchae.optim import Adam
 from scratchae.training import Trainer
@@ -64,7 +64,7 @@ class _AutoencoderEstimator(BaseEstimator):
         if self.kind == "denoising":
             options.setdefault("corruption", "masking")  # Gaussian noise is for images in [0, 1]
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        with backend.fixed_seed(seed):  # weights and noise; the package's own generators are not touched
+        with random.fixed_seed(seed):  # weights and noise; the package's own generators are not touched
             model = KINDS[self.kind].dense(sizes, self.activation, self.output, self.loss, **options)
             trainer = Trainer(model.to(X.dtype), Adam(model.parameters(), lr=self.lr))
             trainer.fit(X, epochs=self.epochs, batch_size=self.batch_size, seed=seed, progress=self.verbose)

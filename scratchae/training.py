@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from scratchae import backend
+from scratchae import backend, random
 from scratchae import distributed as _distributed
 from scratchae.autograd import Tensor, no_grad
 from scratchae.autograd.modes import watchers
@@ -168,7 +168,7 @@ class Trainer:
         totals = Means()
         epoch, loader.epoch = loader.epoch, 0  # a shuffled one gives the same batches each time, too
         try:
-            with evaluating(self.model), no_grad(), backend.fixed_seed(0), backend.current(device_of_model(self.model)):
+            with evaluating(self.model), no_grad(), random.fixed_seed(0), backend.current(device_of_model(self.model)):
                 for i, batch in enumerate(loader):
                     if n := len(_first(batch)):  # of a short last batch, a process may get nothing
                         with _part_of(loader, i):
@@ -230,7 +230,7 @@ class Trainer:
         before = [getattr(module, name).copy() for module, name in buffers]
         try:
             with _part_of(run.loader, run.batch):
-                terms, share = self._terms(batch), backend.batch_share()
+                terms, share = self._terms(batch), random.batch_share()
             numbers = _numbers(terms)
             if self.world.size == 1:
                 _check_finite_loss(numbers, run.step + 1)
@@ -286,7 +286,7 @@ def _loader(data: Any, batch_size: int, shuffle: bool, seed: int) -> DataLoader:
 
 def _part_of(loader: DataLoader, i: int) -> AbstractContextManager[None]:
     """Of batch `i`, the rows that `loader` gives to this process."""
-    return backend.part_of_batch(backend.rows_of(loader.batch_length(i), *loader.part), loader.batch_length(i))
+    return random.part_of_batch(random.rows_of(loader.batch_length(i), *loader.part), loader.batch_length(i))
 
 
 def _numbers(terms: Mapping[str, Any]) -> dict[str, float]:

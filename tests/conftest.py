@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import strict_cupy
 
+import scratchae as sa
 from scratchae import backend
 
 # Decided here and not by skipping: a machine without a GPU has nothing to report about one.
@@ -17,7 +18,7 @@ DEVICES = ["cpu", "stand-in", *(["gpu"] if backend.gpu_available() else [])]
 
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
-    backend.manual_seed(0)
+    sa.random.manual_seed(0)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import numpy as np
 
 import scratchae as sa
 from scratchae import autoencoders as ae
-from scratchae import backend, nn
+from scratchae import nn
 from scratchae.autoencoders.base import output_activation
 
 SIZES = (16, 5, 3)
@@ -114,7 +114,7 @@ def assert_gradients_are_slopes(model: sa.Autoencoder, *batch: np.ndarray, eps: 
     tensors = [sa.Tensor(a) for a in batch]
 
     def loss() -> sa.Tensor:
-        with backend.fixed_seed(3):
+        with sa.random.fixed_seed(3):
             return model.loss(*tensors)
 
     def slope(weights: np.ndarray, index: tuple[int, ...]) -> float:

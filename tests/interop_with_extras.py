@@ -20,7 +20,7 @@ from onnx.reference import ReferenceEvaluator
 
 import scratchae as sa
 from scratchae import autoencoders as ae
-from scratchae import backend, interop, nn
+from scratchae import interop, nn
 from scratchae.interop import from_torch, to_onnx, to_torch
 
 # Name: layer, shape of one sample.
@@ -351,10 +351,10 @@ def test_modes_frozen_weights_and_random_numbers_are_left_as_they_are() -> None:
     ours = nn.Sequential(nn.Linear(3, 3), nn.Dropout(), nn.Sequential(nn.BatchNorm1d(3).eval(), nn.Linear(3, 2)))
     ours[0].requires_grad_(False)
     torch.manual_seed(0)
-    states = torch.random.get_rng_state(), copy.deepcopy(backend.random_state())
+    states = torch.random.get_rng_state(), copy.deepcopy(sa.random.random_state())
     there = to_torch(ours)
     back = from_torch(there)
-    assert torch.equal(torch.random.get_rng_state(), states[0]) and backend.random_state() == states[1]
+    assert torch.equal(torch.random.get_rng_state(), states[0]) and sa.random.random_state() == states[1]
     for model in (there, back):
         assert [p.requires_grad for p in model.parameters()] == [False, False, True, True, True, True]
         assert [m.training for m in model.modules()] == [True, True, True, True, False, True]

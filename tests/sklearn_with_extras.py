@@ -26,8 +26,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import scratchae as sa
 import scratchae.sklearn
-from scratchae import backend
 from scratchae.autoencoders import KINDS
 from scratchae.data import tilted_gaussian
 from scratchae.sklearn import AutoencoderOutlierDetector, AutoencoderTransformer
@@ -141,7 +141,7 @@ def test_computes_in_the_dtype_of_the_training_data(given: Any) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_random_state_decides_everything_and_disturbs_nothing(kind: str) -> None:
-    before = backend.random_state()
+    before = sa.random.random_state()
 
     def codes(random_state: Any) -> np.ndarray:
         return quick(kind=kind, random_state=random_state).fit(PLANE).transform(PLANE)
@@ -154,7 +154,7 @@ def test_random_state_decides_everything_and_disturbs_nothing(kind: str) -> None
     assert not np.array_equal(codes(instance), codes(instance))
     np.random.seed(0)  # noqa: NPY002  (None means NumPy's global generator, to scikit-learn)
     np.testing.assert_array_equal(zero, codes(None))
-    assert backend.random_state() == before
+    assert sa.random.random_state() == before
 
 
 def test_a_pickle_is_hardly_larger_than_the_weights() -> None:

@@ -22,7 +22,7 @@ import strict_cublas
 import strict_kernels
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from scratchae import backend
+from scratchae import random
 from scratchae.gpu import cublas
 
 DTYPES = """bool bool_ int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 complex64
@@ -524,5 +524,5 @@ def uninstall() -> None:
     cublas._handles.clear()
     _recording.clear()
     Stream._current.clear()
-    for device in set(backend._shared.generators) - {"cpu"}:
-        del backend._shared.generators[device]
+    for device in set(random._shared.generators) - {"cpu"}:
+        del random._shared.generators[device]

@@ -192,13 +192,13 @@ def test_array_methods_run_in_batches_in_eval_mode_and_record_nothing(name: str)
     model.decoder = nn.Sequential(nn.Dropout(0.5), *model.decoder, probe)
     model.decoder[0].eval()  # modes are mixed
     modes = [m.training for m in model.modules()]
-    state = sa.backend.generator().bit_generator.state
+    state = sa.random.generator().bit_generator.state
     first = METHODS[name](model, data(), 4)
     sizes = [4, 4, 2] if "transform" in name else [4, 4, 4, 4, 2, 2]
     assert probe.seen == [(n, False, False) for n in sizes]
     np.testing.assert_array_equal(METHODS[name](model, data(), 4), first)
     assert [m.training for m in model.modules()] == modes and len(set(modes)) == 2
-    assert all(p.grad is None for p in model.parameters()) and sa.backend.generator().bit_generator.state == state
+    assert all(p.grad is None for p in model.parameters()) and sa.random.generator().bit_generator.state == state
     with pytest.raises(ValueError, match="Linear"):
         METHODS[name](model, np.ones((3, 2), np.float32), 4)
     assert [m.training for m in model.modules()] == modes

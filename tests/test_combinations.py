@@ -43,9 +43,9 @@ METHODS: dict[str, Callable[[Any, np.ndarray, int], np.ndarray]] = {
 @every_kind
 def test_the_loss_is_the_sum_of_its_terms(kind: str) -> None:
     model = KINDS[kind].build()
-    with backend.fixed_seed(1):
+    with sa.random.fixed_seed(1):
         terms = model.loss_terms(sa.Tensor(X))
-    with backend.fixed_seed(1):
+    with sa.random.fixed_seed(1):
         loss = model.loss(sa.Tensor(X))
     assert set(terms) == set(KINDS[kind].terms)
     assert all(t.shape == () and t.dtype == np.float32 and t.item() > 0 for t in terms.values())
@@ -135,11 +135,11 @@ def test_array_methods_change_and_record_nothing(kind: str, name: str) -> None:
     model.encoder.eval()
     modes = [m.training for m in model.modules()]
     assert len(set(modes)) == 2
-    state, random = bits(model), copy.deepcopy(backend.generator().bit_generator.state)
+    state, random = bits(model), copy.deepcopy(sa.random.generator().bit_generator.state)
     np.testing.assert_array_equal(METHODS[name](model, X, 3), METHODS[name](model, X, 3))
     assert probe.seen == {(False, False)}
     assert [m.training for m in model.modules()] == modes and sa.is_grad_enabled()
-    assert bits(model) == state and backend.generator().bit_generator.state == random
+    assert bits(model) == state and sa.random.generator().bit_generator.state == random
     assert all(p.grad is None for p in model.parameters())
 
 
@@ -149,9 +149,9 @@ def test_copies_compute_the_same_and_are_apart(kind: str, way: Callable) -> None
     model = KINDS[kind].build()
     twin = way(model)
     np.testing.assert_array_equal(twin.reconstruct(X), model.reconstruct(X))
-    with backend.fixed_seed(1):
+    with sa.random.fixed_seed(1):
         loss = model.loss(sa.Tensor(X)).item()
-    with backend.fixed_seed(1):
+    with sa.random.fixed_seed(1):
         assert twin.loss(sa.Tensor(X)).item() == loss
     before = bits(model)
     for p in twin.parameters():

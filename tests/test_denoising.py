@@ -10,7 +10,7 @@ import pytest
 from family import SIZES, assert_gradients_are_slopes, conv_kind, images
 
 import scratchae as sa
-from scratchae import backend, optim
+from scratchae import optim
 from scratchae.autoencoders import Autoencoder, DenoisingAutoencoder
 from scratchae.data import noise
 
@@ -44,10 +44,10 @@ def never(x: np.ndarray) -> np.ndarray:
 def test_the_loss_compares_what_comes_of_a_damaged_copy_with_the_clean_input(name: str, training: bool) -> None:
     model, kept = build(name, amount=0.4).to(np.float64).train(training), images(dtype=np.float64)
     x = kept.copy()
-    with backend.fixed_seed(2):
+    with sa.random.fixed_seed(2):
         loss = model.loss(sa.Tensor(x)).item()
-    with backend.fixed_seed(2):
-        damaged = NAMED[name](kept, 0.4, backend.generator())
+    with sa.random.fixed_seed(2):
+        damaged = NAMED[name](kept, 0.4, sa.random.generator())
     assert loss == plain(model).loss(sa.Tensor(damaged), sa.Tensor(kept)).item()
     assert loss != plain(model).loss(sa.Tensor(kept)).item()
     np.testing.assert_array_equal(x, kept)
@@ -125,9 +125,9 @@ def test_noise_follows_the_seed_and_differs_from_call_to_call() -> None:
 def test_validation_meets_the_same_noise_each_time_and_draws_none_of_the_training() -> None:
     model = build("salt_and_pepper")
     trainer = sa.Trainer(model, optim.SGD(model.parameters(), lr=0.0))
-    state = backend.generator().bit_generator.state
+    state = sa.random.generator().bit_generator.state
     first = trainer.evaluate(X)
-    assert trainer.evaluate(X) == first and backend.generator().bit_generator.state == state
+    assert trainer.evaluate(X) == first and sa.random.generator().bit_generator.state == state
     still = trainer.fit(X, validation=X, epochs=3, progress=False)
     assert len(set(still["val_loss"])) == 1 and len(set(still["loss"])) == 3
 

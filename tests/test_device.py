@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from op_table import SHAPES, Input, Op, cases, op, positive, real, unit
 
+import scratchae as sa
 from scratchae import Autoencoder, backend, optim
 from scratchae import functional as F
 from scratchae.autograd import Tensor, grad, no_grad, tensor
@@ -229,21 +230,21 @@ def test_cupy_without_a_working_gpu(error: Exception | None, stand_in: Any, monk
 
 def test_manual_seed_repeats_what_the_device_draws(device: str) -> None:
     def draw() -> list:
-        generator = backend.generator(tensor([0.0], device=device).device)
+        generator = sa.random.generator(tensor([0.0], device=device).device)
         dropped = F.dropout(tensor(np.ones(8), device=device), 0.5)
         values = [generator.random((4,), dtype=np.float32), generator.standard_normal((4,), dtype=np.float32)]
         return [backend.to_device(a, "cpu").tolist() for a in (*values, dropped.data)]
 
     first = draw()
     assert draw() != first
-    backend.manual_seed(0)
+    sa.random.manual_seed(0)
     assert draw() == first
-    with backend.fixed_seed(0):
+    with sa.random.fixed_seed(0):
         assert draw() == first
 
 
 def test_a_device_has_one_generator_by_whatever_name(stand_in: Any) -> None:
-    assert backend.generator("gpu") is backend.generator("gpu:0")
+    assert sa.random.generator("gpu") is sa.random.generator("gpu:0")
 
 
 def test_random_functions_take_bare_arrays(device: str) -> None:
@@ -275,7 +276,7 @@ OPTIMISERS = {
 def test_training_takes_the_same_steps_and_the_optimiser_never_waits(name: str, stand_in: Any) -> None:
     (x,), counts, found = arrays(7, (8, 6)), stand_in.counts, []
     for device in ("cpu", "gpu"):
-        backend.manual_seed(0)
+        sa.random.manual_seed(0)
         model = Autoencoder.dense((6, 4, 2)).to(device)
         optimizer = OPTIMISERS[name](model.parameters())
         for _ in range(3):

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import scratchae as sa
-from scratchae import backend
 from scratchae import functional as F
 from scratchae.data import DataLoader, noise
 from scratchae.distributed import World
@@ -27,7 +26,7 @@ def comm(rank: int, others: list[Any]) -> Any:
 @pytest.mark.parametrize("size", range(1, 6))
 @pytest.mark.parametrize("n", [0, 1, 4, 7, 128])
 def test_rows_are_cut_into_parts_of_nearly_equal_size(n: int, size: int) -> None:
-    parts = [backend.rows_of(n, rank, size) for rank in range(size)]
+    parts = [sa.random.rows_of(n, rank, size) for rank in range(size)]
     assert [i for part in parts for i in range(n)[part]] == list(range(n))
     assert {part.stop - part.start for part in parts} <= {n // size, n // size + 1}
 
@@ -49,7 +48,7 @@ def test_the_parts_of_a_batch_are_the_batch(shuffle: bool, size: int) -> None:
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda x: backend.normal_like(x),
+        lambda x: sa.random.normal_like(x),
         lambda x: F.dropout(x, 0.4),
         lambda x: noise.gaussian(x, 0.1, sa.generator()),
         lambda x: noise.salt_and_pepper(x, 0.3, sa.generator()),
@@ -60,12 +59,12 @@ def test_noise_for_a_part_is_that_part_of_the_noise(draw: Any) -> None:
     sa.manual_seed(1)
     whole = [draw(x), draw(x)]
     for rank in range(3):
-        rows = backend.rows_of(10, rank, 3)
+        rows = sa.random.rows_of(10, rank, 3)
         sa.manual_seed(1)
-        with backend.part_of_batch(rows, 10):
-            assert backend.batch_share() == (rows.stop - rows.start) / 10
+        with sa.random.part_of_batch(rows, 10):
+            assert sa.random.batch_share() == (rows.stop - rows.start) / 10
             np.testing.assert_array_equal(draw(x[rows]), whole[0][rows])
-        assert backend.batch_share() == 1
+        assert sa.random.batch_share() == 1
         np.testing.assert_array_equal(draw(x), whole[1])  # and the generator stands where it would
 
 
@@ -73,7 +72,7 @@ def test_what_is_not_drawn_per_sample_is_drawn_as_ever() -> None:
     sa.manual_seed(1)
     wanted = [sa.generator().random((4, 2)), sa.generator().standard_normal(), sa.generator().integers(9, size=3)]
     sa.manual_seed(1)
-    with backend.part_of_batch(slice(0, 3), 10):
+    with sa.random.part_of_batch(slice(0, 3), 10):
         found = [sa.generator().random((4, 2)), sa.generator().standard_normal(), sa.generator().integers(9, size=3)]
     for a, b in zip(found, wanted, strict=True):
         np.testing.assert_array_equal(a, b)

@@ -217,7 +217,7 @@ def test_philox_gives_the_published_numbers(stand_in: ModuleType) -> None:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_random_numbers_are_spread_as_they_should(dtype: type, stand_in: ModuleType) -> None:
-    source = backend.generator("gpu")
+    source = sa.random.generator("gpu")
     n = 200_000
     u, z = source.random(n, dtype).get().astype(float), source.standard_normal((n // 2, 2), dtype).get().astype(float)
     assert 0 <= u.min() and u.max() < 1
@@ -232,13 +232,13 @@ def test_random_numbers_are_spread_as_they_should(dtype: type, stand_in: ModuleT
 
 def test_random_numbers_follow_seed_and_place(stand_in: ModuleType) -> None:
     sa.manual_seed(3)
-    first = backend.generator("gpu").random(10).get()
-    state = backend.random_state()
-    second = backend.generator("gpu").random(10).get()
+    first = sa.random.generator("gpu").random(10).get()
+    state = sa.random.random_state()
+    second = sa.random.generator("gpu").random(10).get()
     assert not np.array_equal(first, second)
-    backend.set_random_state(state)
-    np.testing.assert_array_equal(backend.generator("gpu").random(10).get(), second)
+    sa.random.set_random_state(state)
+    np.testing.assert_array_equal(sa.random.generator("gpu").random(10).get(), second)
     sa.manual_seed(3)
-    np.testing.assert_array_equal(backend.generator("gpu").random(20).get(), np.concatenate([first, second]))
+    np.testing.assert_array_equal(sa.random.generator("gpu").random(20).get(), np.concatenate([first, second]))
     with pytest.raises(TypeError, match="float16"):
-        backend.generator("gpu").random(3, np.float16)
+        sa.random.generator("gpu").random(3, np.float16)

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import scratchae as sa
-from scratchae import backend, nn
 from scratchae import functional as F
+from scratchae import nn
 from scratchae.autograd import conv
 
 GRID = list(
@@ -212,10 +212,10 @@ OPTIONS = {
 
 @pytest.mark.parametrize("message", OPTIONS)
 def test_a_layer_refuses_its_options_by_name_before_it_draws_a_weight(message) -> None:
-    before = backend.random_state()
+    before = sa.random.random_state()
     with pytest.raises(ValueError, match=re.escape(message)):
         OPTIONS[message]()
-    assert backend.random_state() == before
+    assert sa.random.random_state() == before
 
 
 def test_valid_is_no_padding(rng) -> None:

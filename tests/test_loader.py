@@ -4,13 +4,13 @@
 import numpy as np
 import pytest
 
-from scratchae.backend import manual_seed
 from scratchae.data import (
     DataLoader,
     helix,
     noise,
     tilted_gaussian,
 )
+from scratchae.random import manual_seed
 
 # --- the loader -----------------------------------------------------------------------------------
 

@@ -62,7 +62,7 @@ class Run:
         """All that a run leaves behind, but for the seconds that it took."""
         history = {n: v for n, v in self.trainer.history.items() if n not in ("seconds", "images_per_second")}
         states = [c.state_dict() for c in self.trainer.callbacks]
-        random = sa.backend.random_state()
+        random = sa.random.random_state()
         return plain((history, self.model.state_dict(), self.optimizer.state_dict(), states, random))
 
 
@@ -222,9 +222,9 @@ def test_checkpoints_change_nothing_and_come_when_asked_for(tmp_path: Path) -> N
 
     for step in range(2, EPOCHS * STEPS + 1):
         run.at_step(step, lambda: note() if run.path.exists() else saved.append(0))
-    random = sa.backend.random_state()
+    random = sa.random.random_state()
     run.fit(checkpoint_every=4)
-    sa.backend.set_random_state(random)
+    sa.random.set_random_state(random)
     assert saved == [0, 0, 0, 4, 4, 6, 6, 8, 8, 8, 8, 12, 12, 12, 12, 16, 16, 18, 18, 20, 20, 20, 20]
     assert sa.load_checkpoint(run.path, run.model, run.optimizer) == {"epoch": EPOCHS, "step": EPOCHS * STEPS}
 

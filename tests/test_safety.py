@@ -237,9 +237,9 @@ def test_trainings_at_once_give_what_they_give_one_after_the_other(kinds: tuple)
 def test_two_validations_at_once_leave_the_random_generator_where_it_was() -> None:
     """The second begins before the first has ended, which ends first."""
     sa.manual_seed(5)
-    wanted = sa.backend.generator().random(3).tolist()
+    wanted = sa.random.generator().random(3).tolist()
     sa.manual_seed(5)
-    sa.backend.generator()
+    sa.random.generator()
     inside = {True: threading.Event(), False: threading.Event()}
     first_has_ended = threading.Event()
 
@@ -261,7 +261,7 @@ def test_two_validations_at_once_leave_the_random_generator_where_it_was() -> No
             first_has_ended.set()
 
     all_at_once([lambda: evaluate(True), lambda: evaluate(False)])
-    assert sa.backend.generator().random(3).tolist() == wanted
+    assert sa.random.generator().random(3).tolist() == wanted
 
 
 def test_no_grad_in_one_thread_is_none_of_the_others_business() -> None:

@@ -167,7 +167,7 @@ def test_validation_leaves_weights_and_random_generators_alone() -> None:
     for validation in (None, X[:5]):
         net = AlwaysNoisy(*(lambda m: (m.encoder, m.decoder))(model(dropout=0.3)))
         history = fit(net, validation=validation)
-        draws.append((bits(net), history["loss"], sa.backend.generator().random()))
+        draws.append((bits(net), history["loss"], sa.random.generator().random()))
     assert draws[0] == draws[1]
     still = fit(net, validation=X, lr=0.0)["val_loss"]
     assert still[0] == still[1] == still[2]  # the same noise in every epoch
@@ -350,10 +350,10 @@ MISTAKES: dict[str, tuple[Callable[[sa.Trainer], Any], type[Exception], str]] = 
 def test_mistakes_are_named_and_change_nothing(case: str) -> None:
     call, error, message = MISTAKES[case]
     run = trainer(net := model())
-    before, random = bits(net), sa.backend.generator().bit_generator.state
+    before, random = bits(net), sa.random.generator().bit_generator.state
     with pytest.raises(error, match=message):
         call(run)
-    assert bits(net) == before and sa.backend.generator().bit_generator.state == random
+    assert bits(net) == before and sa.random.generator().bit_generator.state == random
 
 
 def test_a_trainer_refuses_another_models_optimiser_and_a_bare_schedule() -> None:

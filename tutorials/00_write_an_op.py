@@ -71,10 +71,10 @@ def train(activation):
     )
     optimizer = optim.Adam(model.parameters(), lr=LR)
     for _ in range(QUICK_STEPS if args.quick else STEPS):
-        loss = F.mse_loss(model(sa.Tensor(x_train)), sa.Tensor(y_train))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        loss = F.mse_loss(model(x_train), y_train)  # arrays are constants; the parameters are Tensors
+        optimizer.zero_grad()  # .grad of the step before is dropped: backward() adds to it
+        loss.backward()  # from here back through every operation: a gradient for each parameter
+        optimizer.step()  # each parameter moves against its own
     print(f"{activation.__name__:5} training loss {loss.item():.5f}")
     return model
 
@@ -82,7 +82,7 @@ def train(activation):
 models = {"snake": train(Snake), "ReLU": train(nn.ReLU)}
 
 # 4. Look at it: the operation with its two derivatives, and what both networks make of x beyond the data.
-x = sa.tensor(np.linspace(-6, 6, 500), requires_grad=True)
+x = sa.tensor(np.linspace(-6, 6, 500), requires_grad=True)  # a Tensor, since this time x is what we differentiate by
 y = snake(x)
 slope = sa.grad(y.sum(), x, create_graph=True)
 curvature = sa.grad(slope.sum(), x)

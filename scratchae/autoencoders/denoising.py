@@ -16,8 +16,9 @@ from scratchae import functional as F
 from scratchae import nn
 from scratchae.autoencoders.base import Autoencoder
 from scratchae.autograd import Tensor
-from scratchae.backend import Array, device_of, generator
+from scratchae.backend import Array, device_of
 from scratchae.data import noise
+from scratchae.random import generator
 
 CORRUPTIONS: dict[str, Callable[..., Any]] = {
     "gaussian": noise.gaussian,

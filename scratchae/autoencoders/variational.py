@@ -27,8 +27,9 @@ from scratchae.autoencoders.base import (
     output_activation,
 )
 from scratchae.autograd import Tensor
-from scratchae.backend import Array, generator, normal_like
+from scratchae.backend import Array
 from scratchae.checks import check_count, check_number
+from scratchae.random import generator, normal_like
 
 # A loss summed over features is -log p(x | z) but for a constant per feature: the logarithm of what makes
 # exp(-(x - y)^2) (a normal distribution of variance 1/2) and exp(-|x - y|) integrate to 1.

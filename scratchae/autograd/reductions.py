@@ -13,8 +13,9 @@ import numpy as np
 from scratchae.autograd.elementwise import exp
 from scratchae.autograd.engine import primitive
 from scratchae.autograd.shaping import broadcast_to, reshape
-from scratchae.backend import Array, batch_share, xp_of
+from scratchae.backend import Array, xp_of
 from scratchae.distributed import world
+from scratchae.random import batch_share
 
 Axis = Any  # None, int or tuple of ints
 

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from scratchae.backend import Array, is_array, random_seed, rows_of, to_device, xp_of
+from scratchae.backend import Array, is_array, to_device, xp_of
 from scratchae.gpu import upload
+from scratchae.random import random_seed, rows_of
 
 
 class DataLoader:

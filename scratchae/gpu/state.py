@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scratchae import backend
+from scratchae import backend, random
 from scratchae.gpu import cublas
 
 
@@ -29,7 +29,7 @@ class State:
         arrays += [getattr(module, name) for _, module, name in self.kept]
         for flat in self.flats:
             arrays += [flat.values, *flat.state.values(), flat.counters.numbers]
-        return arrays + backend.generator(backend.device_of(self.ledger)).arrays()
+        return arrays + random.generator(backend.device_of(self.ledger)).arrays()
 
     def copies(self) -> list[Any]:
         return [a.copy() for a in self.arrays()]
@@ -45,7 +45,7 @@ class State:
 
     def python(self) -> dict[str, Any]:
         """What Python keeps between steps: the modules' attributes, and the CPU's random numbers."""
-        return {**self._attributes(), "the CPU's random generator": repr(backend.generator().bit_generator.state)}
+        return {**self._attributes(), "the CPU's random generator": repr(random.generator().bit_generator.state)}
 
     def _attributes(self) -> dict[str, Any]:
         return {
@@ -67,9 +67,9 @@ class State:
             for name, value in group.items()
             if name != "lr"
         }
-        random = backend.generator(backend.device_of(self.ledger))
+        source = random.generator(backend.device_of(self.ledger))
         moving = tuple(p.requires_grad for p in self.model.parameters())
-        rest = {"moving": moving, "random numbers": random, "TF32": cublas.tf32_allowed()}
+        rest = {"moving": moving, "random numbers": source, "TF32": cublas.tf32_allowed()}
         return {**places, **options, **self._attributes(), **rest}
 
 

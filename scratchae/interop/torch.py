@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from scratchae import nn
-from scratchae.backend import fixed_seed, to_device
+from scratchae.backend import to_device
 from scratchae.interop.common import known_class, place, require
 from scratchae.nn.layer import option
+from scratchae.random import fixed_seed
 
 LAYERS: tuple[type[nn.Module], ...] = (
     nn.Linear, nn.Flatten, nn.Unflatten, nn.Identity,

@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from scratchae.autograd import Tensor
-from scratchae.backend import generator, to_device
+from scratchae.backend import to_device
+from scratchae.random import generator
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:

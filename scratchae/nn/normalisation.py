@@ -8,9 +8,10 @@ import numpy as np
 
 from scratchae.autograd import Tensor
 from scratchae.autograd.reductions import batch_mean
-from scratchae.backend import Array, batch_share
+from scratchae.backend import Array
 from scratchae.nn.layer import check_dtype
 from scratchae.nn.module import Module, Parameter
+from scratchae.random import batch_share
 
 
 class LayerNorm(Module):

@@ -6,8 +6,8 @@ from typing import Any
 
 from scratchae import functional as F
 from scratchae.autograd import Tensor
-from scratchae.backend import normal_like
 from scratchae.nn.module import Module
+from scratchae.random import normal_like
 
 
 class Dropout(Module):
