@@ -67,7 +67,7 @@ def _reduce(elements: Any, reduction: str) -> Any:
 
 
 def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
-    """(input - target)^2."""
+    """(input - target)^2; the mean and the sum as one dot product, with the gradient 2 (input - target), / n."""
     target = _check("mse_loss", input, target, reduction)
     difference = input - target
     if reduction == "none":

@@ -88,14 +88,21 @@ class Autoencoder(nn.Module):
         if code_activation == "default":
             code_activation = cls.default_code_activation(activation, options)
         hidden = [activation] * (len(sizes) - 2)
-        encoder = dense_layers(sizes, [*hidden, code_activation])
+        encoder, told = cls.dense_encoder(sizes, hidden, code_activation)
         decoder = dense_layers(sizes[::-1], [*hidden, output_activation(output, loss)])
-        return cls(nn.Sequential(nn.Flatten(), *encoder), nn.Sequential(*decoder), loss=loss, **options)
+        return cls(nn.Sequential(nn.Flatten(), *encoder), nn.Sequential(*decoder), loss=loss, **told, **options)
 
     @classmethod
     def default_code_activation(cls, activation: str | None, options: dict[str, Any]) -> str | None:
         """The code's activation in `dense`, where nothing is said of it."""
         return activation if activation in ("sigmoid", "tanh") else None
+
+    @classmethod
+    def dense_encoder(
+        cls, sizes: list[int], hidden: list[str | None], code_activation: str | None
+    ) -> tuple[list[nn.Module], dict[str, Any]]:
+        """The encoder's layers in `dense`, and what the constructor is to be told of them."""
+        return dense_layers(sizes, [*hidden, code_activation]), {}
 
     # --- on Tensors ---
 

@@ -12,20 +12,14 @@ ICLR 2016.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from scratchae import functional as F
 from scratchae import nn
-from scratchae.autoencoders.base import (
-    LOSSES,
-    Autoencoder,
-    check_sizes,
-    dense_layers,
-    output_activation,
-)
+from scratchae.autoencoders.base import LOSSES, Autoencoder, check_sizes, dense_layers
 from scratchae.autograd import Tensor
 from scratchae.backend import Array
 from scratchae.checks import check_count, check_number
@@ -72,26 +66,18 @@ class VariationalAutoencoder(Autoencoder):
         self.code_size, self.beta = int(code_size), check_number("beta", beta)
 
     @classmethod
-    def dense(
-        cls,
-        sizes: Sequence[int],
-        activation: str | None = "relu",
-        output: str | None = "sigmoid",
-        loss: str | Callable[..., Any] = "bce",
-        code_activation: str | None = None,
-        **options: Any,
-    ) -> Any:
-        """Fully connected: (784, 400, 20) has 400 features, codes of 20 and a decoder 20-400-784.
+    def default_code_activation(cls, activation: str | None, options: dict[str, Any]) -> str | None:
+        """None: the code is normally distributed."""
+        return None
 
-        The code is normally distributed and takes no activation.
-        """
-        if code_activation not in (None, "default"):
+    @classmethod
+    def dense_encoder(
+        cls, sizes: list[int], hidden: list[str | None], code_activation: str | None
+    ) -> tuple[list[nn.Module], dict[str, Any]]:
+        """All but the last layer, which the heads are: (784, 400, 20) has 400 features and codes of 20."""
+        if code_activation is not None:
             raise ValueError(f"code_activation={code_activation!r}: the code of a VAE is normal, and takes none")
-        sizes = check_sizes(sizes)
-        hidden = [activation] * (len(sizes) - 2)
-        encoder = nn.Sequential(nn.Flatten(), *dense_layers(sizes[:-1], hidden))
-        decoder = nn.Sequential(*dense_layers(sizes[::-1], [*hidden, output_activation(output, loss)]))
-        return cls(encoder, decoder, loss=loss, feature_size=sizes[-2], code_size=sizes[-1], **options)
+        return dense_layers(sizes[:-1], hidden), {"feature_size": sizes[-2], "code_size": sizes[-1]}
 
     # --- on Tensors ---
 
