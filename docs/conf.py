@@ -190,7 +190,7 @@ def setup(app) -> None:
     write_help(GENERATED)
     run_examples(GENERATED)
     check_names()
-    drawings.draw_walk(GENERATED / "walk.svg")
-    drawings.draw_layers(GENERATED / "layers.svg")
+    drawings.draw_walk(HERE / "inside" / "walk.svg")  # both are in git, for those who read the pages there
+    drawings.draw_layers(HERE / "inside" / "layers.svg")
     app.connect("autodoc-process-docstring", docstring, priority=400)  # before napoleon reads the sections
     app.connect("env-check-consistency", check_api)

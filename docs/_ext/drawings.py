@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from pathlib import Path
 
@@ -39,8 +38,8 @@ def draw_walk(path: Path) -> None:
     for name, (px, py) in PLACES.items():
         node = next((n for n in nodes if n.op.name == name), None)
         if node is not None:
-            kept = [a for a, i in sorted(node.op.position.items(), key=lambda item: item[1]) if i in node.plan.keep]
-            text = f"{name}  {shapes[name]}\nnode {node.order - nodes[-1].order}, keeps {', '.join(kept) or 'nothing'}"
+            kept = ", ".join(node.op.values[i] for i in node.plan.keep)
+            text = f"{name}  {shapes[name]}\nnode {node.order - nodes[-1].order}, keeps {kept}"
         else:
             text = f"{name}  {shapes[name]}\n" + ("constant" if name == "x" else "leaf, has .grad")
         _box(axes, px, py, text, "#eef2f8" if node is not None else "#f6f6f2")
@@ -68,23 +67,22 @@ def _ancestors(root) -> list:
 def _walked(loss: sa.Tensor, nodes: list, names: dict[int, str]) -> list[tuple[str, str]]:
     """(from, to) of every gradient that a backward pass sends: each vjp of the plans reports its result."""
     sent = []
-    plans = {node: node.plan.steps for node in nodes}
+    calls = {node: node.plan.calls for node in nodes}
 
-    def reporting(node, position, vjp, reads, takes_memory):
+    def reporting(node, call):
         def reported(g, *values, **memory):
-            out = vjp(g, *values, **memory)
-            sent.append((node.op.name, names[id(node.parents[position])]))
-            return out
+            sent.append((node.op.name, names[id(node.parents[call.argument])]))
+            return call.vjp(g, *values, **memory)
 
-        return position, reported, reads, takes_memory
+        return call._replace(vjp=reported)
 
     try:
         for node in nodes:
-            node.plan.steps = [reporting(node, *step) for step in plans[node]]
+            node.plan.calls = [reporting(node, call) for call in calls[node]]
         loss.backward()
     finally:
         for node in nodes:
-            node.plan.steps = plans[node]
+            node.plan.calls = calls[node]
     return sent
 
 
@@ -116,23 +114,17 @@ def _reach(way: np.ndarray) -> float:
 
 WHAT = {
     "__main__": "the command line", "sklearn": "estimators", "interop": "ONNX, PyTorch",
-    "training": "the loop: progress, validation, checkpoints", "callbacks": "what looks in after each epoch",
+    "training": "the loop: progress, validation", "runs": "one fit: saving, resuming, sharing",
+    "callbacks": "what looks in after each epoch",
     "history": "numbers per epoch", "autoencoders": "the family", "checkpoint": "models and runs in files",
     "nn": "layers, losses, initialisation", "optim": "optimisers, schedules",
     "functional": "operators and losses as functions",
     "autograd": "Tensor, the engine, the operators",
     "plotting": "pictures", "data": "sets, batches, noise", "storage": "arrays in files", "interrupts": "Ctrl-C",
     "distributed": "several processes",
-    "gpu": "kernels, replayed steps", "backend": "NumPy or CuPy, devices, random generators",
+    "gpu": "kernels, replayed steps", "backend": "NumPy or CuPy, devices", "random": "generators, seeds",
+    "checks": "of options and numbers",
 }  # fmt: skip
-
-
-def _what(module: str) -> str:
-    """A few words on a module: those above, or the start of its docstring."""
-    if module in WHAT:
-        return WHAT[module]
-    doc = importlib.import_module(f"scratchae.{module}").__doc__ or ""
-    return re.split(r"[.:,]", doc)[0].lower()
 
 
 def draw_layers(path: Path) -> None:
@@ -154,7 +146,7 @@ def draw_layers(path: Path) -> None:
             middle = (j + 0.5) * width
             centred = {"ha": "center", "va": "center", "color": INK}
             axes.text(middle, i + 0.64, name, family="DejaVu Sans Mono", fontsize=10, **centred)
-            axes.text(middle, i + 0.3, _what(name), fontsize=8.5, **centred)
+            axes.text(middle, i + 0.3, WHAT[name], fontsize=8.5, **centred)
     axes.annotate("", (-0.25, 0.1), (-0.25, len(layers) - 0.1),
                   arrowprops={"arrowstyle": "-|>", "color": FORWARD, "lw": 1.6})  # fmt: skip
     axes.text(-0.42, len(layers) / 2, "may import", rotation=90, ha="center", va="center", fontsize=9, color=FORWARD)

@@ -13,10 +13,11 @@ class DecorrelatedAutoencoder(sa.Autoencoder):
         self.decorrelation_weight = weight
 
     def penalties(self, x, code):
-        centred = code - F.mean(code, axis=0)
-        covariance = centred.T @ centred / len(code)
-        between = covariance * (1 - np.eye(len(covariance), dtype=code.dtype))
-        return {**super().penalties(x, code), "decorrelation": self.decorrelation_weight * F.sum(between * between)}
+        centred = code - F.batch_mean(code, axis=0)
+        covariances = F.batch_mean(centred[:, :, None] * centred[:, None, :], axis=0)
+        variances = F.batch_mean(centred * centred, axis=0)
+        between = F.sum_of_squares(covariances) - F.sum_of_squares(variances)
+        return {**super().penalties(x, code), "decorrelation": self.decorrelation_weight * between}
 
 
 class DenoisingDecorrelated(sa.DenoisingAutoencoder, DecorrelatedAutoencoder):
