@@ -38,7 +38,7 @@ def main() -> None:
     has_torch = importlib.util.find_spec("torch") is not None
     if not has_torch:
         print("PyTorch is not installed: scratchae is compared with the floor, where there is one, and with itself.\n"
-              "PyTorch comes with:  pip install 'scratchae[reference]'")  # fmt: skip
+              "PyTorch comes with:  pip install 'scratchae[torch]'")  # fmt: skip
     chosen = {name: case for name, case in CASES.items() if args.cases in name}
     if not chosen:
         sys.exit(f"no case has {args.cases!r} in its name; there are: {', '.join(map(repr, CASES))}")

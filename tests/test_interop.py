@@ -72,7 +72,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(no_extras:
     for convert in (to_torch, from_torch):
         with pytest.raises(ModuleNotFoundError) as caught:
             convert(chain())
-        assert "package torch" in str(caught.value) and "pip install 'scratchae[reference]'" in str(caught.value)
+        assert "package torch" in str(caught.value) and "pip install 'scratchae[torch]'" in str(caught.value)
 
 
 def test_there_is_a_translation_of_every_layer() -> None:

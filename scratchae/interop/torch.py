@@ -36,7 +36,7 @@ def to_torch(model: nn.Module) -> Any:
 
     Raises TypeError for a layer that PyTorch has not.
     """
-    torch = require("torch", "reference")
+    torch = require("torch", "torch")
 
     def convert(layer: Any, found: Any, path: str) -> Any:
         options = {THEIR_NAMES.get(name, name): option(layer, name) for name in signature(found).parameters}
@@ -58,7 +58,7 @@ def from_torch(module: Any) -> Any:
 
     Raises TypeError for a layer that is not here, or has an option that ours has not.
     """
-    torch = require("torch", "reference")
+    torch = require("torch", "torch")
     counterparts = {getattr(torch.nn, cls.__name__): cls for cls in LAYERS}
 
     def convert(layer: Any, found: Any, path: str) -> Any:
