@@ -183,3 +183,12 @@ def test_tilted_gaussian_has_the_documented_covariance():
 def test_toy_errors(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_part_is_given_inside_and_no_longer() -> None:
+    loader = DataLoader(np.arange(10), batch_size=4)
+    with pytest.raises(ZeroDivisionError), loader.giving("cpu", (1, 2)):
+        assert [batch.tolist() for batch in loader] == [[2, 3], [6, 7], [9]]
+        raise ZeroDivisionError
+    assert loader.part == (0, 1) and loader.device is None
+    assert [batch.tolist() for batch in loader] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]

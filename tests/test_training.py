@@ -409,3 +409,12 @@ def test_terms_that_come_and_go_leave_gaps() -> None:
     history.append({"loss": 1.0})
     history.append({"loss": 2.0, "late": 3.0})
     assert history["loss"] == [1.0, 2.0] and np.isnan(history["late"][0]) and history["late"][1] == 3.0
+
+
+def test_an_evaluation_that_fails_leaves_the_loader_where_it_was() -> None:
+    model = sa.Autoencoder.dense((4, 2))
+    loader = sa.DataLoader(np.zeros((8, 5), np.float32), batch_size=4)
+    loader.epoch = 5
+    with pytest.raises(ValueError, match="the input has shape"):
+        sa.Trainer(model, optim.SGD(model.parameters(), lr=0.1)).evaluate(loader)
+    assert loader.epoch == 5
