@@ -44,7 +44,8 @@ def generator(device: str = "cpu") -> Any:
     """The device's random generator: `numpy.random.Generator`, or one on the GPU that has its common methods.
 
     Where several processes share a batch, what is drawn per sample is drawn for all of it, and each takes its own:
-    the numbers are then those of a single process.
+    the numbers are then those of a single process. An array counts as one of samples if its first axis is as long as
+    the process's part of the batch.
     """
     device = "gpu:0" if device == "gpu" else device
     seed, generators = _local.randomness.seed, _local.randomness.generators

@@ -204,7 +204,7 @@ def _seed(output: Tensor, gradient: Any, create_graph: bool) -> Any:
         return box(one, None) if create_graph else one
     if not isinstance(gradient, Tensor):
         gradient = box(gradient if is_array(gradient) else xp_of(output._data).asarray(gradient, output.dtype), None)
-    xp_of(output._data, gradient._data)
+    xp_of(output._data, gradient._data)  # refuses two devices
     if gradient.shape != output.shape:
         raise ValueError(f"the gradient has shape {gradient.shape}; expected the output's, {output.shape}")
     return gradient if create_graph else gradient._data
