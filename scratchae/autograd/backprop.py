@@ -117,9 +117,13 @@ def _walk(
                 given = vjp(g, *values)
             if several and type(given) is not list:
                 raise TypeError(f"{node.op.name} takes no list of Tensors for one argument; put them in F.stack")
-            for p, p_g in zip(parent, given, strict=True) if several else ((parent, given),):
-                if watchers:
+            if watchers:
+                for p_g in given if several else [given]:
                     check_finite(p_g, f"the vjp of {node.op.name}", [g, *values])
+            if not several:
+                _send(parent, given, arrived, heap)
+                continue
+            for p, p_g in zip(parent, given, strict=True):
                 if p is not None and (wanted is None or p in wanted):
                     _send(p, p_g, arrived, heap)
         if not retain_graph:

@@ -165,7 +165,8 @@ def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
         def call(*args: Any, **kwargs: Any) -> Any:
             if kwargs or len(args) != arity:
                 args = op.complete(args, kwargs)
-            values, parents, mask, tensor, odd = list(args), [None] * arity, 0, None, []
+            values, parents, mask, tensor, extra = list(args), [None] * arity, 0, None, None
+            odd: tuple[int, ...] = ()
             for i in operands:
                 a = args[i]
                 if isinstance(a, Tensor):
@@ -174,7 +175,7 @@ def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
                         parents[i] = a.node
                         mask |= 1 << i
                 elif type(a) not in _USUAL and (type(a) is not np.ndarray or not a.ndim):
-                    odd.append(i)
+                    odd += (i,)
             if odd:
                 tensor, mask = _unbox_odd(op, odd, values, parents, tensor, mask)
             if options:
@@ -187,14 +188,16 @@ def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
             except TypeError:
                 xp_of(*values)  # where CPU and GPU arrays met, this says so by name
                 raise
-            out, extra = op.split(out) if residuals else (out, {})
+            if residuals:
+                out, extra = op.split(out)
             if isinstance(out, np.generic):  # NumPy's reductions to one number give a scalar
                 out = np.asarray(out)
-            if out.dtype == np.float64 and not keeps_dtype:
+            kind = out.dtype.char  # cheaper to compare than dtypes
+            if kind == "d" and not keeps_dtype:
                 out = _narrowed(out, values)
             if watchers:
                 check_finite(out, op.name, values)
-            if not mask or recording.blocked > 0 or not vjps or out.dtype.kind != "f":
+            if not mask or recording.blocked > 0 or not vjps or kind not in "efdg":
                 return box(out, None, _origin(op, values, mask))
             return box(out, _recorded(op, values, parents, mask, out, extra))
 
@@ -203,7 +206,7 @@ def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
     return decorate
 
 
-def _recorded(op: _Op, values: list, parents: list, mask: int, out: Array, extra: dict) -> Node:
+def _recorded(op: _Op, values: list, parents: list, mask: int, out: Array, extra: dict | None) -> Node:
     plan = op.plans.get(mask) or op.plan(mask)
     values.append(out)  # and on, until they are all of op.values, in that order
     if op.shapes:
