@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from types import ModuleType
 
@@ -14,6 +15,10 @@ from scratchae import backend
 
 # Decided here and not by skipping: a machine without a GPU has nothing to report about one.
 DEVICES = ["cpu", "stand-in", *(["gpu"] if backend.gpu_available() else [])]
+
+# A shell without job control starts what goes to the background with Ctrl-C ignored, and the tests send it.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
