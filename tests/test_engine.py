@@ -162,8 +162,10 @@ def test_grad_of_several_outputs_is_their_sum_weighted() -> None:
     equal(sa.grad([x * 1, x * x], x, [np.array([1.0, 10.0]), sa.tensor([0.0, 1.0])]), [1, 14])
     for one in ([0.0, 1.0], [np.array([0.0, 1.0])], sa.tensor([0.0, 1.0])):
         equal(sa.grad(x * x, x, one), [0, 4])
-    with pytest.raises(ValueError, match="a list of 2, one gradient for each output"):
-        sa.grad([x * 1, x * x], x, np.array([1.0, 10.0]))
+    equal(sa.grad((x * x).sum(), x, [3.0]), [6, 12])
+    equal(sa.grad([x * x], x, np.array([0.0, 1.0])), [0, 4])
+    with pytest.raises(ValueError, match="a list of 1; expected 2, one gradient for each output"):
+        sa.grad([x * 1, x * x], x, [np.array([1.0, 10.0])])
     equal(sa.grad(x, x, np.array([7.0, 8.0])), [7, 8])
 
 
@@ -233,6 +235,24 @@ def test_results_that_are_no_floating_point_numbers_are_constants() -> None:
         assert not y.requires_grad
         with pytest.raises(RuntimeError, match="which has no derivative"):
             y.backward(np.ones(2))
+
+
+def test_options_come_as_numpy_gives_them() -> None:
+    x = sa.tensor([-1.0, 2.0], requires_grad=True)
+    F.where([True, False], x, 0.0).sum().backward()
+    equal(x.grad, [1, 0])
+    assert F.leaky_relu(x, np.asarray(0.5)).dtype == F.clip(x, np.float64(0.5)).dtype == np.float32
+    grid = sa.tensor([[1.0, -1.0], [2.0, 3.0]]) > 0
+    equal(grid.any(axis=(0, 1)), True)
+    equal(F.all(grid, axis=(0, 1)), False)
+
+    @sa.primitive(x=lambda g: g)
+    def add_all(x: Any, others: Any) -> Any:
+        return x + sum(others)
+
+    equal(add_all(x, [sa.tensor([1.0, 1.0]), sa.tensor([2.0, 2.0])]), [2, 5])
+    with pytest.raises(TypeError, match="others has no derivative here"):
+        add_all(x, [x])
 
 
 # --- no_grad --------------------------------------------------------------------------------------

@@ -51,8 +51,8 @@ def flipped(content, position):
 
 
 BROKEN = {
-    "empty": (b"", "it begins with b''; expected an IDX file of unsigned bytes"),
-    "half a magic": (VALID[:3], r"it begins with b'\\x00\\x00\\x08'; expected an IDX file"),
+    "empty": (b"", "it begins with b'', cut off there; expected an IDX file of unsigned bytes"),
+    "half a magic": (VALID[:3], r"it begins with b'\\x00\\x00\\x08', cut off there; expected an IDX file"),
     "half a header": (VALID[:9], "inside the header, after 9 bytes; expected a header of 12"),
     "truncated": (VALID[:-1], r"cut off after 11 values; expected 12 for the header's shape \(3, 4\)"),
     "truncated, zipped": (gzip.compress(VALID[:-1]), "cut off after 11 values; expected 12"),
@@ -66,7 +66,7 @@ BROKEN = {
     "floats": (b"\0\0\x0d\2" + VALID[4:], r"begins with b'\\x00\\x00\\r\\x02'; .* unsigned bytes: b'\\x00\\x00\\x08'"),
     "no dimensions": (b"\0\0\x08\0", r"begins with b'\\x00\\x00\\x08\\x00'; expected .* number of dimensions, 1 to 64"),
     "65 dimensions": (b"\0\0\x08\x41" + struct.pack(">65I", *[1] * 65) + b"x", "x08A'; expected .*, 1 to 64"),
-    "a huge promise": (b"\0\0\x08\x03" + b"\xff" * 12, "cannot be in it; expected at most 16 bytes"),
+    "a huge promise": (b"\0\0\x08\x03" + b"\xff" * 12, "in it: too many, or cut off; expected at most 16 bytes"),
     "a huge empty promise": (b"\0\0\x08\x03" + bytes(4) + b"\xff" * 8, "cannot be in it"),
     "a promise beyond the file": (struct.pack(">HBBI", 0, 8, 1, 1 << 29) + bytes(9), "536870912 values"),
 }

@@ -274,3 +274,12 @@ def test_kl_div_loss_divides_by_the_batch_and_takes_log_targets(rng: np.random.G
     log_target = nn.KLDivLoss("batchmean", log_target=True)
     assert log_target(sa.Tensor(x), sa.Tensor(np.log(t))).item() == pytest.approx(wanted, rel=1e-12)
     assert F.kl_div(sa.Tensor(x), sa.Tensor(np.exp(x)), "batchmean").item() == pytest.approx(0, abs=1e-15)
+
+
+def test_a_layer_of_ones_own_on_one_of_ours_can_be_shown() -> None:
+    class Tied(nn.Linear):
+        def __init__(self, in_features: int, out_features: int, weight: Any = None):
+            super().__init__(in_features, out_features)
+            self.weight = self.weight if weight is None else weight
+
+    assert repr(Tied(2, 3)).startswith("Tied(2, 3)")

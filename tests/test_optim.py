@@ -262,3 +262,17 @@ def test_rates_that_are_numpy_numbers_compute_as_pythons() -> None:
             optimizer.step()
         ends.append(p.numpy().tobytes())
     assert ends[0] == ends[1]
+
+
+def test_options_may_stand_in_the_class() -> None:
+    class Sign(optim.Optimizer):
+        defaults = {"lr": 0.5}
+
+        def update(self, p: Any, g: Any, state: Any, step: int, group: dict, scratch: Any) -> None:
+            p -= group["lr"] * np.sign(g)
+
+    x = sa.tensor([1.0, 2.0], requires_grad=True)
+    optimizer = Sign([x])
+    (x * x).sum().backward()
+    optimizer.step()
+    assert x.data.tolist() == [0.5, 1.5]

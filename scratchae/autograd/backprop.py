@@ -47,10 +47,10 @@ def grad(
     outs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     ins = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     seeds = grad_outputs
-    if seeds is None or (isinstance(outputs, Tensor) and not _is_list_of_gradients(seeds)):
+    if not isinstance(seeds, (list, tuple)) or _is_one_gradient(seeds, outputs):
         seeds = [seeds] * len(outs)
-    if not isinstance(seeds, (list, tuple)) or len(seeds) != len(outs):
-        raise ValueError(f"grad_outputs must be None or a list of {len(outs)}, one gradient for each output")
+    if len(seeds) != len(outs):
+        raise ValueError(f"grad_outputs is a list of {len(seeds)}; expected {len(outs)}, one gradient for each output")
     found = gradients(outs, ins, seeds, create_graph)
     if missing := [i for i, g in enumerate(found) if g is None]:
         what = ", ".join(f"input {i} of shape {ins[i].shape} (requires_grad={ins[i].requires_grad})" for i in missing)
@@ -58,8 +58,9 @@ def grad(
     return found[0] if isinstance(inputs, Tensor) else found
 
 
-def _is_list_of_gradients(x: Any) -> bool:
-    return isinstance(x, (list, tuple)) and any(hasattr(g, "shape") for g in x)
+def _is_one_gradient(given: Sequence, outputs: Any) -> bool:
+    """Whether a list holds the numbers of a single output's gradient, and not gradients."""
+    return isinstance(outputs, Tensor) and not (len(given) == 1 and getattr(given[0], "shape", ()) == outputs.shape)
 
 
 def gradients(outputs: list[Tensor], inputs: list[Tensor], seeds: Sequence, create_graph: bool) -> list[Tensor | None]:

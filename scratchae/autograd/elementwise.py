@@ -113,12 +113,16 @@ def clip(x: Array, min: float | None = None, max: float | None = None) -> Array:
 
 
 @primitive(x=lambda g, condition: masked(g, condition != 0), y=lambda g, condition: masked(g, condition == 0))
-def where(condition: Array, x: Array, y: Array) -> Array:
-    """Elements of `x` where `condition` holds, of `y` elsewhere; the gradient goes where the value came from."""
+def _where(condition: Array, x: Array, y: Array) -> Array:
     xp = xp_of(condition, x, y)
     if isinstance(x, (int, float)) and isinstance(y, (int, float)):
         x = xp.full((), x, np.float32)  # two plain numbers have no dtype to take
     return xp.where(condition, x, y)
+
+
+def where(condition: Any, x: Any, y: Any) -> Any:
+    """Elements of `x` where `condition` holds, of `y` elsewhere; the gradient goes where the value came from."""
+    return _where(np.asarray(condition) if isinstance(condition, (list, tuple)) else condition, x, y)
 
 
 # --- functions of one number that NumPy has -------------------------------------------------------

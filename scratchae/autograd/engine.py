@@ -216,7 +216,7 @@ def _recorded(op: _Op, values: list, parents: list, mask: int, out: Array, extra
     return Node(op, plan, parents, [values[i] for i in plan.keep], out)
 
 
-_USUAL = {float, int, bool, type(None)}  # operands that pass through as they are
+_USUAL = {float, int, bool, type(None)}  # arguments that pass through as they are
 
 
 def _unbox_odd(
@@ -238,7 +238,7 @@ def _unbox_odd(
         a = values[i]
         if isinstance(a, np.generic) or (type(a) is np.ndarray and a.ndim == 0):
             values[i] = a.item()  # as a NumPy float64 it would drag float32 up
-        elif type(a) in (list, tuple) and parents[i] is None and not any(map(is_array, a)):
+        elif type(a) in (list, tuple) and op.vjps and parents[i] is None and not any(map(is_array, a)):
             values[i] = xp_of(tensor._data).asarray(a, tensor.dtype)  # [1, 2] beside a Tensor
         elif is_array(a) and a.ndim == 0 and a.dtype.kind == tensor.dtype.kind == "f":
             values[i] = a.astype(tensor.dtype)  # on a GPU, where item() would wait
@@ -246,13 +246,16 @@ def _unbox_odd(
 
 
 def _unbox_options(op: _Op, values: list, tensor: Tensor | None) -> Tensor | None:
-    """Options that are Tensors or NumPy's numbers."""
+    """Options that are Tensors, lists of them, or NumPy's numbers."""
     for i in op.options:
-        if isinstance(a := values[i], Tensor):
-            if a.requires_grad and recording.blocked <= 0:
+        if type(a := values[i]) in _USUAL or type(a) is tuple:
+            continue
+        if boxed := [e for e in (a if type(a) is list else [a]) if isinstance(e, Tensor)]:
+            if any(e.requires_grad for e in boxed) and recording.blocked <= 0:
                 raise TypeError(f"{op.name}: {op.arguments[i]} has no derivative here; pass its values: .detach()")
-            tensor, values[i] = a, a._data
-        elif isinstance(a, np.generic):
+            tensor = boxed[0]
+            values[i] = [e._data if isinstance(e, Tensor) else e for e in a] if type(a) is list else a._data
+        elif isinstance(a, np.generic) or (type(a) is np.ndarray and a.ndim == 0):
             values[i] = a.item()
     return tensor
 

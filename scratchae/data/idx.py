@@ -65,7 +65,7 @@ def _read(stream: BufferedIOBase, room: int, shape: tuple[int | None, ...] | Non
     magic = stream.read(4)
     dimensions = magic[3] if len(magic) == 4 else 0
     if magic[:3] != _HEADER or not 1 <= dimensions <= _MAX_DIMENSIONS:
-        hint = " (a web page?)" if magic.lstrip().startswith(b"<") else ""
+        hint = " (a web page?)" if magic.lstrip().startswith(b"<") else ", cut off there" if len(magic) < 4 else ""
         raise _broken(path, f"it begins with {magic!r}{hint}",
                       f"an IDX file of unsigned bytes: {_HEADER!r} and the number of dimensions, 1 to 64")
     packed = stream.read(4 * dimensions)
@@ -81,8 +81,8 @@ def _read(stream: BufferedIOBase, room: int, shape: tuple[int | None, ...] | Non
     n = math.prod(sizes)  # bytes, and values
     # A size of zero must not hide the others: NumPy cannot make (0, 2**32 - 1, 2**32 - 1) either.
     if n > room or math.prod(filter(None, sizes)) > sys.maxsize:
-        raise _broken(path, f"cut off: the header promises {n} values of shape {sizes}, which cannot be in it",
-                      f"at most {room} bytes")
+        promise = f"the header promises {n} values of shape {sizes}, which cannot be in it"
+        raise _broken(path, f"{promise}: too many, or cut off", f"at most {room} bytes")
     values = np.empty(n + 1, np.uint8)
     found = stream.readinto(values.data)  # at the end of a gzip file this also checks its sum
     if found < n:

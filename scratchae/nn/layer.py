@@ -20,7 +20,7 @@ class Layer(Module):
         """The options as the constructor takes them, without those at their defaults."""
         signatures = (inspect.signature(cls).parameters for cls in type(self).__mro__)
         options = next(s for s in signatures if all(hasattr(self, name) for name in s))
-        values = {name: option(self, name) for name in options}
+        values = {name: value for name in options if not hasattr(value := option(self, name), "shape")}  # no arrays
         names = {name: "" if p.default is p.empty else f"{name}=" for name, p in options.items()}
         return ", ".join(f"{names[n]}{value!r}" for n, value in values.items() if value != options[n].default)
 

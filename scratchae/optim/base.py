@@ -17,7 +17,7 @@ from scratchae.optim.flat import Flat
 
 
 class Optimizer:
-    """What all optimisers share; a new one defines `__init__`, which passes its options on, `state_names` and `update`.
+    """What all optimisers share; a new one defines `update`, `state_names`, and an `__init__` that hands options on.
 
     The parameters' values move into one buffer: an array that shared memory with one no longer follows it.
 
@@ -41,7 +41,7 @@ class Optimizer:
         groups = listed if any(isinstance(g, dict) for g in listed) else [{"params": listed}]
         if odd := [type(g).__name__ for g in groups if not isinstance(g, dict)]:
             raise TypeError(f"groups of parameters are dicts {{'params': [...], ...}}; among them is a {odd[0]}")
-        self.defaults = options
+        self.defaults = options = {**getattr(type(self), "defaults", {}), **options}
         self.param_groups: list[dict[str, Any]] = []
         self._flats: list[list[Flat]] = []
         for given in groups:

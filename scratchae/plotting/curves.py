@@ -14,12 +14,12 @@ from scratchae.storage import FilePath
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TIMINGS = ("seconds", "images_per_second")  # what a history holds besides losses
+NOT_LOSSES = ("seconds", "images_per_second", "lr")  # what a history may hold besides losses
 
 
 def losses(numbers: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """The losses among a run's numbers; a lone term that is the whole loss would only hide it, and is left out."""
-    found = {name: np.asarray(value, float) for name, value in numbers.items() if name not in TIMINGS}
+    found = {name: np.asarray(value, float) for name, value in numbers.items() if name not in NOT_LOSSES}
     terms = {name.removeprefix("val_") for name in found} - {"loss"}
     if len(terms) == 1:
         pairs = [[found.get(prefix + name, np.empty(0)) for name in ("loss", *terms)] for prefix in ("", "val_")]
@@ -37,6 +37,8 @@ def loss_curves(
     The loss axis is logarithmic where all values are positive and span more than a factor of 10.
     """
     found = losses({name: values for name, values in history.items() if np.size(values)})
+    if len(set((shapes := {name: values.shape for name, values in found.items()}).values())) > 1:
+        raise ValueError(f"got shapes {shapes}, expected one number per epoch for every name; fill gaps with None")
     last = max((values.size for values in found.values()), default=0)
     points = _points({name: (np.arange(last) + 1, values) for name, values in found.items()}, history, "epoch", "loss")
 
