@@ -41,7 +41,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scratchae.autograd.modes import check_finite, recording, watchers
+from scratchae.autograd.modes import arrays_in, check_finite, recording, watchers
 from scratchae.autograd.tensor import Tensor, box
 from scratchae.backend import Array, is_array, xp_of
 
@@ -262,17 +262,13 @@ def _unbox_options(op: _Op, values: list, tensor: Tensor | None) -> Tensor | Non
 
 def _narrowed(out: Array, values: Sequence) -> Array:
     """A float64 result as float32, if no operand was float64: NumPy widens float32 beside integers."""
-    return out if any(dtype == np.float64 for dtype, _ in _arrays(values)) else out.astype(np.float32)
-
-
-def _arrays(values: Sequence) -> list[tuple[np.dtype, tuple]]:
-    """Dtype and shape of the arrays among `values`."""
-    flat = [a for v in values for a in (v if type(v) is list else [v])]
-    return [(a.dtype, a.shape) for a in flat if is_array(a)]
+    return out if any(a.dtype == np.float64 for a in arrays_in(values)) else out.astype(np.float32)
 
 
 def _origin(op: _Op, values: Sequence, mask: int) -> Any:
     """For the error of a backward pass that starts where nothing was recorded; see Tensor.provenance."""
     if recording.blocked > 0:
         return "computed under no_grad()"
-    return f"the result of {op.name}, which has no derivative" if mask else (op.name, _arrays(values))
+    if mask:
+        return f"the result of {op.name}, which has no derivative"
+    return op.name, [(a.dtype, a.shape) for a in arrays_in(values)]  # put into words only if somebody asks

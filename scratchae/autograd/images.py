@@ -186,6 +186,6 @@ def _check_arrays(name: str, x: Any, weight: Any, bias: Any, groups: int, transp
         raise ValueError(f"{name}: groups={groups!r}; expected a divisor of weight.shape[0] = {weight.shape[0]}")
     channels = (weight.shape[0], weight.shape[1] * groups)
     outputs, inputs = channels[::-1] if transposed else channels
-    if bias is not None and (given := bias.shape if hasattr(bias, "shape") else np.shape(bias)) != (outputs,):
+    if bias is not None and (given := np.shape(bias)) != (outputs,):
         raise ValueError(f"{name}: the bias has shape {given}; expected {(outputs,)}, one for each output channel")
     check_images(name if groups == 1 else f"{name} with groups={groups}", x, inputs)

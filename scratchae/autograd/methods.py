@@ -75,6 +75,8 @@ class Methods:
         of_numpy = getattr(np, function.__name__, None) is function  # not np.linalg.norm, say
         if of_numpy and (op := getattr(autograd.ops, function.__name__, None)) is not None:
             return op(*args, **options)
+        if of_numpy and function.__name__ in ("shape", "ndim") and args:
+            return getattr(args[0], function.__name__)  # of an array on a GPU, too, without copying it
         if function.__name__ in ("allclose", "array_equal", "isclose", "shape", "ndim", "size"):
             plain = [a.numpy() if isinstance(a, Methods) else a for a in (*args, *options.values())]
             return function(*plain[: len(args)], **dict(zip(options, plain[len(args) :], strict=True)))

@@ -65,6 +65,11 @@ class detect_anomaly(ContextDecorator):
         watchers.remove(self)
 
 
+def arrays_in(values: Sequence) -> list[Any]:
+    """The arrays among values and lists of values."""
+    return [a for v in values for a in (v if type(v) is list else [v]) if is_array(a)]
+
+
 def check_finite(result: Any, what: str, inputs: Sequence) -> None:
     """FloatingPointError that names the operation, where a result is not finite."""
     result, *inputs = (v._data if isinstance(v, Tensor) else v for v in (result, *inputs))
@@ -74,7 +79,7 @@ def check_finite(result: Any, what: str, inputs: Sequence) -> None:
     if result.dtype.kind != "f" or (finite := xp.isfinite(result)).all():
         return
     place = tuple(int(i) for i in xp.argwhere(~finite)[0])
-    arrays = [a for v in inputs for a in (v if type(v) is list else [v]) if is_array(a) and a.size]
+    arrays = [a for a in arrays_in(inputs) if a.size]
     ranges = "; ".join(f"{a.dtype}{list(a.shape)} in [{float(a.min()):.4g}, {float(a.max()):.4g}]" for a in arrays)
     raise FloatingPointError(
         f"{what} gave {float(result[place])} at index {place} of its result of shape {result.shape}; it read {ranges}"
