@@ -38,6 +38,43 @@ def is_array(x: object) -> bool:
     return cupy is not None and isinstance(x, cupy.ndarray)
 
 
+def plain_array(x: Any, what: str) -> Array:
+    """`x` if it is an array of real numbers, in this machine's byte order. Raises TypeError, with a way out, if not.
+
+    This is the one place that says which values of other libraries are refused: a MaskedArray, a pandas Series or an
+    array of complex numbers would lose its mask, its index or its imaginary part, or drop out of the graph.
+    """
+    if is_array(x) and x.dtype.kind in "biuf" and (type(x) in (np.ndarray, np.memmap) or not isinstance(x, np.ndarray)):
+        native = x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
+        return native.view(np.ndarray) if type(native) is np.memmap else native
+    raise TypeError(f"{what} is {_kind(x)}; expected real numbers, an array of them or a Tensor{_way_out(x)}")
+
+
+def _kind(x: Any) -> str:
+    if type(x) is np.ndarray or not is_array(x) and isinstance(x, np.generic):
+        return f"of dtype {x.dtype}"
+    library = type(x).__module__.partition(".")[0]
+    return f"a {type(x).__name__}" + ("" if library == "builtins" else f" of {library}")
+
+
+def _way_out(x: Any) -> str:
+    """How an object that is no plain array of real numbers becomes one."""
+    kind, library = getattr(getattr(x, "dtype", None), "kind", None), type(x).__module__.partition(".")[0]
+    if isinstance(x, np.ma.MaskedArray):
+        return ": fill the masked places with .filled(0), say"
+    if kind == "c" or isinstance(x, complex):
+        return ": take .real and .imag, or numpy.abs"
+    if library == "torch":
+        return ": convert with .detach().cpu().numpy()"
+    if library == "scipy" and hasattr(x, "toarray"):
+        return ": convert with .toarray()"
+    if hasattr(x, "to_numpy"):  # pandas, polars, xarray
+        return ": convert with .to_numpy()"
+    if is_array(x) and kind in "OSUV":
+        return ": convert with .astype('float32')"
+    return ": convert with np.asarray" if hasattr(x, "__array__") else ""
+
+
 def xp_of(*arrays: object) -> ModuleType:
     """The module (numpy or cupy) that owns `arrays`; scalars and None belong to either.
 

@@ -3,24 +3,56 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import numpy as np
 
 
+_LARGEST = 2**63 - 1  # what an axis, a seed or a counter of NumPy's can hold
+
+
 def check_count(name: str, value: Any, least: int = 1) -> int:
-    """`value` as an int; ValueError unless it is an integer of at least `least`."""
+    """`value` as an int. Raises ValueError unless it is an integer of at least `least` that fits 64 bits."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"{name}={value!r}; expected an integer of at least {least}")
+        raise ValueError(f"{name}={shown(value)}; expected an integer of at least {least}")
+    if value > _LARGEST:
+        raise ValueError(f"{name}={shown(value)}; expected an integer of at most {_LARGEST}")
     return int(value)
 
 
-def check_number(name: str, value: Any, below: float = math.inf) -> float:
-    """`value` as a float; ValueError unless it is a number from 0 up to, but not including, `below`."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 <= value < below:
-        allowed = "finite number of at least 0" if below == math.inf else f"number of at least 0 and below {below:g}"
-        raise ValueError(f"{name}={value!r}; expected a {allowed}")
+def check_number(name: str, value: Any, within: str = "[0, inf)") -> float:
+    """`value` as a float. Raises ValueError unless it is a real number in the interval, such as "[0, 1)"."""
+    low, high = map(float, within[1:-1].split(", "))
+    real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    above = real and (value >= low if within[0] == "[" else value > low)
+    below = real and (value <= high if within[-1] == "]" else value < high)
+    if not (above and below and abs(value) <= sys.float_info.max):
+        raise ValueError(f"{name}={shown(value)}; expected a {_INTERVALS.get(within, f'number in {within}')}")
     return float(value)
+
+
+_INTERVALS = {
+    "[0, inf)": "finite number of at least 0",
+    "(0, inf)": "finite number above 0",
+    "(-inf, inf)": "finite number",
+    "[0, 1)": "number of at least 0 and below 1",
+}
+
+
+def check_bool(name: str, value: Any) -> bool:
+    """`value` as a bool. Raises ValueError unless it is True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name}={shown(value)}; expected True or False")
+    return bool(value)
+
+
+def shown(value: Any) -> str:
+    """`repr` of a value for an error's text, cut off where it is long."""
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        return f"<an integer of {value.bit_length()} bits>"  # Python refuses to print very long ones
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def is_finite(g: Any) -> bool:

@@ -200,7 +200,7 @@ class Optimizer:
                 raise ValueError(f"betas={value!r}; expected two numbers")
             for v in value if name == "betas" else [value]:
                 if name != "params" and not isinstance(v, bool):
-                    check_number(name, v, below=1.0 if name in ("betas", "alpha") else math.inf)
+                    check_number(name, v, "[0, 1)" if name in ("betas", "alpha") else "[0, inf)")
 
     def _check_params(self) -> None:
         seen: set[int] = set()
