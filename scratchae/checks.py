@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-
 _LARGEST = 2**63 - 1  # what an axis, a seed or a counter of NumPy's can hold
 
 
@@ -25,11 +24,12 @@ def check_number(name: str, value: Any, within: str = "[0, inf)") -> float:
     """`value` as a float. Raises ValueError unless it is a real number in the interval, such as "[0, 1)"."""
     low, high = map(float, within[1:-1].split(", "))
     real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    above = real and (value >= low if within[0] == "[" else value > low)
-    below = real and (value <= high if within[-1] == "]" else value < high)
-    if not (above and below and abs(value) <= sys.float_info.max):
+    plain = value.item() if isinstance(value, np.generic) else value
+    above = real and (plain >= low if within[0] == "[" else plain > low)
+    below = real and (plain <= high if within[-1] == "]" else plain < high)
+    if not (above and below and abs(plain) <= sys.float_info.max):
         raise ValueError(f"{name}={shown(value)}; expected a {_INTERVALS.get(within, f'number in {within}')}")
-    return float(value)
+    return float(plain)
 
 
 _INTERVALS = {
@@ -49,9 +49,10 @@ def check_bool(name: str, value: Any) -> bool:
 
 def shown(value: Any) -> str:
     """`repr` of a value for an error's text, cut off where it is long."""
-    if isinstance(value, int) and abs(value) > _LARGEST:
-        return f"<an integer of {value.bit_length()} bits>"  # Python refuses to print very long ones
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to print very long integers
+        text = f"<a {type(value).__name__} that is too long to print>"
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
