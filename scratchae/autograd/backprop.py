@@ -102,6 +102,9 @@ def _walk(
                 f"backward() through {node.op.name!r}, whose graph an earlier backward() freed (or failed in); "
                 "call the earlier one with retain_graph=True"
             )
+        for i in node.plan.read:
+            if type(parent := node.parents[i]) is not Node and parent is not None:
+                _check_unchanged(node, parent)
         saved = _tensors(node) if create_graph else node.saved
         for argument, vjp, slots, writes in node.plan.calls:
             parent = node.parents[argument]
@@ -130,6 +133,17 @@ def _walk(
         if not retain_graph:
             node.parents = node.saved = None
     return arrived
+
+
+def _check_unchanged(node: Node, read: Any) -> None:
+    """Refuse a Leaf, or a list with one, whose values are no longer those that the forward pass read."""
+    for leaf in read if type(read) is list else [read]:
+        if type(leaf) is Leaf and leaf.changed > node.order:
+            raise RuntimeError(
+                f"backward through {node.op.name!r}: a parameter of shape {leaf.shape} that it read was changed in "
+                "place since then, by an optimiser's step or by loading values. Call step() after the last "
+                "backward(), or compute the loss again"
+            )
 
 
 def _send(to: Any, g: Any, arrived: dict, heap: list) -> None:

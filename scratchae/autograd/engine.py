@@ -36,16 +36,13 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from scratchae.autograd.modes import arrays_in, check_finite, recording, watchers
-from scratchae.autograd.tensor import Tensor, box
+from scratchae.autograd.tensor import Tensor, box, moments
 from scratchae.backend import Array, is_array, xp_of
-
-_creation = count()
 
 
 class Node:
@@ -59,7 +56,7 @@ class Node:
     __slots__ = ("order", "op", "plan", "parents", "saved", "shape", "dtype")
 
     def __init__(self, op: _Op, plan: _Plan, parents: list, saved: list, out: Array):
-        self.order = next(_creation)
+        self.order = next(moments)
         self.op, self.plan = op, plan
         self.parents: Any = parents  # None once a backward pass has freed the node
         self.saved: Any = saved
@@ -84,6 +81,7 @@ class _Plan:
     def __init__(self, op: _Op, needed: list[str]):
         reads = {name: [p for p in op.reads[name] if p != "into"] for name in needed}
         self.keep = sorted({op.values.index(p) for wanted in reads.values() for p in wanted})
+        self.read = [i for i in self.keep if i < len(op.arguments)]  # the arguments among them
         self.calls = [
             _Call(
                 op.values.index(name),

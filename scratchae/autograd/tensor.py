@@ -12,6 +12,7 @@ What it can do as an array, operators and all, is in methods.py.
 from __future__ import annotations
 
 import threading
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from scratchae.backend import Array, is_array, to_device, xp_of
 _NEEDS_FLOAT = "requires_grad needs floating point data, this is {}; convert with .astype('float32')"
 
 
+moments = count()  # numbers the operations that are recorded, and the changes of leaves between them
 _leaves = threading.Lock()  # several threads may send gradients to the same leaves
 
 
@@ -31,12 +33,13 @@ class Leaf:
 
     `home` is memory that an optimiser wants the next gradient in, or None. The gradient always lies
     in memory of its own: what arrives is copied, unless a vjp wrote it into memory lent by `lend`.
+    `changed` is the moment at which this library last wrote to the Tensor's array in place.
     """
 
-    __slots__ = ("shape", "dtype", "grad", "home")
+    __slots__ = ("shape", "dtype", "grad", "home", "changed")
 
     def __init__(self, data: Array):
-        self.shape, self.dtype = data.shape, data.dtype
+        self.shape, self.dtype, self.changed = data.shape, data.dtype, -1
         self.grad: Array | None = None
         self.home: Array | None = None
 
@@ -87,7 +90,7 @@ class Tensor(Methods):
 
     @property
     def data(self) -> Array:
-        """The array itself; `t.data[...] = x` writes in place, unrecorded."""
+        """The array itself; `t.data[...] = x` writes in place, unrecorded: see `changed`."""
         return self._data
 
     @data.setter
@@ -99,6 +102,14 @@ class Tensor(Methods):
                 raise TypeError(_NEEDS_FLOAT.format(array.dtype))
             self.node = Leaf(array)
         self._data = array
+
+    def changed(self) -> None:
+        """Say that the array of a leaf was written to in place, after `t.data[...] = x`.
+
+        A backward pass through a graph that kept the leaf's values from before is refused from then on.
+        """
+        if type(self.node) is Leaf:
+            self.node.changed = next(moments)
 
     # --- the graph ---
 
