@@ -30,18 +30,20 @@ def conv2d(x, w, b=None, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=
     return out if b is None else out + b[:, None, None]
 
 
-def conv_transpose2d(x, w, b, stride: int, padding: int, output_padding: tuple) -> np.ndarray:
+def conv_transpose2d(x, w, b, stride=1, padding=0, output_padding=0, groups=1, dilation=1) -> np.ndarray:
     """Every pixel stamps the kernel on the output."""
-    n, _, h, width = x.shape
-    kh, kw = w.shape[2:]
-    out = np.zeros((n, w.shape[1], (h - 1) * stride + kh + 9, (width - 1) * stride + kw + 9), x.dtype)
+    (sh, sw), (ph, pw), (eh, ew), (dh, dw) = map(_pair, (stride, padding, output_padding, dilation))
+    (n, _, h, width), (c, o, kh, kw) = x.shape, w.shape
+    rows, columns = (h - 1) * sh + dh * (kh - 1) + 1 + eh, (width - 1) * sw + dw * (kw - 1) + 1 + ew
+    out = np.zeros((n, groups, o, rows, columns), x.dtype)
+    blocks = w.reshape(groups, c // groups, o, kh, kw)
     for i in range(h):
         for j in range(width):
-            stamp = np.einsum("nc,coij->noij", x[:, :, i, j], w)
-            out[:, :, i * stride : i * stride + kh, j * stride : j * stride + kw] += stamp
-    rows = (h - 1) * stride - 2 * padding + kh + output_padding[0]
-    columns = (width - 1) * stride - 2 * padding + kw + output_padding[1]
-    return out[:, :, padding : padding + rows, padding : padding + columns] + b[:, None, None]
+            pixels = x[:, :, i, j].reshape(n, groups, c // groups)
+            under = out[..., i * sh : i * sh + dh * (kh - 1) + 1 : dh, j * sw : j * sw + dw * (kw - 1) + 1 : dw]
+            under += np.einsum("ngc,gcoij->ngoij", pixels, blocks)
+    out = out.reshape(n, groups * o, rows, columns)[:, :, ph : rows - ph, pw : columns - pw]
+    return out if b is None else out + b[:, None, None]
 
 
 def pool(x, kernel, stride, padding, reduce: Callable, fill: float) -> np.ndarray:

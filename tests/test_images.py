@@ -65,6 +65,64 @@ def test_the_transposed_convolution_is_the_adjoint(rng, stride, padding) -> None
     assert abs((there * v).sum() - (x * back).sum()) <= 1e-12 * np.linalg.norm(there) * np.linalg.norm(v)
 
 
+# stride <= output_padding < dilation, in one axis or both: some rows of the output are under no tap of any kernel.
+TRANSPOSED = [
+    {"kernel": (2, 2), "stride": 1, "dilation": 2, "output_padding": 1},
+    {"kernel": (2, 3), "stride": 1, "dilation": 3, "output_padding": 2, "padding": 1},
+    {"kernel": (1, 1), "stride": 1, "dilation": 3, "output_padding": 2},
+    {"kernel": (3, 2), "stride": 2, "dilation": 3, "output_padding": 2, "padding": (1, 0), "groups": 2},
+    {"kernel": (1, 4), "stride": (3, 1), "dilation": (1, 2), "output_padding": (2, 1), "padding": (0, 2)},
+    {"kernel": (4, 1), "stride": (1, 2), "dilation": (2, 3), "output_padding": (1, 2), "groups": 4},
+    {"kernel": (3, 3), "stride": (2, 3), "dilation": 1, "output_padding": (1, 2), "padding": (1, 3)},
+]
+
+
+@pytest.mark.parametrize("plan", [None, True, False])  # None: as the channels suggest
+@pytest.mark.parametrize("case", TRANSPOSED, ids=str)
+def test_transposed_convolutions_and_their_first_two_derivatives(rng, monkeypatch, case, plan) -> None:
+    options = {name: value for name, value in case.items() if name != "kernel"}
+    groups = options.get("groups", 1)
+    arrays = (rng.standard_normal((2, 4, 3, 2)), rng.standard_normal((4, 2, *case["kernel"])))
+    bias = rng.standard_normal(2 * groups)
+    if plan is not None:
+        monkeypatch.setattr(conv, "shift_the_output", lambda *channels: plan)
+    for dtype, tolerance in ((np.float32, 1e-5), (np.float64, 1e-12)):
+        given = [a.astype(dtype) for a in (*arrays, bias)]
+        close(F.conv_transpose2d(*given, **options), naive.conv_transpose2d(*given, **options), tolerance)
+    given = [sa.tensor(a, requires_grad=True) for a in (*arrays, bias)]
+    assert sa.gradcheck(lambda *a: F.conv_transpose2d(*a, **options), given)
+    assert sa.gradgradcheck(lambda *a: F.conv_transpose2d(*a, **options), given)
+
+
+CONVOLUTIONS = [
+    {"kernel": (2, 3), "stride": (3, 1), "dilation": (1, 2), "padding": (0, 2)},
+    {"kernel": (1, 4), "stride": (1, 2), "dilation": (3, 1), "padding": (2, 1), "groups": 2},
+    {"kernel": (3, 2), "stride": 3, "dilation": (2, 3), "padding": 2, "groups": 4},  # rows that no window reaches
+    {"kernel": (1, 1), "stride": (2, 3), "padding": (1, 0)},
+]
+
+
+@pytest.mark.parametrize("case", CONVOLUTIONS, ids=str)
+def test_convolutions_and_their_first_two_derivatives(rng, case) -> None:
+    options = {name: value for name, value in case.items() if name != "kernel"}
+    shapes = (1, 4, 5, 7), (4, 4 // options.get("groups", 1), *case["kernel"]), (4,)
+    given = [sa.tensor(rng.standard_normal(s), requires_grad=True) for s in shapes]
+    pairs = {n: v if isinstance(v, tuple) or n == "groups" else (v, v) for n, v in options.items()}
+    close(F.conv2d(*given, **options).numpy(), naive.conv2d(*(t.numpy() for t in given), **pairs), 1e-12)
+    assert sa.gradcheck(lambda *a: F.conv2d(*a, **options), given)
+    assert sa.gradgradcheck(lambda *a: F.conv2d(*a, **options), given)
+
+
+@pytest.mark.parametrize("kernel, stride, padding", [((1, 4), (3, 2), (0, 2)), ((4, 3), (1, 3), (2, 1)), (2, 3, 1)])
+def test_pools_and_their_first_two_derivatives(rng, kernel, stride, padding) -> None:
+    x = sa.tensor(rng.permutation(2 * 5 * 7).reshape(1, 2, 5, 7) / 10, requires_grad=True)  # no ties
+    for pool, reduce, fill in ((F.max_pool2d, np.max, -np.inf), (F.avg_pool2d, np.mean, 0)):
+        close(pool(x, kernel, stride, padding).numpy(), naive.pool(x.numpy(), kernel, stride, padding, reduce, fill),
+            1e-15)  # fmt: skip
+        assert sa.gradcheck(lambda a, pool=pool: pool(a, kernel, stride, padding), [x])
+        assert sa.gradgradcheck(lambda a, pool=pool: pool(a, kernel, stride, padding) ** 2, [x])
+
+
 @pytest.mark.parametrize("plan", [True, False])
 def test_both_plans_give_the_same(rng, monkeypatch, plan) -> None:
     x, w = rng.standard_normal((2, 8, 7, 6)), rng.standard_normal((2, 8, 3, 3))
@@ -168,6 +226,16 @@ MISTAKES = {
     "padding word": (lambda: F.conv2d(IMAGES, np.zeros((1, 3, 1, 1), np.float32), padding="valid?"), r"'same'"),
     "pool padding": (lambda: F.max_pool2d(IMAGES, 2, padding=2), r"half of kernel_size"),
     "mode": (lambda: F.upsample(IMAGES, 2, "cubic"), r"'nearest' or 'bilinear'"),
+    "no pixels": (lambda: F.conv2d(IMAGES[:, :, :0], WEIGHT, padding=2), r"conv2d: images of shape \(2, 3, 0, 8\)"),
+    "no columns": (lambda: F.max_pool2d(IMAGES[..., :0], 2, padding=1), r"max_pool2d: images of shape \(2, 3, 8, 0\)"),
+    "no channels": (lambda: F.upsample(IMAGES[:, :0], 2), r"\(2, 0, 8, 8\); expected at least one channel"),
+    "no outputs": (lambda: F.conv2d(IMAGES, WEIGHT[:0]), r"the weight has shape \(0, 3, 3, 3\); expected"),
+    "channels to shuffle": (lambda: F.pixel_shuffle(IMAGES, 2),
+        r"pixel_shuffle: factor=2 with 3 channels; expected a multiple of 4"),
+    "rows to unshuffle": (lambda: F.pixel_unshuffle(IMAGES[:0, :, 1:], 2),
+        r"pixel_unshuffle: factor=2 with images of 7 x 8; expected multiples of 2"),
+    "shuffled rows": (lambda: F.pixel_shuffle(IMAGES[0], 1),
+        r"pixel_shuffle: expected \(N, C, H, W\), got \(3, 8, 8\)"),
 }  # fmt: skip
 
 
@@ -176,6 +244,48 @@ def test_mistakes_are_named(mistake) -> None:
     call, message = MISTAKES[mistake]
     with pytest.raises(ValueError, match=message):
         call()
+
+
+NO_SIZES = [0, -1, True, np.True_, math.nan, math.inf, 2.5, "3", b"3", None, [], (1, 2, 3), (2, True), (2, math.nan),
+            np.array([2, 2]), {}, 10**400, (1, -(10**400)), 2**31]  # fmt: skip
+TAKERS = {
+    "conv2d: stride": lambda n: F.conv2d(IMAGES, WEIGHT, stride=n),
+    "conv2d: padding": lambda n: F.conv2d(IMAGES, WEIGHT, padding=n),
+    "conv2d: dilation": lambda n: F.conv2d(IMAGES, WEIGHT, dilation=n),
+    "conv2d: groups": lambda n: F.conv2d(IMAGES, WEIGHT, groups=n),
+    "conv_transpose2d: stride": lambda n: F.conv_transpose2d(IMAGES, WEIGHT[:3], stride=n),
+    "conv_transpose2d: padding": lambda n: F.conv_transpose2d(IMAGES, WEIGHT[:3], padding=n),
+    "conv_transpose2d: output_padding": lambda n: F.conv_transpose2d(IMAGES, WEIGHT[:3], output_padding=n),
+    "conv_transpose2d: dilation": lambda n: F.conv_transpose2d(IMAGES, WEIGHT[:3], dilation=n),
+    "conv_transpose2d: groups": lambda n: F.conv_transpose2d(IMAGES, WEIGHT[:3], groups=n),
+    "max_pool2d: kernel_size": lambda n: F.max_pool2d(IMAGES, n),
+    "max_pool2d: padding": lambda n: F.max_pool2d(IMAGES, 2, padding=n),
+    "avg_pool2d: stride": lambda n: F.avg_pool2d(IMAGES, 2, n),
+    "upsample: scale_factor": lambda n: F.upsample(IMAGES, n),
+    "pixel_shuffle: factor": lambda n: F.pixel_shuffle(IMAGES, n),
+    "pixel_unshuffle: factor": lambda n: F.pixel_unshuffle(IMAGES, n),
+}
+
+
+@pytest.mark.parametrize("option", TAKERS)
+def test_what_is_no_size_is_refused_by_name(option) -> None:
+    taken = [0] if "padding" in option else [None] if option == "avg_pool2d: stride" else []
+    for value in NO_SIZES:
+        if not any(value is n for n in taken):
+            with pytest.raises(ValueError, match=re.escape(option)):
+                TAKERS[option](value)
+
+
+@pytest.mark.parametrize("call", [
+    lambda x: F.conv2d(x, WEIGHT), lambda x: F.conv2d(IMAGES, x), lambda x: F.conv_transpose2d(x, WEIGHT),
+    lambda x: F.max_pool2d(x, 2), lambda x: F.avg_pool2d(x, 2), lambda x: F.upsample(x, 2),
+    lambda x: F.pixel_shuffle(x, 1), lambda x: F.pixel_unshuffle(x, 1),
+])  # fmt: skip
+@pytest.mark.parametrize("given", [IMAGES.tolist(), None, 3.0, "images", IMAGES.astype(complex), IMAGES.astype(object)],
+    ids=lambda given: type(given).__name__)  # fmt: skip
+def test_what_is_no_array_of_real_numbers_is_refused(call, given) -> None:
+    with pytest.raises(TypeError, match=r"2d: the|shuffle: the|upsample: the"):
+        call(given)
 
 
 OPTIONS = {

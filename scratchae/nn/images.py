@@ -67,7 +67,7 @@ class ConvTranspose2d(_Conv):
         dilation: Size = 1,
     ):
         options = kernel_size, stride, padding, output_padding, dilation
-        kernel = transposed_window(type(self).__name__, *options)[0].kernel
+        kernel = transposed_window(type(self).__name__, *options).kernel
         self.stride, self.padding, self.output_padding, self.dilation = stride, padding, output_padding, dilation
         self._make(in_channels, out_channels, kernel, groups, bias, transposed=True)
 
