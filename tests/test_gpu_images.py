@@ -100,11 +100,14 @@ def test_nan_passes_through_max_pool_as_on_the_cpu(rng, device) -> None:
 def test_convolutions_and_their_gradients_are_the_cpus(rng, device, operation, groups, dtype, tolerance) -> None:
     for kernel, stride, dilation in itertools.product([(1, 1), (3, 2), (5, 4)], [1, (3, 2)], DILATIONS):
         cut = (6, CHANNELS // groups) if operation is F.conv2d else (CHANNELS, 6 // groups)
+        options: dict[str, Any] = {"stride": stride, "dilation": dilation}
+        if operation is F.conv_transpose2d:  # where the stride is smaller, under no tap of any kernel
+            options["output_padding"] = tuple(d - 1 for d in dilation)
         x, w = rng.standard_normal((BATCH, CHANNELS, 9, 11)), rng.standard_normal((*cut, *kernel))
         found = []
         for place in ("cpu", "gpu"):
             X, W = (sa.tensor(a.astype(dtype), requires_grad=True, device=place) for a in (x, w))
-            out = operation(X, W, stride=stride, padding=1 if kernel != (1, 1) else 0, dilation=dilation, groups=groups)
+            out = operation(X, W, padding=1 if kernel != (1, 1) else 0, groups=groups, **options)
             (out * out).sum().backward()
             found.append((out.data, X.grad, W.grad))
         for here, there in zip(*found, strict=True):
