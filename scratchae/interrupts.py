@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
+import os
 import signal
-import sys
 import threading
 from typing import Any
 
 HELD = (signal.SIGINT, signal.SIGTERM)
+_holders: list[HeldSignals] = []  # those in force; a `fit` in a callback of another one adds the second
+_at_fork = threading.local()
 
 
 class HeldSignals:
     """A context in which the first SIGINT or SIGTERM is only noted, in `pending`; a second one acts at once.
 
     Python delivers signals to the main thread alone: in another one this does nothing. The handlers that were there
-    before are put back at the end.
+    before are put back at the end, except where the block itself has set another one. A process that is forked inside
+    has the handlers from before the block.
     """
 
     def __init__(self) -> None:
         self.pending: int | None = None
         self._before: dict[int, Any] = {}
+        self._raised: BaseException | None = None
 
     def __enter__(self) -> HeldSignals:
         if threading.current_thread() is threading.main_thread():
+            _holders.append(self)
             for number in HELD:
                 before = signal.getsignal(number)
                 if before not in (None, signal.SIG_IGN):  # what the caller ignores stays ignored
@@ -31,20 +35,61 @@ class HeldSignals:
                     signal.signal(number, self._note)
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        for number, handler in self._before.items():
-            with contextlib.suppress(ValueError):
-                signal.signal(number, handler)
-        if self.pending is not None and exception[0] is None:  # it came when nobody looked any more
-            self.act()
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._put_back()
+        # A signal may have come when nobody looked any more. An exception that the script catches must not hide it.
+        if self.pending is not None and (error is None or error is not self._raised):
+            self.act(error)
+
+    def _put_back(self) -> None:
+        if self in _holders:
+            _holders.remove(self)  # first: from here on `_note` holds nothing back
+            for number, handler in self._before.items():
+                if signal.getsignal(number) == self._note:
+                    signal.signal(number, handler)
 
     def _note(self, number: int, frame: Any) -> None:
-        if self.pending is not None:
-            self.act()
+        at_once = self.pending is not None or self not in _holders  # not in force: somebody else set it again
         self.pending = number
+        if at_once:
+            self.act()
 
-    def act(self) -> None:
-        """End the way a script expects: KeyboardInterrupt, or exit status 143."""
-        if self.pending == signal.SIGTERM:
-            sys.exit(128 + signal.SIGTERM)
-        raise KeyboardInterrupt
+    def act(self, error: BaseException | None = None) -> None:
+        """Do what the script expects of the signal, because of which `error` does not get further.
+
+        That is to call the script's own handler, and to go on if it returns. Without one it is to raise
+        KeyboardInterrupt for SIGINT, and SystemExit with status 143 for SIGTERM.
+        """
+        number = self.pending
+        handler = self._before.get(number)  # type: ignore[arg-type]
+        while isinstance(outer := getattr(handler, "__self__", None), HeldSignals):
+            handler = outer._before.get(number)  # type: ignore[arg-type]
+        if callable(handler) and handler is not signal.default_int_handler:
+            self.pending = None
+            handler(number, None)
+        else:
+            terminated = number == signal.SIGTERM
+            self._raised = SystemExit(128 + signal.SIGTERM) if terminated else KeyboardInterrupt()
+            raise self._raised from error
+
+
+# A signal that comes between a fork and the change of its handlers waits in the system, so that it is not lost.
+
+
+def _before_fork() -> None:
+    _at_fork.mask = signal.pthread_sigmask(signal.SIG_BLOCK, HELD if _holders else ())
+
+
+def _in_parent() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _at_fork.mask)
+
+
+def _in_child() -> None:
+    for holder in reversed(_holders.copy()):
+        holder._put_back()
+        holder.pending = None  # that signal was for the parent
+    signal.pthread_sigmask(signal.SIG_SETMASK, _at_fork.mask)
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, where no process is forked
+    os.register_at_fork(before=_before_fork, after_in_parent=_in_parent, after_in_child=_in_child)
