@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from scratchae.checks import check_count, shown
 from scratchae.data.idx import DataError
 from scratchae.storage import FilePath
 
@@ -21,14 +22,22 @@ def image_folder(path: FilePath, size: int | tuple[int, int], channels: int = 1)
         size: side of the square, or (height, width), that each image is cut to around its centre and scaled to.
         channels: 1 for grey, 3 for colour.
 
-    Raises DataError (a ValueError) for a folder without images and a file that is none, naming it, and
-    ModuleNotFoundError without Pillow.
+    Where a pixel is transparent, the image is put on white, as on a page: half transparent black becomes grey. Colours
+    of palettes, CMYK, YCbCr and LAB become RGB. Grey images of 16 bits keep their precision: 65535 becomes 1. Colours
+    of 16 bits have the 8 bits that Pillow reads. The rotation that a camera has noted is done. Of several frames or
+    pages, the first is read. Signed pixels, whole numbers of 32 bits and floating point numbers are refused, since
+    nothing says which number is white.
+
+    Raises DataError (a ValueError) for a folder without images and a file that is none, naming it, ValueError for
+    another size or number of channels, OSError for a file that cannot be opened, and ModuleNotFoundError without
+    Pillow.
     """
-    if channels not in (1, 3):
+    if check_count("channels", channels) not in (1, 3):
         raise ValueError(f"channels={channels!r}; expected 1 (grey) or 3 (colour)")
-    height, width = size if isinstance(size, tuple) else (size, size)
-    if min(height, width) < 1:
-        raise ValueError(f"size={size!r}; expected a side, or (height, width), of at least 1")
+    sides = size if isinstance(size, (tuple, list)) else (size, size)
+    if len(sides) != 2:
+        raise ValueError(f"size={shown(size)}; expected a side, or (height, width)")
+    height, width = (check_count("size", side) for side in sides)
     if not Path(path).is_dir():
         raise DataError(f"{path} is no folder; expected one with images ({', '.join(sorted(SUFFIXES))})")
     files = sorted(f for f in Path(path).rglob("[!.]*") if f.suffix.lower() in SUFFIXES and f.is_file())
@@ -41,22 +50,75 @@ def image_folder(path: FilePath, size: int | tuple[int, int], channels: int = 1)
 
 
 def _read_image(file: Path, height: int, width: int, channels: int) -> np.ndarray:
+    """(channels or 1, height, width) in [0, 1]."""
     try:
         from PIL import Image, ImageOps
     except ImportError:
         message = "image files are read by Pillow; install it with:  pip install 'scratchae[images]'"
         raise ModuleNotFoundError(message) from None
+    with open(file, "rb"):  # so that a file that may not be read is an OSError of its own
+        pass
     try:
         with Image.open(file) as opened:
             image: Any = ImageOps.exif_transpose(opened)
-            if image.mode == "F":
-                raise ValueError("floating point pixels have no fixed range: save them as .npy")
-            if image.mode.startswith("I"):  # 16 bits, which convert() would cut off at 255
-                image = Image.fromarray((np.asarray(image, np.float64) / 257).clip(0, 255).astype(np.uint8))
-            image = ImageOps.fit(image.convert("L" if channels == 1 else "RGB"), (width, height))
+            largest = _largest(opened)
+            if largest > 255:
+                image = Image.fromarray(_deep(image, opened, largest))
+            else:
+                image = _opaque(image).convert("L" if channels == 1 else "RGB")
+            pixels = np.asarray(ImageOps.fit(image, (width, height)), np.float32)
+    except _UnknownRange as error:
+        advice = "scale them to [0, 1] and save them with np.save, for load_array"
+        raise DataError(f"{file} has {error}; {advice}") from None
     except Exception as error:  # Pillow's decoders raise nearly everything
         raise DataError(f"{file} cannot be read as an image ({type(error).__name__}: {error}); remove it") from error
-    return np.asarray(image, np.float32).reshape(height, width, channels).transpose(2, 0, 1) / 255
+    if largest > 255:
+        return pixels.clip(0, 1)[None]  # scaling overshoots at edges
+    return pixels.reshape(height, width, channels).transpose(2, 0, 1) / 255
+
+
+class _UnknownRange(Exception):
+    pass
+
+
+def _largest(opened: Any) -> int:
+    """The largest value that a pixel of this file can have, which is white."""
+    tags = getattr(opened, "tag_v2", {})  # of a TIFF file
+    signed = 2 in np.ravel(tags.get(_SAMPLE_FORMAT, 1))
+    if opened.mode.startswith("I;16"):
+        return 2 ** int(np.max(tags.get(_BITS_PER_SAMPLE, 16))) - 1  # some have 12
+    if opened.mode == "I" and opened.format == "PNG":  # Pillow 10 opens 16 bits so
+        return 65535
+    if opened.mode in ("I", "F") or signed:
+        kind = "floating point" if opened.mode == "F" else "signed or 32-bit"
+        raise _UnknownRange(f"{kind} pixels, whose range is not known")
+    return 255
+
+
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # TIFF's numbers for them
+
+
+def _deep(image: Any, opened: Any, largest: int) -> np.ndarray:
+    """A grey image of more than 8 bits as float32 in [0, 1]."""
+    values = np.asarray(image)
+    grey = (values / largest).astype(np.float32)
+    if getattr(opened, "tag_v2", {}).get(_PHOTOMETRIC) == 0:  # 0 is white, which Pillow minds in 8 bits only
+        grey = 1 - grey
+    transparent = image.info.get("transparency")
+    return grey if transparent is None else np.where(values == transparent, np.float32(1), grey)
+
+
+def _opaque(image: Any) -> Any:
+    """An image of 8 bits as RGB, on white where it is transparent."""
+    from PIL import Image
+
+    if image.mode == "La":  # Pillow knows one way out of it
+        image = image.convert("LA")
+    palette = getattr(image.palette, "mode", "")  # None, but where there is one
+    if image.mode in ("LA", "PA", "RGBA", "RGBa") or palette.endswith("A") or "transparency" in image.info:
+        above = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", above.size, "white"), above)
+    return image.convert("RGB")
 
 
 def load_array(path: FilePath, name: str | None = None) -> np.ndarray:
