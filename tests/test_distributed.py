@@ -52,6 +52,8 @@ def test_the_parts_of_a_batch_are_the_batch(shuffle: bool, size: int) -> None:
         lambda x: F.dropout(x, 0.4),
         lambda x: noise.gaussian(x, 0.1, sa.generator()),
         lambda x: noise.salt_and_pepper(x, 0.3, sa.generator()),
+        lambda x: sa.generator().random(len(x)),
+        lambda x: sa.generator().standard_normal([*x.shape]),
     ],
 )
 def test_noise_for_a_part_is_that_part_of_the_noise(draw: Any) -> None:
