@@ -5,7 +5,7 @@ more would cost more than the arithmetic. Numbers, defaults and the places of ep
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from scratchae.backend import Array, xp_of
@@ -29,11 +29,12 @@ class SGD(Optimizer):
             params, lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov
         )
 
-    def _check_options(self, group: dict[str, Any]) -> None:
-        super()._check_options(group)
-        momentum, dampening = group["momentum"], group["dampening"]
-        if group["nesterov"] and (momentum <= 0 or dampening != 0):
+    def _checked(self, group: Mapping[str, Any]) -> dict[str, Any]:
+        checked = super()._checked(group)
+        momentum, dampening = checked["momentum"], checked["dampening"]
+        if checked["nesterov"] and (momentum <= 0 or dampening != 0):
             raise ValueError(f"nesterov needs momentum > 0 and dampening = 0, got {momentum} and {dampening}")
+        return checked
 
     def state_names(self, group: dict) -> tuple[str, ...]:
         return ("momentum_buffer",) if group["momentum"] else ()
@@ -91,7 +92,7 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
         amsgrad: bool = False,
     ):
-        super().__init__(params, lr=lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay, amsgrad=amsgrad)
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, amsgrad=amsgrad)
 
     def state_names(self, group: dict) -> tuple[str, ...]:
         return ("sum", "sum_sq", *(["max_sum_sq"] if group["amsgrad"] else []))

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from scratchae.autograd import Tensor
-from scratchae.autograd.tensor import Leaf
-from scratchae.backend import Array, device_of, to_device
+from scratchae.backend import Array, xp_of
 from scratchae.checks import check_number
 from scratchae.gpu.updates import Counters, Update
 from scratchae.optim.flat import Flat
+from scratchae.optim.options import check_option, check_params, check_tensor, listed, plain_options
+from scratchae.optim.state import contents, groups_of
 
 
 class Optimizer:
@@ -26,34 +27,31 @@ class Optimizer:
             their own. Those with requires_grad=False or without a gradient are left alone.
         options: for every group that does not set them itself.
 
+    `made_with` holds the options that each group began with, as JSON values. It stays what it was, whatever becomes
+    of the options themselves in `param_groups`.
+
     Raises ValueError for no parameters, one given twice, or an option out of range; TypeError for
-    something that is not a Tensor.
+    something that is not a Tensor, for a set or a dict of parameters, and for an option that it has not.
     """
 
     def __init__(self, params: Iterable[Any], **options: Any):
-        if isinstance(params, Tensor):
-            raise TypeError("the optimiser takes a list of parameters, got one Tensor; pass [tensor]")
-        if not isinstance(params, Iterable):
-            raise TypeError(f"the optimiser takes parameters, got {type(params).__name__}; pass model.parameters()")
-        listed = list(params)
-        if not listed:
+        members = listed(params)
+        if not members:
             raise ValueError("the optimiser got no parameters; pass model.parameters() of a model that has some")
-        groups = listed if any(isinstance(g, dict) for g in listed) else [{"params": listed}]
+        groups = members if any(isinstance(g, dict) for g in members) else [{"params": members}]
         if odd := [type(g).__name__ for g in groups if not isinstance(g, dict)]:
             raise TypeError(f"groups of parameters are dicts {{'params': [...], ...}}; among them is a {odd[0]}")
         self.defaults = options = {**getattr(type(self), "defaults", {}), **options}
         self.param_groups: list[dict[str, Any]] = []
-        self._flats: list[list[Flat]] = []
         for given in groups:
             params = given.get("params", [])
-            members = [params] if isinstance(params, Tensor) else list(params)
-            group = {**options, **given, "params": members}
-            if not members:
+            group = {**options, **given, "params": [params] if isinstance(params, Tensor) else listed(params)}
+            if not group["params"]:
                 raise ValueError("a group of the optimiser has no parameters; expected {'params': [...], ...}")
-            self._check_options(group)
-            # NumPy's own numbers would make each update compute in float64.
-            self.param_groups.append({k: v.item() if isinstance(v, np.generic) else v for k, v in group.items()})
-        self._check_params()
+            self.param_groups.append(self._checked(group))
+        check_params(p for group in self.param_groups for p in group["params"])
+        self.made_with = [plain_options(group) for group in self.param_groups]
+        self._flats: list[list[Flat]] = []
         for group in self.param_groups:
             kinds: dict[Any, list[Tensor]] = {}
             for p in group["params"]:
@@ -100,9 +98,12 @@ class Optimizer:
         for span, g, step in flat.runs():
             for start in range(span.start, span.stop, chunk := flat.chunk()):
                 piece = slice(start, min(start + chunk, span.stop))
-                grad = g[start - span.start : piece.stop - span.start]
-                scratch = flat.scratch[:, : grad.size]
-                self.update(flat.values[piece], grad, flat.state_of(piece), step, group, scratch)
+                # Copies, for half precision alone; rounded once, when they are written back.
+                p = flat.values[piece].astype(flat.wide, copy=False)
+                grad = g[start - span.start : piece.stop - span.start].astype(flat.wide, copy=False)
+                self.update(p, grad, flat.state_of(piece), step, group, flat.scratch[:, : grad.size])
+                if flat.wide != flat.values.dtype:
+                    flat.values[piece] = p
 
     def _move_on_gpu(self, flat: Flat, counters: Counters, group: dict) -> None:
         counted = None
@@ -145,73 +146,47 @@ class Optimizer:
         for group, flats in zip(self.param_groups, self._flats, strict=True):
             for flat in flats:
                 flat.provide(self.state_names(group))  # those of an option switched on since the last step
-            entry = {k: list(v) if isinstance(v, tuple) else v for k, v in group.items() if k != "params"}
+            entry = plain_options(group)
             places = {id(p): (flat, i) for flat in flats for i, p in enumerate(flat.params)}
             entry["params"] = [_state_of(*places[id(p)]) for p in group["params"]]
             groups.append(entry)
         return {"kind": type(self).__name__, "groups": groups}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` gave; ValueError, with nothing changed, where it does not fit."""
-        if state.get("kind") != type(self).__name__:
-            kinds = f"the state is of {state.get('kind')!r}, this is {type(self).__name__}"
-            raise ValueError(f"{kinds}; nothing was loaded")
-        groups = state.get("groups", ())
-        if not groups or any("params" not in g for g in groups):
-            raise ValueError("the state has no 'groups', or one of them no 'params'; nothing was loaded")
-        if [len(g["params"]) for g in groups] != (expected := [len(g["params"]) for g in self.param_groups]):
-            found = [len(g["params"]) for g in groups]
-            counts = f"the state has {found} parameters per group, this optimiser {expected}"
-            raise ValueError(f"{counts}; nothing was loaded")
-        todo = []
-        for g, (given, group) in enumerate(zip(groups, self.param_groups, strict=True)):
-            options = {k: tuple(v) if isinstance(group.get(k), tuple) else v for k, v in given.items() if k != "params"}
-            self._check_options({**group, **options})
-            names = {"step", *self.state_names({**group, **options})}
-            for i, (entry, p) in enumerate(zip(given["params"], group["params"], strict=True)):
-                step = entry.get("step", 0)
-                if not isinstance(step, (int, np.integer)) or step < 0:
-                    where = f"group {g}, parameter {i}"
-                    raise ValueError(f"{where}: step={step!r}; expected an integer of at least 0; nothing was loaded")
-                wrong = {n for n in names - {"step"} if getattr(entry.get(n), "shape", None) != p.shape}
-                if set(entry) != names or wrong:
-                    shapes = {n: getattr(v, "shape", v) for n, v in entry.items()}
-                    raise ValueError(
-                        f"group {g}, parameter {i}: the state holds {shapes}, "
-                        f"expected {sorted(names)} of shape {p.shape}; nothing was loaded"
-                    )
-            todo.append((group, options, given["params"]))
-        for (group, options, entries), flats in zip(todo, self._flats, strict=True):
+        """Restore what `state_dict` gave, from arrays of any real dtype.
+
+        Raises ValueError where it does not fit, TypeError for an option that this optimiser has not. Nothing is
+        changed then.
+        """
+        try:
+            fitting = list(self._read(state))
+        except (ValueError, TypeError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"{error}; nothing was loaded") from None
+        for group, flats, (options, read) in zip(self.param_groups, self._flats, fitting, strict=True):
             group.update(options)
-            by_id = {id(p): entry for p, entry in zip(group["params"], entries, strict=True)}
-            for flat in flats:
-                flat.state = {name: flat.xp.zeros_like(flat.values) for name in self.state_names(group)}
-                for i, (p, span) in enumerate(zip(flat.params, flat.spans, strict=True)):
-                    flat.steps[i] = int(by_id[id(p)]["step"])
-                    for name, array in flat.state.items():
-                        array[span] = to_device(by_id[id(p)][name], device_of(array)).ravel()
+            for flat, (steps, arrays) in zip(flats, read, strict=True):
+                flat.steps, flat.state = steps, arrays
 
-    def _check_options(self, group: dict[str, Any]) -> None:
-        """Refuse unknown options and values out of range."""
+    def _read(self, state: Any) -> Iterator[tuple[dict[str, Any], list]]:
+        """For each group its options, and for each of its flat buffers step counts and arrays."""
+        groups = groups_of(state, type(self).__name__, [len(group["params"]) for group in self.param_groups])
+        for g, (given, group, flats) in enumerate(zip(groups, self.param_groups, self._flats, strict=True)):
+            if missing := sorted(set(group) - set(given)):
+                raise ValueError(f"group {g}: the state lacks the options {missing}")
+            options = self._checked({**given, "params": group["params"]})
+            entries = {
+                id(p): (f"group {g}, parameter {i}", entry)
+                for i, (p, entry) in enumerate(zip(group["params"], given["params"], strict=True))
+            }
+            yield options, [contents(flat, self.state_names(options), entries) for flat in flats]
+
+    def _checked(self, group: Mapping[str, Any]) -> dict[str, Any]:
+        """`group` with its options as Python's own numbers; refuses unknown ones and values out of range."""
         if unknown := set(group) - {*self.defaults, "params"}:
-            raise TypeError(f"{type(self).__name__} has no options {sorted(unknown)}; it has {sorted(self.defaults)}")
-        for name, value in group.items():
-            if name == "betas" and len(value) != 2:
-                raise ValueError(f"betas={value!r}; expected two numbers")
-            for v in value if name == "betas" else [value]:
-                if name != "params" and not isinstance(v, bool):
-                    check_number(name, v, "[0, 1)" if name in ("betas", "alpha") else "[0, inf)")
-
-    def _check_params(self) -> None:
-        seen: set[int] = set()
-        for p in (p for group in self.param_groups for p in group["params"]):
-            if not isinstance(p, Tensor):
-                raise TypeError(f"the optimiser takes Tensors, got a {type(p).__name__}")
-            if p.node is not None and type(p.node) is not Leaf:
-                raise ValueError(f"a Tensor of shape {p.shape} is a result; an optimiser can only move leaves")
-            if id(p) in seen:
-                raise ValueError(f"a parameter of shape {p.shape} is given twice")
-            seen.add(id(p))
+            names = sorted(map(str, unknown))
+            raise TypeError(f"{type(self).__name__} has no options {names}; it has {sorted(self.defaults)}")
+        return {name: value if name == "params" else check_option(name, value) for name, value in group.items()}
 
 
 def _state_of(flat: Flat, i: int) -> dict[str, Any]:
@@ -220,15 +195,17 @@ def _state_of(flat: Flat, i: int) -> dict[str, Any]:
 
 
 def _joint_norm(grads: list[Array]) -> float:
+    # Half precision is widened first: it cannot hold the square of 300, nor a sum of 70,000 ones.
+    flats = [g.ravel().astype(np.result_type(g.dtype, np.float32), copy=False) for g in grads]
     with np.errstate(over="ignore", invalid="ignore"):
-        squares = sum(float((flat := g.ravel()) @ flat) for g in grads)
+        squares = sum(float(g @ g) for g in flats)
     if 1e-30 < squares < math.inf:
         return math.sqrt(squares)
     # The squares of very large or very small float32 numbers leave its range: scale them first.
-    peaks = [float(abs(g).max()) for g in grads if g.size]
+    peaks = [float(abs(g).max()) for g in flats if g.size]
     if not math.isfinite(sum(peaks)) or not any(peaks):
         return sum(peaks)
-    return max(peaks) * math.sqrt(sum(float((flat := g.ravel() / max(peaks)) @ flat) for g in grads))
+    return max(peaks) * math.sqrt(sum(float((scaled := g / max(peaks)) @ scaled) for g in flats))
 
 
 def clip_grad_norm(params: Iterable[Tensor] | Tensor, max_norm: float) -> float:
@@ -236,12 +213,16 @@ def clip_grad_norm(params: Iterable[Tensor] | Tensor, max_norm: float) -> float:
 
     Raises ValueError, before anything changes, where the norm is not finite or `max_norm` is negative.
     """
-    check_number("max_norm", max_norm)
-    grads = [p.grad for p in ([params] if isinstance(params, Tensor) else params) if p.grad is not None]
+    max_norm = check_number("max_norm", max_norm)
+    members = [params] if isinstance(params, Tensor) else list(params)
+    for p in members:
+        check_tensor(p)
+    grads = [p.grad for p in members if p.grad is not None]
     norm = _joint_norm(grads)
     if not math.isfinite(norm):
         raise ValueError(f"clip_grad_norm: the gradients' norm is {norm}, not finite; nothing was changed")
     if norm > max_norm:
+        factor = max_norm / (norm + 1e-6)  # PyTorch's guard against division by zero
         for g in grads:
-            g *= max_norm / (norm + 1e-6)  # PyTorch's guard against division by zero
+            xp_of(g).multiply(g, factor, out=g, dtype=np.result_type(g.dtype, np.float32))
     return norm

@@ -2,6 +2,9 @@
 
 All parameters of one dtype and device lie in one buffer, and so do their gradients and the optimiser's
 state. A step is then one pass over a few long arrays instead of one over each small one.
+
+The state of half-precision parameters is kept in float32, and their updates are computed there: float16 rounds Adam's
+eps of 1e-8 to 0, and the square of a gradient of 300 to infinity.
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ _CHUNK = 1 << 17  # elements of a piece: small enough to stay in the cache, larg
 class Flat:
     """Parameters of one dtype and device, their gradients and optimiser state, each end to end.
 
+    `wide` is the dtype of the state and of the arithmetic: the parameters' own, or float32 for narrower ones.
+
     A parameter stays the object that it is; its `.data` becomes a view of the buffer, and so does its
     next gradient, since `zero_grad` tells the engine where to write it. Whatever breaks a view (a copy,
     `.to`, `.data = ...`, another optimiser) is noticed by `gather`, which lays everything out anew.
@@ -44,7 +49,11 @@ class Flat:
         """Zeros for those of `state_names` that have no array yet: an option may be switched on between steps."""
         for name in state_names:
             if name not in self.state:
-                self.state[name] = self.xp.zeros_like(self.values)
+                self.state[name] = self.zeros()
+
+    def zeros(self) -> Array:
+        """What an array of the state begins with."""
+        return self.xp.zeros_like(self.values, dtype=self.wide)
 
     def gather(self) -> None:
         """Lay the parameters out in one buffer, unless they still are."""
@@ -57,8 +66,9 @@ class Flat:
         for p, view in zip(self.params, self.views, strict=True):
             p.data = view
         device, dtype = device_of(self.values), self.values.dtype
-        self.state = {name: to_device(s, device).astype(dtype) for name, s in self.state.items()}
-        self.scratch = self.xp.empty((2, min(self.values.size, self.chunk())), dtype)
+        self.wide = np.result_type(dtype, np.float32)
+        self.state = {name: to_device(s, device).astype(self.wide) for name, s in self.state.items()}
+        self.scratch = self.xp.empty((2, min(self.values.size, self.chunk())), self.wide)
         self.gradients = self.xp.empty_like(self.values)
         self.homes: list = [None] * len(self.params)
         self.references = self._references()
@@ -115,8 +125,12 @@ class Flat:
         return {name: array[piece] for name, array in self.state.items()}
 
     def count_step(self) -> None:
-        """One step more for each parameter that has a gradient."""
-        self.steps = [n + (p.grad is not None) for n, p in zip(self.steps, self.params, strict=True)]
+        """One step more for each parameter that has a gradient, and whose values therefore change."""
+        moving = [p.grad is not None for p in self.params]
+        self.steps = [n + moves for n, moves in zip(self.steps, moving, strict=True)]
+        for p, moves in zip(self.params, moving, strict=True):
+            if moves:
+                p.changed()
 
     def runs(self) -> Iterator[tuple[slice, Array, int]]:
         """(span, flat gradient, step number) of what has a gradient; neighbours in the buffer come joined."""
