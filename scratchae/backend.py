@@ -50,8 +50,14 @@ def plain_array(x: Any, what: str) -> Array:
     raise TypeError(f"{what} is {_kind(x)}; expected real numbers, an array of them or a Tensor{_way_out(x)}")
 
 
+def numbers(x: Any, what: str) -> Array:
+    """`x` as a plain array, where it may also be a number, or numbers in nested lists."""
+    listed = isinstance(x, (list, tuple, range, int, float, np.generic))
+    return plain_array(np.asarray(x) if listed else x, what)
+
+
 def _kind(x: Any) -> str:
-    if type(x) is np.ndarray or not is_array(x) and isinstance(x, np.generic):
+    if type(x) is np.ndarray:
         return f"of dtype {x.dtype}"
     library = type(x).__module__.partition(".")[0]
     return f"a {type(x).__name__}" + ("" if library == "builtins" else f" of {library}")
@@ -70,7 +76,9 @@ def _way_out(x: Any) -> str:
         return ": convert with .toarray()"
     if hasattr(x, "to_numpy"):  # pandas, polars, xarray
         return ": convert with .to_numpy()"
-    if is_array(x) and kind in "OSUV":
+    if kind in ("m", "M"):  # dates and times
+        return ": convert with .astype('int64')"
+    if is_array(x) and kind in ("O", "S", "U", "V"):
         return ": convert with .astype('float32')"
     return ": convert with np.asarray" if hasattr(x, "__array__") else ""
 

@@ -16,8 +16,10 @@ from scratchae.autograd import ops
 from scratchae.autograd.elementwise import log_1_plus
 from scratchae.autograd.engine import primitive
 from scratchae.autograd.ops import *
+from scratchae.autograd.precision import in_float32
 from scratchae.autograd.tensor import Tensor
-from scratchae.backend import Array, device_of, unwatched, xp_of
+from scratchae.backend import Array, device_of, numbers, unwatched, xp_of
+from scratchae.checks import check_number
 from scratchae.gpu.kernels import fused
 from scratchae.random import generator
 
@@ -30,11 +32,10 @@ __all__ += [name for name in vars(ops) if not name.startswith("_")]
 
 def dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:
     """Each element set to 0 with probability `p`, the others divided by 1 - p (Srivastava et al. 2014)."""
-    if not 0 <= p <= 1:
-        raise ValueError(f"dropout probability p={p}; expected 0 <= p <= 1")
+    check_number("dropout: p", p, "[0, 1]")
     if not training or p == 0:
         return x
-    data = _data(x)
+    data = _data(_plain(x, "dropout: x"))
     kept = generator(device_of(data)).random(data.shape, dtype=np.float32) >= p
     return x * (kept.astype(data.dtype) * (1 / (1 - p) if p < 1 else 0.0))
 
@@ -42,19 +43,23 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:
 # --- losses ---------------------------------------------------------------------------------------
 
 
-def _check(name: str, input: Any, target: Any, reduction: str, *more: str) -> Any:
-    """The target in the input's dtype, if all is well."""
-    if isinstance(target, (list, int, float)):
-        target = np.asarray(target, input.dtype)
-    shapes = getattr(input, "shape", None), getattr(target, "shape", None)
-    if shapes[0] != shapes[1]:
-        raise ValueError(f"{name}: input has shape {shapes[0]}, target {shapes[1]}; they must be equal")
+def _operands(name: str, input: Any, target: Any, reduction: str, *more: str) -> tuple[Any, Any]:
+    """Input and target of one shape and one dtype, if all is well."""
+    input = _plain(input, f"{name}: the input")
     if input.dtype.kind != "f":
         raise TypeError(f"{name}: the input is {input.dtype}; convert it with .astype('float32')")
+    target = _plain(target, f"{name}: the target")
+    if input.shape != target.shape:
+        raise ValueError(f"{name}: input has shape {input.shape}, target {target.shape}; they must be equal")
     if input.size == 0 and reduction == "mean":
         raise ValueError(f"{name}: the input of shape {input.shape} is empty, and nothing has no mean")
     _check_reduction(name, reduction, *more)
-    return target if target.dtype == input.dtype else target.astype(input.dtype)
+    return input, target if target.dtype == input.dtype else target.astype(input.dtype)
+
+
+def _plain(x: Any, what: str) -> Any:
+    """A Tensor as it is; numbers and arrays as a plain array."""
+    return x if isinstance(x, Tensor) else numbers(x, what)
 
 
 def _check_reduction(name: str, reduction: str, *more: str) -> None:
@@ -66,18 +71,20 @@ def _reduce(elements: Any, reduction: str) -> Any:
     return elements if reduction == "none" else sum(elements) if reduction == "sum" else mean(elements)
 
 
+@in_float32
 def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     """(input - target)^2; the mean and the sum as one dot product, with the gradient 2 (input - target), / n."""
-    target = _check("mse_loss", input, target, reduction)
+    input, target = _operands("mse_loss", input, target, reduction)
     difference = input - target
     if reduction == "none":
         return difference * difference
     return sum_of_squares(difference, 1.0 if reduction == "sum" else 1 / difference.size)
 
 
+@in_float32
 def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     """|input - target|."""
-    target = _check("l1_loss", input, target, reduction)
+    input, target = _operands("l1_loss", input, target, reduction)
     return _reduce(abs(input - target), reduction)
 
 
@@ -94,39 +101,59 @@ def _bernoulli_nll(input: Array, target: Array) -> Array:
     return target * (log_q - log_p) - log_q
 
 
+@in_float32
 def binary_cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Any:
     """-(t log x + (1 - t) log(1 - x)), both logs held at -100 or above, as PyTorch does.
 
     The gradient is (x - t) / max(x (1 - x), 1e-12). Raises ValueError for values outside [0, 1].
     """
-    target = _check("binary_cross_entropy", input, target, reduction)
-    _check_range("binary_cross_entropy", "target", target, "[0, 1]", "scale the data to [0, 1]")
+    input, target = _operands("binary_cross_entropy", input, target, reduction)
+    target = _probabilities("binary_cross_entropy: target", target, "scale the data to [0, 1]")
     loss = _reduce(_bernoulli_nll(input, target), reduction)
     # The logarithm of a negative number has made the sum NaN; only then is it worth looking where.
     if not unwatched() and math.isnan(float(_data(loss).sum())):
         advice = "pass logits to binary_cross_entropy_with_logits"
-        _check_range("binary_cross_entropy", "input", input, "[0, 1]", advice)
+        clamped = _probabilities("binary_cross_entropy: input", input, advice)
+        if clamped is not input:
+            return _reduce(_bernoulli_nll(clamped, target), reduction)
     return loss
 
 
 def _data(x: Any) -> Array:
-    return x.data if isinstance(x, Tensor) else np.asarray(x) if isinstance(x, (int, float)) else x
+    return x.data if isinstance(x, Tensor) else x
 
 
-def _check_range(loss: str, what: str, values: Any, allowed: str, advice: str) -> None:
+def _range(values: Any) -> tuple[Any, Any] | None:
+    """The least and the greatest value; None where there is none, or where a NaN is for the loss to show."""
     data = _data(values)
-    if not data.size or unwatched():  # then the kernels make a NaN of it
-        return
-    lo, hi = float(data.min()), float(data.max())
-    fine = lo >= 0 and hi <= 1 if allowed == "[0, 1]" else lo > 0 and hi < 1
-    if not fine and not math.isnan(lo + hi):  # NaN is for the caller to see in the loss
-        raise ValueError(f"{loss}: {what} ranges over [{lo:.6g}, {hi:.6g}]; expected {allowed}: {advice}")
+    if not data.size or unwatched():  # in a step that is recorded, kernels make a NaN of what is out of range
+        return None
+    low, high = data.min(), data.max()
+    return None if low != low or high != high else (low, high)
 
 
+def _probabilities(what: str, values: Any, advice: str) -> Any:
+    """Values in [0, 1], of which rounding may have pushed some beyond. Raises ValueError for others."""
+    low, high = _range(values) or (0, 1)
+    if low >= 0 and high <= 1:
+        return values
+    rounding = 4 * np.finfo(values.dtype).eps
+    if low >= -rounding and high <= 1 + rounding:
+        return clip(values, 0.0, 1.0)
+    raise ValueError(f"{what} ranges over [{_digits(low)}, {_digits(high)}]; expected [0, 1]: {advice}")
+
+
+def _digits(number: Any) -> str:
+    """Six digits, or as many as tell the number from a bound."""
+    text = f"{float(number):.6g}"
+    return text if float(text) not in (0.0, 1.0) or number == float(text) else str(number)
+
+
+@in_float32
 def binary_cross_entropy_with_logits(input: Any, target: Any, reduction: str = "mean") -> Any:
     """binary_cross_entropy(sigmoid(x), t) = softplus(x) - t x, exact for any logit."""
-    target = _check("binary_cross_entropy_with_logits", input, target, reduction)
-    _check_range("binary_cross_entropy_with_logits", "target", target, "[0, 1]", "scale the data to [0, 1]")
+    input, target = _operands("binary_cross_entropy_with_logits", input, target, reduction)
+    target = _probabilities("binary_cross_entropy_with_logits: target", target, "scale the data to [0, 1]")
     return _reduce(_bernoulli_nll_of_logits(input, target), reduction)
 
 
@@ -139,13 +166,14 @@ def _bernoulli_nll_of_logits(input: Array, target: Array) -> Array:
     return softplus(input) - target * input
 
 
+@in_float32
 def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Any:
     """t (log t - input), with `input` already a log-probability, as PyTorch has it; t = 0 contributes 0.
 
     `log_target=True`: the target is a log-probability too. "batchmean" divides the sum by the first
     axis' length, which is the KL divergence proper.
     """
-    target = _check("kl_div", input, target, reduction, "batchmean")
+    input, target = _operands("kl_div", input, target, reduction, "batchmean")
     if log_target:
         p = exp(target)
         elements = p * (where(p > 0, target, 0.0) - where(p > 0, input, 0.0))
@@ -164,10 +192,11 @@ def _x_log_x(x: Array) -> Array:
     return x * xp_of(x).log(x + (x == 0))
 
 
+@in_float32
 def cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Any:
     """-log softmax(input)[label]: `input` (N, C) or (N, C, ...) logits, `target` (N) or (N, ...) labels."""
     _check_reduction("cross_entropy", reduction)
-    labels = np.asarray(target) if isinstance(target, (list, int)) else _data(target)
+    input, labels = _plain(input, "cross_entropy: the input"), _data(_plain(target, "cross_entropy: the labels"))
     if labels.dtype.kind not in "iu":
         raise TypeError(f"cross_entropy: labels are {labels.dtype}; expected integers: use .astype('int64')")
     if input.ndim < 2 or labels.shape != (*input.shape[:1], *input.shape[2:]):
@@ -188,22 +217,28 @@ def cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Any:
     return _reduce(-picked, reduction)
 
 
+@in_float32
 def gaussian_kl(mu: Any, logvar: Any, reduction: str = "mean") -> Any:
     """KL(N(mu, exp(logvar)) || N(0, 1)) = (mu^2 + exp(logvar) - 1 - logvar) / 2 (Kingma & Welling 2014, app. B)."""
-    logvar = _check("gaussian_kl", mu, logvar, reduction)
+    mu, logvar = _operands("gaussian_kl", mu, logvar, reduction)
     return _reduce(0.5 * (mu * mu + expm1(logvar) - logvar), reduction)
 
 
+@in_float32
 def bernoulli_kl(rho: Any, rho_hat: Any, reduction: str = "mean") -> Any:
     """KL between coins: rho log(rho / rho_hat) + (1 - rho) log((1 - rho) / (1 - rho_hat)).
 
-    `rho` is a number in (0, 1) or has the shape of `rho_hat`, which must lie in (0, 1).
+    `rho` is a number or has the shape of `rho_hat`; both lie in (0, 1).
     """
     _check_reduction("bernoulli_kl", reduction)
-    if getattr(rho, "shape", ()) not in ((), rho_hat.shape):
+    rho_hat, rho = _plain(rho_hat, "bernoulli_kl: rho_hat"), _plain(rho, "bernoulli_kl: rho")
+    if rho.shape not in ((), rho_hat.shape):
         raise ValueError(f"bernoulli_kl: rho has shape {rho.shape}, rho_hat {rho_hat.shape}; they must be equal")
-    _check_range("bernoulli_kl", "rho", rho, "(0, 1)", "it is a probability")
-    _check_range("bernoulli_kl", "rho_hat", rho_hat, "(0, 1)", "use probabilities, as a sigmoid gives them")
-    number = isinstance(rho, (int, float))
-    log_p, log_q = (math.log(rho), math.log1p(-rho)) if number else (log(rho), log1p(-rho))
+    for name, values in (("rho", rho), ("rho_hat", rho_hat)):
+        if (found := _range(values)) and not (found[0] > 0 and found[1] < 1):
+            ends = f"[{_digits(found[0])}, {_digits(found[1])}]"
+            advice = f"hold it off the ends with F.clip({name}, 1e-7, 1 - 1e-7)"
+            raise ValueError(f"bernoulli_kl: {name} ranges over {ends}; expected probabilities in (0, 1): {advice}")
+    rho = rho.astype(rho_hat.dtype)
+    log_p, log_q = log(rho), log1p(-rho)
     return _reduce(rho * (log_p - log(rho_hat)) + (1 - rho) * (log_q - log1p(-rho_hat)), reduction)

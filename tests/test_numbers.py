@@ -265,7 +265,7 @@ def test_bernoulli_kl_is_the_sum_over_both_outcomes() -> None:
 
 @pytest.mark.parametrize(("rho", "rho_hat"), [(0.0, 0.5), (1.0, 0.5), (0.05, 0.0), (0.05, 1.5)])
 def test_bernoulli_kl_names_what_is_no_probability(rho: float, rho_hat: float) -> None:
-    with pytest.raises(ValueError, match=r"expected \(0, 1\)"):
+    with pytest.raises(ValueError, match=r"expected probabilities in \(0, 1\): hold it off the ends with F.clip\(rho"):
         F.bernoulli_kl(rho, t64([0.5, rho_hat]))
 
 

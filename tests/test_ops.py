@@ -174,10 +174,19 @@ def test_tensors_are_hashed_by_identity_and_compared_by_element() -> None:
 
 
 def test_numpy_reads_a_tensor() -> None:
-    t = sa.tensor([1.0, 2.0], requires_grad=True)
+    t = sa.tensor([1.0, 2.0])
     assert np.asarray(t) is t.data and t.numpy() is t.data
     assert np.asarray(t, np.float64).dtype == np.float64
     assert not np.shares_memory(np.array(t), t.data)
+
+
+def test_numpy_does_not_cut_a_tensor_off_its_graph() -> None:
+    t = sa.tensor([1.0, 2.0], requires_grad=True)
+    for graph in (t, t * 2):
+        with pytest.raises(TypeError, match=r"shape \(2,\) would lose its graph as a NumPy array: pass its .numpy\(\)"):
+            np.asarray(graph)
+        with sa.no_grad():
+            assert np.asarray(graph) is graph.data
 
 
 def test_repr_tells_values_dtype_and_origin() -> None:
@@ -285,7 +294,7 @@ def test_dropout_drops_this_share_and_keeps_the_mean(p: float) -> None:
 
 @pytest.mark.parametrize("p", [-0.1, 1.1, float("nan")])
 def test_dropout_refuses_what_is_no_probability(p: float) -> None:
-    with pytest.raises(ValueError, match=r"expected 0 <= p <= 1"):
+    with pytest.raises(ValueError, match=r"dropout: p=.*; expected a number in \[0, 1\]"):
         F.dropout(sa.tensor([1.0]), p)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from scratchae.autograd.engine import Node
 from scratchae.autograd.modes import check_finite, watchers
 from scratchae.autograd.tensor import Leaf, Tensor, box
-from scratchae.backend import Array, is_array, xp_of
+from scratchae.backend import Array, is_array, numbers, xp_of
 
 
 def backward(output: Tensor, gradient: Any = None, retain_graph: bool = False) -> None:
@@ -222,7 +222,8 @@ def _seed(output: Tensor, gradient: Any, create_graph: bool) -> Any:
         one = xp_of(output._data).ones((), output.dtype)
         return box(one, None) if create_graph else one
     if not isinstance(gradient, Tensor):
-        gradient = box(gradient if is_array(gradient) else xp_of(output._data).asarray(gradient, output.dtype), None)
+        plain = numbers(gradient, "the gradient")
+        gradient = box(plain if is_array(gradient) else xp_of(output._data).asarray(plain, output.dtype), None)
     xp_of(output._data, gradient._data)  # refuses two devices
     if gradient.shape != output.shape:
         raise ValueError(f"the gradient has shape {gradient.shape}; expected the output's, {output.shape}")

@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 
 from scratchae.autograd.engine import primitive
-from scratchae.backend import PLAIN, Array, device_of, to_device, xp_of
+from scratchae.autograd.precision import in_float32
+from scratchae.autograd.tensor import Tensor
+from scratchae.backend import PLAIN, Array, device_of, numbers, to_device, xp_of
 from scratchae.gpu.kernels import fused
 
 # --- arithmetic -----------------------------------------------------------------------------------
@@ -122,7 +124,7 @@ def _where(condition: Array, x: Array, y: Array) -> Array:
 
 def where(condition: Any, x: Any, y: Any) -> Any:
     """Elements of `x` where `condition` holds, of `y` elsewhere; the gradient goes where the value came from."""
-    return _where(np.asarray(condition) if isinstance(condition, (list, tuple)) else condition, x, y)
+    return _where(condition if isinstance(condition, Tensor) else numbers(condition, "where: the condition"), x, y)
 
 
 # --- functions of one number that NumPy has -------------------------------------------------------
@@ -206,6 +208,7 @@ def elu(x: Array, alpha: float = 1.0) -> Array:
     return xp.maximum(x, zeros) + alpha * xp.expm1(xp.minimum(x, zeros))
 
 
+@in_float32
 def gelu(x: Any) -> Any:
     """x Phi(x), with Phi the normal distribution function: the exact form (Hendrycks & Gimpel 2016)."""
     return x * normal_cdf(x)

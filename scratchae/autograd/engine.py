@@ -42,7 +42,7 @@ import numpy as np
 
 from scratchae.autograd.modes import arrays_in, check_finite, recording, watchers
 from scratchae.autograd.tensor import Tensor, box, moments
-from scratchae.backend import Array, is_array, xp_of
+from scratchae.backend import Array, is_array, numbers, plain_array, xp_of
 
 
 class Node:
@@ -172,20 +172,19 @@ def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
                     if a.node is not None:
                         parents[i] = a.node
                         mask |= 1 << i
-                elif type(a) not in _USUAL and (type(a) is not np.ndarray or not a.ndim):
+                elif type(a) not in _USUAL and (type(a) is not np.ndarray or a.dtype.char not in _REAL or not a.ndim):
                     odd += (i,)
             if odd:
                 tensor, mask = _unbox_odd(op, odd, values, parents, tensor, mask)
             if options:
                 tensor = _unbox_options(op, values, tensor)
-            if tensor is None:
-                out = forward(*args)
-                return op.split(out)[0] if residuals else out
             try:
                 out = forward(*values)
-            except TypeError:
-                xp_of(*values)  # where CPU and GPU arrays met, this says so by name
+            except (TypeError, AttributeError, OverflowError) as error:
+                _explain(op, values, parents, error)
                 raise
+            if tensor is None:
+                return op.split(out)[0] if residuals else out
             if residuals:
                 out, extra = op.split(out)
             if isinstance(out, np.generic):  # NumPy's reductions to one number give a scalar
@@ -215,6 +214,20 @@ def _recorded(op: _Op, values: list, parents: list, mask: int, out: Array, extra
 
 
 _USUAL = {float, int, bool, type(None)}  # arguments that pass through as they are
+_REAL = "fd?bBhHiIlLqQeg"  # the letters of the dtypes of real numbers
+
+
+def _explain(op: _Op, values: list, parents: list, error: Exception) -> None:
+    """Raise an error that says more than that of the forward function, where something more is known."""
+    xp_of(*values)  # where CPU and GPU arrays met, this says so by name
+    for i in op.operands:
+        name, a = op.arguments[i], values[i]
+        if type(parents[i]) is list:
+            raise TypeError(f"{op.name} takes no list of Tensors as {name}; put them together with F.stack") from error
+        if isinstance(error, OverflowError) and type(a) is int:
+            raise ValueError(f"{op.name}: the integer {name} is too large for an array's dtype") from error
+        if not isinstance(a, (int, float)) and not (a is None and op.signature.parameters[name].default is None):
+            plain_array(a, f"{op.name}: {name}")
 
 
 def _unbox_odd(
@@ -234,12 +247,16 @@ def _unbox_odd(
         return None, 0
     for i in odd:
         a = values[i]
-        if isinstance(a, np.generic) or (type(a) is np.ndarray and a.ndim == 0):
-            values[i] = a.item()  # as a NumPy float64 it would drag float32 up
-        elif type(a) in (list, tuple) and op.vjps and parents[i] is None and not any(map(is_array, a)):
-            values[i] = xp_of(tensor._data).asarray(a, tensor.dtype)  # [1, 2] beside a Tensor
-        elif is_array(a) and a.ndim == 0 and a.dtype.kind == tensor.dtype.kind == "f":
-            values[i] = a.astype(tensor.dtype)  # on a GPU, where item() would wait
+        what = f"{op.name}: {op.arguments[i]}"
+        if type(a) in (list, tuple):
+            if op.vjps and parents[i] is None and not any(map(is_array, a)):
+                values[i] = xp_of(tensor._data).asarray(numbers(a, what), tensor.dtype)  # [1, 2] beside a Tensor
+        elif isinstance(a, np.generic) or type(a) is np.ndarray and not a.ndim:
+            values[i] = numbers(a, what).item()  # as a NumPy float64 it would drag float32 up
+        else:
+            values[i] = a = plain_array(a, what)
+            if a.ndim == 0 and a.dtype.kind == tensor.dtype.kind == "f":
+                values[i] = a.astype(tensor.dtype)  # on a GPU, where item() would wait
     return tensor, mask
 
 

@@ -7,10 +7,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scratchae import autograd  # its `ops`, which are made of Tensors, are there by the time that they are called
-from scratchae.backend import Array, device_of, to_device
+from scratchae.backend import Array, device_of, plain_array, to_device
 
 if TYPE_CHECKING:
     from scratchae.autograd.tensor import Tensor
+
+
+def _no_operator(name: str) -> str:
+    """The error's text for a function of NumPy that has no counterpart; it names one that is called the same."""
+    ours = name.rpartition(".")[2]
+    advice = f"use F.{ours}, or " if hasattr(autograd.ops, ours) else ""
+    return f"{name} is not an operator of Tensors; {advice}for the values alone use .numpy()"
 
 
 class Methods:
@@ -60,14 +67,25 @@ class Methods:
     def tolist(self) -> list:
         return self._data.tolist()
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+    # pandas leaves `series * tensor` to Tensor, which refuses a Series by name; otherwise the graph would be lost.
+    __pandas_priority__ = 10_000
+
+    @property
+    def _mask(self) -> Any:
+        """What numpy.ma asks the other operand for first; it would go on with bare arrays."""
+        return plain_array(np.ma.masked_array(0.0), "an operand of a Tensor")
+
+    def __array__(self: Any, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if self.requires_grad and autograd.is_grad_enabled():
+            raise TypeError(f"a Tensor of shape {self.shape} would lose its graph as a NumPy array: pass its .numpy()")
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Tensor:
         """NumPy's elementwise functions, and operators with an array on the left, are recorded too."""
         op = getattr(autograd.ops, {"absolute": "abs"}.get(ufunc.__name__, ufunc.__name__), None)
         if op is None or method != "__call__" or options:
-            raise TypeError(f"np.{ufunc.__name__} is not an operator of Tensors; for the values alone use .numpy()")
+            call = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
+            raise TypeError(_no_operator(f"np.{call}" + (f" with {sorted(options)}" if op and options else "")))
         return op(*inputs)
 
     def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
@@ -80,7 +98,7 @@ class Methods:
         if function.__name__ in ("allclose", "array_equal", "isclose", "shape", "ndim", "size"):
             plain = [a.numpy() if isinstance(a, Methods) else a for a in (*args, *options.values())]
             return function(*plain[: len(args)], **dict(zip(options, plain[len(args) :], strict=True)))
-        raise TypeError(f"np.{function.__name__} is not an operator of Tensors; for the values alone use .numpy()")
+        raise TypeError(_no_operator(f"np.{function.__module__}.{function.__name__}".replace("np.numpy.", "np.")))
 
     def __len__(self) -> int:
         if self.ndim == 0:

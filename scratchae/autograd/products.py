@@ -9,8 +9,10 @@ import numpy as np
 
 from scratchae import backend
 from scratchae.autograd.engine import primitive
+from scratchae.autograd.precision import in_float32
 from scratchae.autograd.shaping import broadcast_to, expand_dims, reshape, squeeze, swapaxes
-from scratchae.backend import Array, xp_of
+from scratchae.autograd.tensor import Tensor
+from scratchae.backend import Array, numbers, xp_of
 
 
 @primitive(x=lambda g, y: _matmul(g, swapaxes(y, -1, -2)), y=lambda g, x: _matmul(swapaxes(x, -1, -2), g))
@@ -18,9 +20,10 @@ def _matmul(x: Array, y: Array) -> Array:
     return backend.matmul(x, y)
 
 
+@in_float32
 def matmul(x: Any, y: Any) -> Any:
     """`x @ y` as NumPy has it: matrices, stacks of matrices that broadcast, and vectors on either side."""
-    x, y = (np.asarray(a, np.float32) if isinstance(a, (list, tuple)) else a for a in (x, y))
+    x, y = (a if isinstance(a, Tensor) else _matrix(a) for a in (x, y))
     if x.ndim == 0 or y.ndim == 0:
         raise ValueError(f"matmul needs an axis on each side, got shapes {x.shape} and {y.shape}; use * for scalars")
     if x.ndim > 2 and y.ndim == 2:  # one product of many rows, not many products
@@ -30,6 +33,13 @@ def matmul(x: Any, y: Any) -> Any:
     return squeeze(out, lost) if lost else out
 
 
+def _matrix(a: Any) -> Array:
+    """A plain array; numbers in lists become float32."""
+    array = numbers(a, "matmul: an operand")
+    return array.astype(np.float32) if isinstance(a, (list, tuple)) else array
+
+
+@in_float32
 @primitive(
     x=lambda g, weight: linear(g, swapaxes(weight, 0, 1), None),  # g W
     weight=lambda g, x, into: linear_weight_grad(g, x, into),  # g^T x

@@ -12,6 +12,7 @@ import numpy as np
 
 from scratchae.autograd.elementwise import exp
 from scratchae.autograd.engine import primitive
+from scratchae.autograd.precision import in_float32
 from scratchae.autograd.shaping import broadcast_to, reshape
 from scratchae.backend import Array, xp_of
 from scratchae.distributed import world
@@ -42,11 +43,13 @@ def _count(shape: tuple[int, ...], axis: Axis) -> int:
     return math.prod(shape[a] for a in _axes(axis, len(shape)))
 
 
+@in_float32
 @primitive(x=lambda g, x_shape, axis: _spread(g, x_shape, axis))
 def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     return x.sum(axis=axis, keepdims=keepdims)
 
 
+@in_float32
 @primitive(x=lambda g, x_shape, axis: _spread(g / _count(x_shape, axis), x_shape, axis))
 def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     return x.mean(axis=axis, keepdims=keepdims)
@@ -63,6 +66,7 @@ def _sum_over_processes(x: Array) -> Array:
     return world().sum(x.copy())
 
 
+@in_float32
 @primitive(
     x=lambda g, x, axis: _spread(g * 2 / _count(x.shape, axis), x.shape, axis) * (x - mean(x, axis, keepdims=True))
 )
@@ -117,6 +121,7 @@ def _shifted_exp(x: Array, axis: Axis) -> tuple[Array, Array]:
         return xp.exp(x - m), m
 
 
+@in_float32
 @primitive(x=lambda g, x, out, axis: _spread(g, x.shape, axis) * exp(x - _kept(out, x.shape, axis)))
 def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """log(sum(exp(x))) without overflow; the gradient is the softmax."""
@@ -126,6 +131,7 @@ def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     return out if keepdims else out.squeeze(axis)
 
 
+@in_float32
 @primitive(x=lambda g, out, axis: out * (g - sum(g * out, axis, keepdims=True)))
 def softmax(x: Array, axis: Axis = -1) -> Array:
     """exp(x) / sum(exp(x)) along `axis`."""
@@ -134,6 +140,7 @@ def softmax(x: Array, axis: Axis = -1) -> Array:
     return e
 
 
+@in_float32
 @primitive(x=lambda g, out, axis: g - exp(out) * sum(g, axis, keepdims=True))
 def log_softmax(x: Array, axis: Axis = -1) -> Array:
     """log(softmax(x)), without ever forming a probability that could round to 0."""
@@ -141,6 +148,7 @@ def log_softmax(x: Array, axis: Axis = -1) -> Array:
     return x - m - xp_of(x).log(e.sum(axis=axis, keepdims=True))
 
 
+@in_float32
 @primitive(x=lambda g, x, scale: 2 * scale * g * x)
 def sum_of_squares(x: Array, scale: float = 1.0) -> Array:
     """The sum of all squared elements, times `scale`: one dot product, and no squares in memory."""
@@ -159,6 +167,7 @@ def _norm_vjp(g: Any, x: Any, out: Any, axis: Axis) -> Any:
     return _spread(g, x.shape, axis) * (x / (length + (length == 0)))
 
 
+@in_float32
 @primitive(x=_norm_vjp)
 def norm(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """The Euclidean length along `axis`; its gradient at 0 is 0."""

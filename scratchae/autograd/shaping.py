@@ -12,7 +12,7 @@ import numpy as np
 
 from scratchae.autograd.engine import primitive
 from scratchae.autograd.tensor import Tensor
-from scratchae.backend import Array, is_array, xp_of
+from scratchae.backend import Array, is_array, numbers, xp_of
 
 Shape = tuple[int, ...]
 
@@ -118,7 +118,7 @@ def _split(g: Any, sizes: list[int], axis: int) -> list:
 
 def concatenate(xs: Sequence[Any], axis: int = 0) -> Any:
     """The arrays of `xs` one after the other along an axis that they have."""
-    return _concatenate(list(xs), axis)
+    return _concatenate([x if isinstance(x, Tensor) else numbers(x, "concatenate: an item") for x in xs], axis)
 
 
 def stack(xs: Sequence[Any], axis: int = 0) -> Any:

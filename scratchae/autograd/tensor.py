@@ -19,7 +19,7 @@ import numpy as np
 
 from scratchae import autograd
 from scratchae.autograd.methods import Methods
-from scratchae.backend import Array, is_array, to_device, xp_of
+from scratchae.backend import Array, is_array, numbers, plain_array, to_device, xp_of
 
 _NEEDS_FLOAT = "requires_grad needs floating point data, this is {}; convert with .astype('float32')"
 
@@ -80,9 +80,7 @@ class Tensor(Methods):
     def __init__(self, data: Any, requires_grad: bool = False):
         if isinstance(data, Tensor):
             data = data._data
-        if not is_array(data):
-            data = np.asarray(data, None if isinstance(data, np.generic) else np.float32)
-        self._data: Array = data
+        self._data: Array = _array(data)
         self.node: Any = None
         self._origin: Any = "a Tensor made with requires_grad=False"
         if requires_grad:
@@ -95,8 +93,7 @@ class Tensor(Methods):
 
     @data.setter
     def data(self, array: Array) -> None:
-        if not is_array(array):
-            raise TypeError(f".data takes an array, got {type(array).__name__}; use sa.tensor(...) to convert")
+        array = plain_array(array, ".data")
         if type(self.node) is Leaf and (array.shape, array.dtype) != (self.node.shape, self.node.dtype):
             if array.dtype.kind != "f":
                 raise TypeError(_NEEDS_FLOAT.format(array.dtype))
@@ -141,9 +138,9 @@ class Tensor(Methods):
         if gradient is None:
             self.node.grad = self.node.home = None
             return
-        array = gradient._data if isinstance(gradient, Tensor) else gradient
-        if (given := getattr(array, "shape", type(array).__name__)) != self.shape:
-            raise ValueError(f".grad needs an array of shape {self.shape}, got {given}")
+        array = gradient._data if isinstance(gradient, Tensor) else plain_array(gradient, ".grad")
+        if array.shape != self.shape:
+            raise ValueError(f".grad needs an array of shape {self.shape}, got {array.shape}")
         xp = xp_of(self._data, array)
         self.node.grad = xp.array(array, dtype=self.dtype)
 
@@ -183,6 +180,12 @@ class Tensor(Methods):
         return _rebuild, (type(self), self._data, self.requires_grad, self.grad)
 
 
+def _array(data: Any) -> Array:
+    """Data as a plain array; Python's numbers become float32."""
+    array = numbers(data, "the data of a Tensor")
+    return array if is_array(data) or isinstance(data, np.generic) else array.astype(np.float32)
+
+
 def box(data: Array, node: Any, origin: Any = "detached from its graph") -> Tensor:
     """A Tensor around `data` that came from `node`: the constructor without its checks."""
     t = Tensor.__new__(Tensor)
@@ -207,10 +210,6 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False, device: st
         requires_grad: keep its gradient in `.grad`; needs a floating point dtype.
         device: 'cpu', 'gpu', 'gpu:1'; where the data is if None.
     """
-    if isinstance(data, Tensor):
-        data = data._data
-    if is_array(data):
-        array = xp_of(data).array(data, dtype=dtype)
-    else:
-        array = np.array(data, dtype=dtype or (None if isinstance(data, np.generic) else np.float32))
+    array = data._data if isinstance(data, Tensor) else _array(data)
+    array = plain_array(xp_of(array).array(array, dtype=dtype), f"sa.tensor: dtype={dtype}")
     return Tensor(array if device is None else to_device(array, device), requires_grad)

@@ -1,0 +1,38 @@
+"""Half precision (float16) is a way to store numbers; what adds many of them up computes in float32."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+HALF = np.dtype(np.float16)
+
+
+def in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Half precision goes through `function` as float32, and its result is rounded once, as PyTorch does.
+
+    A float16 sum overflows at 65,504, and so does each square of a number above 256. Beside wider operands the result
+    stays as wide as they are.
+    """
+
+    @functools.wraps(function)
+    def call(*args: Any, **options: Any) -> Any:
+        for a in (*args, *options.values()) if options else args:
+            if getattr(a, "dtype", None) == HALF:
+                return _rounded_once(function, args, options)
+        return function(*args, **options)
+
+    return call
+
+
+def _rounded_once(function: Callable[..., Any], args: tuple, options: dict[str, Any]) -> Any:
+    dtypes = [a.dtype for a in (*args, *options.values()) if getattr(getattr(a, "dtype", None), "kind", "") == "f"]
+    result = function(*map(_widened, args), **{name: _widened(a) for name, a in options.items()})
+    return result.astype(np.result_type(*dtypes))
+
+
+def _widened(a: Any) -> Any:
+    return a.astype(np.float32) if getattr(a, "dtype", None) == HALF else a

@@ -1,0 +1,70 @@
+"""float16: what adds up many numbers computes in float32 and rounds once, so that it differs from that by a rounding."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import scratchae as sa
+from scratchae import functional as F
+
+LARGE = np.random.default_rng(0).uniform(100, 300, (40, 50)).astype(np.float16)  # its squares overflow in float16
+LOGITS = np.random.default_rng(1).uniform(-10, 10, (40, 50)).astype(np.float16)
+UNIT = np.random.default_rng(2).uniform(0.01, 0.99, (40, 50)).astype(np.float16)
+LABELS = np.arange(40) % 50
+
+OPERATIONS = {
+    "sum": (lambda x: x.sum(axis=1), LARGE),
+    "mean": (lambda x: x.mean(), LARGE),
+    "var": (lambda x: x.var(axis=0), LARGE),
+    "norm": (lambda x: F.norm(x, axis=1), LARGE),
+    "sum_of_squares": (lambda x: F.sum_of_squares(x, 1e-4), LARGE),
+    "logsumexp": (lambda x: F.logsumexp(x, 1), LOGITS),
+    "softmax": (lambda x: F.softmax(x, 1), LOGITS),
+    "log_softmax": (lambda x: F.log_softmax(x, 1), LOGITS),
+    "gelu": (lambda x: F.gelu(x), LOGITS),
+    "matmul": (lambda x: x @ (LARGE.T[:, :3] / np.float16(1000)), LARGE),
+    "linear": (lambda x: F.linear(x, LARGE[:3] / np.float16(1000), np.ones(3, np.float16)), LARGE),
+    "mse_loss": (lambda x: F.mse_loss(x, LARGE[::-1] / np.float16(4)), LARGE),
+    "l1_loss": (lambda x: F.l1_loss(x, LARGE[::-1]), LARGE),
+    "binary_cross_entropy": (lambda x: F.binary_cross_entropy(x, UNIT[::-1]), UNIT),
+    "binary_cross_entropy_with_logits": (lambda x: F.binary_cross_entropy_with_logits(x, UNIT), LOGITS),
+    "kl_div": (lambda x: F.kl_div(x, UNIT, "batchmean"), LOGITS),
+    "cross_entropy": (lambda x: F.cross_entropy(x, LABELS), LOGITS),
+    "gaussian_kl": (lambda x: F.gaussian_kl(x, LOGITS), LARGE),
+    "bernoulli_kl": (lambda x: F.bernoulli_kl(0.05, x), UNIT),
+}
+
+
+def value_and_slope(function, array):
+    x = sa.tensor(array, requires_grad=True)
+    y = function(x)
+    y.backward(np.full(y.shape, 0.125, y.dtype))
+    assert y.dtype == x.grad.dtype == array.dtype
+    return y.data, x.grad
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_half_precision_is_float32_rounded_once(name):
+    function, array = OPERATIONS[name]
+    for half, exact in zip(value_and_slope(function, array), value_and_slope(function, array.astype(np.float64)),
+                           strict=True):  # fmt: skip
+        assert np.isfinite(half).all()
+        rounding = np.maximum(np.abs(exact) * 2.0**-11, 2.0**-25)  # half a unit in the last place
+        assert (np.abs(half - exact) <= 1.1 * rounding + 1e-6 * np.abs(exact).max()).all()
+
+
+def test_a_float16_result_that_float16_cannot_hold_is_infinite():
+    with np.errstate(over="ignore"):
+        assert np.isinf(sa.tensor(LARGE).sum().data)
+
+
+def test_a_wider_operand_decides_the_result():
+    assert F.mse_loss(sa.tensor(UNIT), UNIT.astype(np.float32)).dtype == np.float32
+    assert (sa.tensor(UNIT) @ UNIT.T.astype(np.float32)).dtype == np.float32
+
+
+def test_keywords_are_widened_too():
+    assert F.mse_loss(input=sa.tensor(LARGE), target=LARGE * np.float16(0.5)).item() == pytest.approx(
+        ((LARGE.astype(float) / 2) ** 2).mean(), rel=1e-3
+    )
