@@ -85,6 +85,54 @@ def test_a_function_of_ones_own(training: bool) -> None:
         build(lambda x: x[..., 0]).loss(sa.Tensor(X))
 
 
+@pytest.mark.parametrize(
+    "corruption",
+    [
+        lambda x: x.astype(np.float64) / 2,
+        lambda x: sa.Tensor(x / 2),
+        lambda x: np.multiply(x, 0.5, out=x),  # in place
+        lambda x: (x * 0.5).T.copy().T,  # another layout
+    ],
+    ids=["float64", "Tensor", "in place", "layout"],
+)
+def test_what_a_function_returns_becomes_an_array_like_the_input(corruption: Any) -> None:
+    model, x = build(corruption), X.copy()
+    damaged = model.corrupt(x)
+    assert type(damaged) is np.ndarray and damaged.dtype == X.dtype
+    np.testing.assert_array_equal(damaged, X / 2)
+    assert model.loss(sa.Tensor(x)).item() == plain(model).loss(sa.Tensor(X / 2), sa.Tensor(X)).item()
+    np.testing.assert_array_equal(x, X)
+
+
+@pytest.mark.parametrize("corruption", [lambda x: None, lambda x: x.tolist(), lambda x: x * 1j, np.ma.masked_array])
+def test_a_function_that_returns_no_array_of_numbers_is_refused(corruption: Any) -> None:
+    with pytest.raises(TypeError, match="what the corruption returns is"):
+        build(corruption).loss(sa.Tensor(X))
+
+
+def test_a_function_that_makes_nan_ends_training_before_the_weights_change() -> None:
+    model = build(lambda x: x * np.nan)
+    before = {name: value.copy() for name, value in model.state_dict().items()}
+    with pytest.raises(FloatingPointError, match="step 1"):
+        sa.Trainer(model, optim.SGD(model.parameters(), lr=0.1)).fit(X, progress=False)
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_data_beyond_zero_and_one_are_trained_without_clipping() -> None:
+    x = np.random.default_rng(0).standard_normal((64, 8)).astype(np.float32)
+    options: dict[str, Any] = {"loss": "mse", "output": None, "amount": 0.1}
+    clipping = DenoisingAutoencoder.dense((8, 4, 2), **options)
+    with pytest.raises(ValueError, match=r"gaussian noise got x in \[.*\]; .* or pass clip=False"):
+        clipping.loss(sa.Tensor(x))
+    model = DenoisingAutoencoder.dense((8, 4, 2), **options, clip=False)
+    damaged = model.corrupt(x)
+    assert (damaged - x).std() == pytest.approx(0.1, rel=0.1) and damaged.min() < -1 and damaged.max() > 1
+    history = sa.Trainer(model, optim.Adam(model.parameters(), lr=0.01)).fit(x, epochs=5, progress=False)
+    assert history["loss"][-1] < history["loss"][0]
+    assert clipping.clip and not model.clip
+
+
 @pytest.mark.parametrize("name", NAMED)
 def test_no_noise_leaves_the_plain_autoencoder(name: str) -> None:
     model = build(name, amount=0)
@@ -183,6 +231,13 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "more than all again": ({"corruption": "salt_and_pepper", "amount": 2}, r"amount=2; expected a number in \[0, 1\]"),
     "nan": ({"corruption": "masking", "amount": float("nan")}, "amount=nan"),
     "a word": ({"amount": "much"}, "amount='much'"),
+    "a truth": ({"amount": True}, "amount=True; expected a finite number"),
+    "beyond all numbers": ({"amount": 10**400}, "amount=1000"),
+    "a list of names": ({"corruption": ["gaussian"]}, r"corruption=\['gaussian'\]; expected a function or one of"),
+    "clip beside another": ({"corruption": "masking", "clip": False}, "clip=False beside corruption='masking'"),
+    "clip beside a function": ({"corruption": np.sqrt, "clip": False}, "clip=False beside corruption=<ufunc 'sqrt'>"),
+    "clip is no number": ({"clip": 0}, "clip=0; expected True or False"),
+    "clip is no word": ({"clip": "no"}, "clip='no'; expected True or False"),
 }
 
 

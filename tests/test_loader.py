@@ -1,5 +1,6 @@
 """Batches, noise and toy sets."""
 
+import re
 
 import numpy as np
 import pytest
@@ -183,6 +184,42 @@ def test_tilted_gaussian_has_the_documented_covariance():
 def test_toy_errors(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1, True, "3", None, 10**400, [3], np.array([3, 4])], ids=repr)
+def test_toys_refuse_what_is_no_number(value) -> None:
+    for toy, option in ((helix, "n"), (helix, "turns"), (helix, "noise"), (helix, "seed"), (tilted_gaussian, "n"),
+                        (tilted_gaussian, "noise"), (tilted_gaussian, "seed")):  # fmt: skip
+        with pytest.raises(ValueError, match=rf"{toy.__name__}\({option}="):
+            toy(**{option: value})
+    with pytest.raises(ValueError, match=r"turns=1e\+308\): expected a finite number"):  # its angles would be infinite
+        helix(turns=1e308)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_gaussian_noise_takes_what_rounding_pushed_out_of_range(rng, dtype) -> None:
+    eps = np.finfo(dtype).eps
+    x = np.array([-1e-17, -2 * eps, 0.5, 1 + eps, 1 + 4 * eps], dtype)
+    np.testing.assert_array_equal(noise.gaussian(x, 0.0, rng), np.array([0, 0, 0.5, 1, 1], dtype))
+    for beyond in (-5 * eps, 1 + 8 * eps):
+        x[0] = beyond
+        with pytest.raises(ValueError, match=re.escape(f"{x[0]!s}")) as error:  # the digits that matter
+            noise.gaussian(x, 0.1, rng)
+        assert "expected images in [0, 1]: scale them, or pass clip=False" in str(error.value)
+        assert noise.gaussian(x, 0.0, rng, clip=False)[0] == x[0]
+
+
+@pytest.mark.parametrize("clip", [1, 0, None, "no", np.nan], ids=repr)
+def test_clip_is_true_or_false(rng, clip) -> None:
+    with pytest.raises(ValueError, match="clip=.*; expected True or False"):
+        noise.gaussian(np.zeros(3), 0.1, rng, clip)
+
+
+@pytest.mark.parametrize("corrupt", [noise.gaussian, noise.masking, noise.salt_and_pepper])
+@pytest.mark.parametrize("x", [[0.5], None, np.ma.masked_array([0.5]), np.zeros(3, complex), np.zeros(3, ">f4")])
+def test_noise_takes_plain_arrays_of_floats_alone(rng, corrupt, x) -> None:
+    with pytest.raises(TypeError, match=f"{corrupt.__name__} noise got .*; expected an array of"):
+        corrupt(x, 0.1, rng)
 
 
 def test_a_part_is_given_inside_and_no_longer() -> None:

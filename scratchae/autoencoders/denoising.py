@@ -16,7 +16,8 @@ from scratchae import functional as F
 from scratchae import nn
 from scratchae.autoencoders.base import Autoencoder
 from scratchae.autograd import Tensor
-from scratchae.backend import Array, device_of
+from scratchae.backend import Array, device_of, plain_array
+from scratchae.checks import check_bool, shown
 from scratchae.data import noise
 from scratchae.random import generator
 
@@ -32,10 +33,15 @@ class DenoisingAutoencoder(Autoencoder):
 
     Args:
         encoder, decoder, loss: see `Autoencoder`.
-        corruption: "gaussian" (for images, which stay in [0, 1]), "masking" or "salt_and_pepper", see `data.noise`;
-            or a function from an array to a damaged one of the same shape. Draws from `sa.generator()` in it follow
-            the seeds, as all randomness here does; a generator of its own does not.
+        corruption: "gaussian", "masking" or "salt_and_pepper", see `data.noise`; or a function from an array to a
+            damaged one of the same shape. Draws from `sa.generator()` in it follow the seeds, as all randomness here
+            does; a generator of its own does not. The result takes the dtype of the input.
         amount: standard deviation of the Gaussian, fraction of damaged elements of the others; not for a function.
+        clip: whether Gaussian noise stays in [0, 1], as images do. False is for data that leave [0, 1], such as
+            standardised ones.
+
+    Raises ValueError for another corruption, amount or clip, and for a function that changes the shape; TypeError for
+    one that does not return an array.
     """
 
     def __init__(
@@ -46,27 +52,34 @@ class DenoisingAutoencoder(Autoencoder):
         *,
         corruption: str | Callable[[Array], Array] = "gaussian",
         amount: float | None = None,
+        clip: bool = True,
         **others: Any,
     ):
         super().__init__(encoder, decoder, loss, **others)
         if callable(corruption):
             if amount is not None:
-                raise ValueError(f"amount={amount} beside a corruption function, which has its own; leave it out")
-        elif corruption not in CORRUPTIONS:
-            raise ValueError(f"corruption={corruption!r}; expected a function or one of {sorted(CORRUPTIONS)}")
+                message = f"amount={shown(amount)} beside a corruption function, which has its own; leave it out"
+                raise ValueError(message)
+        elif not isinstance(corruption, str) or corruption not in CORRUPTIONS:
+            names = sorted(CORRUPTIONS)
+            raise ValueError(f"corruption={shown(corruption)}; expected a function or one of {names}")
         else:
             amount = 0.3 if amount is None else amount
             noise.check_amount(corruption, amount)
-        self.corruption, self.amount = corruption, amount
+        if not check_bool("clip", clip) and corruption != "gaussian":
+            raise ValueError(f"clip={clip} beside {corruption=}; it is an option of 'gaussian' alone, leave it out")
+        self.corruption, self.amount, self.clip = corruption, amount, clip
 
     def corrupt(self, x: Array) -> Array:
         """A damaged copy of the array `x`, drawn from the seeded generator of its device."""
         if not callable(self.corruption):
-            return CORRUPTIONS[self.corruption](x, self.amount, generator(device_of(x)))
+            options = {"clip": self.clip} if self.corruption == "gaussian" else {}
+            return CORRUPTIONS[self.corruption](x, self.amount, generator(device_of(x)), **options)
         damaged = self.corruption(x.copy())
+        damaged = plain_array(damaged.data if isinstance(damaged, Tensor) else damaged, "what the corruption returns")
         if damaged.shape != x.shape:
             raise ValueError(f"the corruption made shape {damaged.shape} of {x.shape}; it must keep the shape")
-        return damaged
+        return damaged.astype(x.dtype, copy=False)
 
     def loss_terms(self, x: Any, target: Any = None) -> dict[str, Any]:
         """With `x` alone: its reconstruction from a damaged copy. With `target`: `x` is the noisy image, `target`

@@ -10,27 +10,30 @@ autoencoders", Journal of Machine Learning Research 11, 2010, section 3.3.
 
 from __future__ import annotations
 
-import math
-from numbers import Real
+from typing import Any
 
 import numpy as np
 
-from scratchae.backend import unwatched, xp_of
+from scratchae.backend import is_array, unwatched, xp_of
+from scratchae.checks import check_bool, check_number
 
 
 def gaussian(x: np.ndarray, amount: float, rng: np.random.Generator, clip: bool = True) -> np.ndarray:
     """clip(x + amount * e, 0, 1) with e standard normal: `amount` is the standard deviation.
 
-    With `clip`, an x that leaves [0, 1] is refused: clipping would cut the data off, and not only the noise.
+    With `clip`, an x that leaves [0, 1] is refused: clipping would cut the data off, and not only the noise. Numbers
+    that a few roundings have pushed beyond are taken.
 
-    Raises ValueError unless `amount` is finite and at least 0, TypeError for an x of another dtype.
+    Raises ValueError for such an x and unless `amount` is finite and at least 0, TypeError for an x of another dtype.
     """
     _check("gaussian", x, amount)
+    check_bool("gaussian noise: clip", clip)
+    rounding = 4 * float(np.finfo(x.dtype).eps)
     if clip and unwatched():
-        x = xp_of(x).where((x >= 0) & (x <= 1), x, np.nan)  # for the loss to show
-    elif clip and x.size and ((low := x.min()) < 0 or x.max() > 1):
-        found = f"[{low:.4g}, {x.max():.4g}]"
-        raise ValueError(f"gaussian noise got x in {found}; expected images in [0, 1]: scale them, or use clip=False")
+        x = xp_of(x).where((x >= -rounding) & (x <= 1 + rounding), x, np.nan)  # for the loss to show
+    elif clip and x.size and ((low := x.min()) < -rounding) | ((high := x.max()) > 1 + rounding):
+        advice = "scale them, or pass clip=False"
+        raise ValueError(f"gaussian noise got x in [{low!s}, {high!s}]; expected images in [0, 1]: {advice}")
     noisy = rng.standard_normal(x.shape, dtype=x.dtype)
     noisy *= float(amount)
     noisy += x
@@ -57,16 +60,14 @@ def salt_and_pepper(x: np.ndarray, amount: float, rng: np.random.Generator) -> n
     return where(draw < float(amount) / 2, x.dtype.type(0), where(draw < float(amount), x.dtype.type(1), x))
 
 
-def check_amount(name: str, amount: float) -> None:
+def check_amount(name: str, amount: Any) -> None:
     """ValueError unless `amount` is one that the noise of that name takes."""
-    largest = math.inf if name == "gaussian" else 1
-    if not isinstance(amount, Real) or not (0 <= amount <= largest and math.isfinite(amount)):
-        allowed = "a finite number of at least 0" if name == "gaussian" else "a number in [0, 1]"
-        raise ValueError(f"{name} noise got amount={amount!r}; expected {allowed}")
+    check_number(f"{name} noise got amount", amount, "[0, inf)" if name == "gaussian" else "[0, 1]")
 
 
-def _check(name: str, x: np.ndarray, amount: float) -> None:
-    dtype = getattr(x, "dtype", type(x).__name__)
-    if dtype not in (np.float32, np.float64):
-        raise TypeError(f"{name} noise got {dtype}; expected an array of float32 or float64: use .astype")
+def _check(name: str, x: Any, amount: Any) -> None:
+    if not is_array(x) or isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{name} noise got a {type(x).__name__}; expected an array of NumPy or CuPy")
+    if x.dtype not in (np.float32, np.float64):
+        raise TypeError(f"{name} noise got {x.dtype}; expected an array of float32 or float64: use .astype")
     check_amount(name, amount)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+
+from scratchae.checks import check_count, check_number, shown
 
 # A rotation with rational entries: columns of length 1, at right angles, determinant +1.
 _TILT = np.array([[2, -2, -1], [1, 2, -2], [2, 1, 2]]) / 3
@@ -17,11 +21,12 @@ def helix(
 
     t is uniform on [0, 2 pi turns), and a point is (cos t, sin t, t / (pi turns) - 1), so that the
     curve fits the cube [-1, 1]^3, plus normal noise of standard deviation `noise` in each coordinate.
-    The same arguments give the same points. Raises ValueError for n < 1, turns <= 0 or noise < 0.
+    The same arguments give the same points. Raises ValueError for n < 1, turns <= 0, noise < 0, seed < 0 and what is
+    no number.
     """
-    _check("helix", n, noise)
-    if not 0 < turns < math.inf:
-        raise ValueError(f"helix(turns={turns!r}): expected a finite number above 0, such as 3.0")
+    n, noise, seed = _checked("helix", n, noise, seed)
+    wanted = "a finite number above 0 and up to 1e37, such as 3.0"
+    turns = _must_be(wanted, check_number, "helix(turns", turns, "(0, 1e37]")
     rng = np.random.default_rng(seed)
     t = rng.uniform(0, 2 * math.pi * turns, n)
     points = np.stack([np.cos(t), np.sin(t), t / (math.pi * turns) - 1], axis=1)
@@ -36,15 +41,25 @@ def tilted_gaussian(n: int = 1000, noise: float = 0.1, seed: int = 0) -> tuple[n
     `noise`, and the rotation R with the columns (2, 1, 2)/3, (-2, 2, 1)/3 and (-1, -2, 2)/3; the last
     is the plane's normal. The points' covariance is thus R diag(1, 0.25, noise^2) R^T: its eigenvectors
     are what PCA, and a linear autoencoder, should find. Returned beside the points is u, the position
-    along the longest axis. Raises ValueError for n < 1 or noise < 0.
+    along the longest axis. Raises ValueError for n < 1, noise < 0, seed < 0 and what is no number.
     """
-    _check("tilted_gaussian", n, noise)
+    n, noise, seed = _checked("tilted_gaussian", n, noise, seed)
     flat = np.random.default_rng(seed).standard_normal((n, 3)) * [1.0, 0.5, noise]
     return (flat @ _TILT.T).astype(np.float32), flat[:, 0].astype(np.float32)
 
 
-def _check(name: str, n: int, noise: float) -> None:
-    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
-        raise ValueError(f"{name}(n={n!r}): expected a whole number of points, at least 1")
-    if not 0 <= noise < math.inf:
-        raise ValueError(f"{name}(noise={noise!r}): expected a finite standard deviation of at least 0")
+def _checked(name: str, n: Any, noise: Any, seed: Any) -> tuple[int, float, int]:
+    return (
+        _must_be("a whole number of points, at least 1", check_count, f"{name}(n", n),
+        # What float32 holds, with room for the factors.
+        _must_be("a finite standard deviation from 0 to 1e37", check_number, f"{name}(noise", noise, "[0, 1e37]"),
+        _must_be("a whole number of at least 0", check_count, f"{name}(seed", seed, 0),
+    )
+
+
+def _must_be(wanted: str, check: Callable[..., Any], option: str, value: Any, *bounds: Any) -> Any:
+    """What `check` makes of a value; its error in this file's words."""
+    try:
+        return check(option, value, *bounds)
+    except ValueError:
+        raise ValueError(f"{option}={shown(value)}): expected {wanted}") from None
