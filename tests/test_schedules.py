@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import math
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +13,7 @@ import numpy as np
 import pytest
 from textbook import leaf
 
+import scratchae as sa
 from scratchae import optim
 
 # --- clipping -------------------------------------------------------------------------------------
@@ -81,14 +85,196 @@ def test_a_plateau_lowers_the_rate_after_more_than_patience_bad_epochs() -> None
     np.testing.assert_allclose(found, np.outer([1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25, 0.125], [1, 0.2]), rtol=1e-14)
 
 
-@pytest.mark.parametrize("make", [lambda o: optim.StepLR(o, 2), lambda o: optim.CosineLR(o, 5), optim.ReduceOnPlateau])
-def test_a_schedule_goes_on_from_its_state(make: Callable) -> None:
-    metrics = [1.0] * 3 if make is optim.ReduceOnPlateau else []
-    schedule, other = make(two_groups()), make(two_groups())
-    rates(schedule, *metrics, epochs=3)
-    other.load_state_dict(schedule.state_dict())
-    assert other.state_dict() == schedule.state_dict() and other.epoch == 3
-    assert rates(other, *metrics, epochs=1) == rates(schedule, *metrics, epochs=1)
-    with pytest.raises(ValueError, match="nothing was loaded"):
-        other.load_state_dict({"epoch": 1})
+def test_a_cosine_goes_on_after_its_end_as_pytorchs_does() -> None:
+    found = [lr for lr, _ in rates(optim.CosineLR(two_groups(), 4), epochs=12)]
+    np.testing.assert_allclose(found[3::4], [0, 1, 0], atol=1e-15)  # down, up again, down again
+    np.testing.assert_allclose(found[4:7], found[2::-1], rtol=1e-12)
+
+
+def plateau(**options: Any) -> optim.ReduceOnPlateau:
+    return optim.ReduceOnPlateau(optim.SGD([leaf([1.0])], lr=1.0), factor=0.5, **options)
+
+
+NAN, INF = math.nan, math.inf
+# metrics, options -> the best one, rate after each
+PLATEAUS: dict[str, tuple[list[Any], dict[str, Any], float, list[float]]] = {
+    "negative and falling": ([-1, -2, -3, -4, -5], {"patience": 0}, -5, [1, 1, 1, 1, 1]),
+    "negative, too little": ([-100, -100.009, -100.02], {"patience": 0}, -100.02, [1, 0.5, 0.5]),
+    "through zero": ([1, 0, -1e-9, -1], {"patience": 0}, -1, [1, 1, 1, 1]),
+    "flat": ([2, 2, 2, 2], {"patience": 1}, 2, [1, 1, 0.5, 0.5]),
+    "flat at zero": ([0, 0, 0, 0], {"patience": 1}, 0, [1, 1, 0.5, 0.5]),
+    "flat, no margin": ([2, 2, 2], {"patience": 0, "threshold": 0}, 2, [1, 0.5, 0.25]),
+    "a wide margin": ([-10, -14, -15.5, -16], {"patience": 0, "threshold": 0.5}, -15.5, [1, 0.5, 0.5, 0.25]),
+    "nan first": ([NAN, 3, 2, NAN, NAN, NAN, 1], {"patience": 1}, 1, [1, 1, 1, 1, 0.5, 0.5, 0.5]),
+    "only nan": ([NAN] * 5, {"patience": 1}, INF, [1, 0.5, 0.5, 0.25, 0.25]),
+    "inf first": ([INF, 3, 2], {"patience": 1}, 2, [1, 1, 1]),
+    "inf later": ([3, INF, INF, 2], {"patience": 1}, 2, [1, 1, 0.5, 0.5]),
+    "-inf is no improvement": ([3, -INF, -INF, 2], {"patience": 1}, 2, [1, 1, 0.5, 0.5]),
+    "max": ([0.5, 0.7, 0.6, 0.7, 0.8], {"patience": 0, "mode": "max"}, 0.8, [1, 1, 0.5, 0.25, 0.25]),
+    "max, negative": ([-9, -5, -4.9999, -3], {"patience": 0, "mode": "max"}, -3, [1, 1, 0.5, 0.5]),
+    "max, nan and inf": ([NAN, INF, 1, 2], {"patience": 2, "mode": "max"}, 2, [1, 1, 1, 1]),
+    "max, never": ([NAN, -INF, INF], {"patience": 2, "mode": "max"}, -INF, [1, 1, 0.5]),
+    "lowest rate": ([1] * 4, {"patience": 0, "min_lr": 0.3}, 1, [1, 0.5, 0.3, 0.3]),
+    "a rate below the lowest": ([1] * 3, {"patience": 0, "min_lr": 2.0}, 1, [1, 1, 1]),
+}
+
+
+@pytest.mark.parametrize("case", PLATEAUS)
+def test_a_plateau_knows_improvement_when_it_sees_it(case: str) -> None:
+    metrics, options, best, wanted = PLATEAUS[case]
+    schedule = plateau(**options)
+    assert rates(schedule, *metrics) == [[lr] for lr in wanted]
+    assert (schedule.best, schedule.epoch) == (best, len(metrics))
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "g", "i8"])
+def test_a_plateau_takes_numbers_of_every_kind(dtype: str, device: str) -> None:
+    schedule = plateau(patience=0)
+    arrays = [np.array(3, dtype)[()], np.array(2, dtype)]
+    for metric in [*arrays, *([sa.tensor(arrays[1] / 2, np.float32, device=device)] if dtype != "g" else [])]:
+        schedule.step(metric)
+    assert (schedule.best, type(schedule.best), schedule.optimizer.lr) == (1 if dtype != "g" else 2, float, 1)
+    schedule.step(np.array(NAN, "f4") if dtype == "i8" else np.array(NAN, dtype)[()])
+    assert schedule.optimizer.lr == 0.5
+
+
+@pytest.mark.parametrize("metric", ["1", None, True, 1j, [1.0], np.ones(1), np.ones((2, 2)), 10**400, {}], ids=str)
+def test_a_plateau_refuses_what_is_no_number_and_stays_where_it_was(metric: Any) -> None:
+    schedule = plateau(patience=0)
+    schedule.step(1.0)
+    before = schedule.state_dict()
+    with pytest.raises(ValueError, match="ReduceOnPlateau: metric"):
+        schedule.step(metric)
+    assert schedule.state_dict() == before
+
+
+def test_a_metric_is_wanted_by_those_that_follow_one() -> None:
+    with pytest.raises(TypeError, match="metric"):
+        plateau().step()  # type: ignore[call-arg]
+    schedule = optim.StepLR(two_groups(), 1)
+    with pytest.raises(TypeError, match="argument"):
+        schedule.step(0.5)  # type: ignore[call-arg]
+    assert (schedule.epoch, schedule.optimizer.lr) == (0, 1.0)
+
+
+# --- what they are made with --------------------------------------------------------------------
+
+WRONG: list[Any] = [NAN, INF, -INF, -1, "2", None, True, 10**400, 1j, [2], np.ones(2), np.array(2), {}, object()]
+OPTIONS: dict[str, tuple[Callable[..., Any], str, list[Any]]] = {
+    "StepLR step_size": (optim.StepLR, "step_size", [0, 1.0, np.float64(2), 2**63]),
+    "StepLR gamma": (lambda o, **k: optim.StepLR(o, 1, **k), "gamma", [0, 0.0]),
+    "CosineLR T_max": (optim.CosineLR, "T_max", [0, 10.0, 2**63]),
+    "CosineLR eta_min": (lambda o, **k: optim.CosineLR(o, 9, **k), "eta_min", [0.21, 1e-300 + 0.5]),
+    "ReduceOnPlateau factor": (optim.ReduceOnPlateau, "factor", [0, 1, 1.5]),
+    "ReduceOnPlateau patience": (optim.ReduceOnPlateau, "patience", [0.5, 2.0]),
+    "ReduceOnPlateau threshold": (optim.ReduceOnPlateau, "threshold", []),
+    "ReduceOnPlateau min_lr": (optim.ReduceOnPlateau, "min_lr", []),
+    "ReduceOnPlateau mode": (optim.ReduceOnPlateau, "mode", ["MIN", "", "mean"]),
+}
+
+
+@pytest.mark.parametrize("case", OPTIONS)
+def test_options_out_of_range_are_refused_by_name(case: str) -> None:
+    make, option, more = OPTIONS[case]
+    for value in WRONG + more:
+        with pytest.raises(ValueError, match=f"^{case.replace(' ', ': ')}="):
+            make(two_groups(), **{option: value})
+    for no_optimizer in (None, two_groups().param_groups, [leaf([1.0])]):
+        with pytest.raises(TypeError, match="takes an optimiser, got"):
+            optim.StepLR(no_optimizer, 1)  # type: ignore[arg-type]
+
+
+def test_made_with_holds_the_options_and_never_changes() -> None:
+    plain = optim.ReduceOnPlateau(two_groups(), np.float64(0.5), np.int32(3), 0, 1e-6, "max")
+    for schedule, wanted in (
+        (optim.StepLR(two_groups(), 3), {"step_size": 3, "gamma": 0.1}),
+        (optim.CosineLR(two_groups(), np.int64(10)), {"T_max": 10, "eta_min": 0.0}),
+        (plain, {"factor": 0.5, "patience": 3, "threshold": 0.0, "min_lr": 1e-6, "mode": "max"}),
+    ):
+        rates(schedule, *([1.0] if schedule is plain else []), epochs=1)
+        for option in wanted:
+            setattr(schedule, option, None)
+        for same in (schedule, copy.deepcopy(schedule), pickle.loads(pickle.dumps(schedule))):
+            assert same.made_with == wanted == json.loads(json.dumps(same.made_with))
+
+
+def test_a_rate_too_large_for_a_float_is_refused_before_anything_changes() -> None:
+    for gamma, epoch in ((2.0, 1023), (1e308, 1)):
+        schedule = optim.StepLR(two_groups(), 1, gamma)
+        schedule.epoch = epoch
+        with pytest.raises(ValueError, match=f"StepLR has no finite learning rate for epoch {epoch + 1}"):
+            schedule.step()
+        assert (schedule.epoch, schedule.optimizer.lr) == (epoch, 1.0)
+    fading = optim.StepLR(two_groups(), 1, 0.5)
+    fading.epoch = 10**9
+    fading.step()
+    assert (fading.optimizer.lr, fading.epoch) == (0.0, 10**9 + 1)
+
+
+# --- state --------------------------------------------------------------------------------------
+
+SCHEDULES: dict[str, Callable[[optim.Optimizer], Any]] = {
+    "StepLR": lambda o: optim.StepLR(o, 2),
+    "CosineLR": lambda o: optim.CosineLR(o, 5),
+    "ReduceOnPlateau": lambda o: optim.ReduceOnPlateau(o, patience=1),
+}
+
+
+def gone_on(kind: str) -> Any:
+    schedule = SCHEDULES[kind](two_groups())
+    rates(schedule, *([1.0] * 4 if kind == "ReduceOnPlateau" else []), epochs=4)
+    return schedule
+
+
+@pytest.mark.parametrize("kind", SCHEDULES)
+@pytest.mark.parametrize("optimizers_own", ["not restored", "before", "after"])
+def test_a_restored_schedule_sets_its_optimisers_rates_and_goes_on(kind: str, optimizers_own: str) -> None:
+    schedule, other = gone_on(kind), SCHEDULES[kind](two_groups())
+    metrics = [1.0] * 3 if kind == "ReduceOnPlateau" else []
+    state, optimizer_state = json.loads(json.dumps(schedule.state_dict())), schedule.optimizer.state_dict()
+    if optimizers_own == "before":
+        other.optimizer.load_state_dict(optimizer_state)
+    other.load_state_dict(state)
+    if optimizers_own == "after":
+        other.optimizer.load_state_dict(optimizer_state)
+    assert schedule.optimizer.lr != 1.0 and other.epoch == 4
     assert other.state_dict() == schedule.state_dict()
+    assert [g["lr"] for g in other.optimizer.param_groups] == [g["lr"] for g in schedule.optimizer.param_groups]
+    assert rates(other, *metrics, epochs=3) == rates(schedule, *metrics, epochs=3)
+
+
+def test_a_rate_that_was_set_by_hand_since_the_last_epoch_is_the_one_restored() -> None:
+    schedule, other = gone_on("CosineLR"), SCHEDULES["CosineLR"](two_groups())
+    schedule.optimizer.lr = 0.75
+    other.load_state_dict(schedule.state_dict())
+    assert other.optimizer.lr == 0.75
+
+
+@pytest.mark.parametrize("kind", SCHEDULES)
+def test_a_state_without_rates_from_an_older_file_loads(kind: str) -> None:
+    schedule, other = gone_on(kind), SCHEDULES[kind](two_groups())
+    state = schedule.state_dict()
+    del state["lrs"]
+    other.optimizer.load_state_dict(schedule.optimizer.state_dict())
+    other.load_state_dict(state)
+    assert other.state_dict() == schedule.state_dict()
+
+
+WRONG_STATES: list[tuple[str, Any]] = [
+    *(("epoch", value) for value in (-1, 1.0, True, "3", None, 2**70, NAN, [1])),
+    *((n, value) for n in ("base_lrs", "lrs") for value in ([1.0], [1.0, NAN], [1.0, "x"], [1, -1], 1.0, {}, None)),
+    *(("bad_epochs", value) for value in (-1, 0.5, "x", None, True)),
+    *(("best", value) for value in (NAN, "x", None, True, [1.0], -INF)),
+]
+
+
+@pytest.mark.parametrize("kind", SCHEDULES)
+def test_a_state_that_does_not_fit_is_refused_and_nothing_changes(kind: str) -> None:
+    schedule, good = gone_on(kind), gone_on(kind).state_dict()
+    before = schedule.state_dict()
+    spoilt: list[Any] = [{**good, name: value} for name, value in WRONG_STATES if name in good]
+    spoilt += [{k: v for k, v in good.items() if k != name} for name in good if name != "lrs"]
+    for state in [*spoilt, {**good, "more": 1}, {}, None, [1], "state", {1: 2}]:
+        with pytest.raises(ValueError, match="nothing was loaded"):
+            schedule.load_state_dict(state)
+        assert schedule.state_dict() == before

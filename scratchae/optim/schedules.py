@@ -6,83 +6,188 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
+from scratchae.autograd import Tensor
+from scratchae.backend import is_array
+from scratchae.checks import check_choice, check_count, check_number, shown
 from scratchae.optim.base import Optimizer
+from scratchae.optim.state import check_names
 
 
 class _Schedule:
-    """The learning rate as a function of the epoch; every group's own rate is scaled."""
+    """The learning rate as a function of the epoch; every group's own rate is scaled.
 
-    def __init__(self, optimizer: Optimizer):
+    `made_with` holds the constructor's options, and stays what it was.
+    """
+
+    def __init__(self, optimizer: Optimizer, **options: Any):
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"{type(self).__name__} takes an optimiser, got {type(optimizer).__name__}")
         self.optimizer = optimizer
+        self.made_with = options
         self.epoch = 0
-        self.base_lrs = [group["lr"] for group in optimizer.param_groups]
+        self.base_lrs = self._rates()
+
+    def _rates(self) -> list[float]:
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def _set_rates(self, rates: list[float]) -> None:
+        for group, lr in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = lr
 
     def lr_at(self, epoch: int, base_lr: float) -> float:
         raise NotImplementedError
 
     def step(self) -> None:
+        """An epoch is over. Raises ValueError, with nothing changed, where the rate would be too large for a float."""
+        rates = self._rates_at(self.epoch + 1, self.base_lrs)
         self.epoch += 1
-        for group, base_lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
-            group["lr"] = self.lr_at(self.epoch, base_lr)
+        self._set_rates(rates)
 
-    _progress: tuple[str, ...] = ("epoch", "base_lrs")
+    def _rates_at(self, epoch: int, base_lrs: list[float]) -> list[float]:
+        try:
+            return [check_number("lr", self.lr_at(epoch, base_lr)) for base_lr in base_lrs]
+        except (ValueError, OverflowError) as error:  # the latter from a power
+            name = type(self).__name__
+            raise ValueError(f"{name} has no finite learning rate for epoch {epoch} ({error})") from None
 
     def state_dict(self) -> dict[str, Any]:
-        """How far it has come; what it is set to (`T_max`, `gamma`, ...) stays the constructor's."""
-        return {name: getattr(self, name) for name in self._progress}
+        """How far it has come, and the rates `lrs` of now; what it is set to (`T_max`, ...) stays the constructor's."""
+        return {"epoch": self.epoch, "base_lrs": list(self.base_lrs), "lrs": self._rates()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        if set(state) != (expected := set(self.state_dict())):
-            raise ValueError(f"the state holds {sorted(state)}, expected {sorted(expected)}; nothing was loaded")
-        vars(self).update(state)
+        """Put back what `state_dict` gave, and set the optimiser's rates, whether or not that was restored too.
+
+        Raises ValueError, with nothing changed, for a state that does not fit.
+        """
+        check_names(state, set(self.state_dict()) - {"lrs"}, newer=["lrs"])
+        try:
+            progress = self._progress(state)
+            known = self._rates_at(progress["epoch"], progress["base_lrs"])
+            rates = self._numbers("lrs", state.get("lrs", known))
+        except ValueError as error:
+            raise ValueError(f"{error}; nothing was loaded") from None
+        vars(self).update(progress)
+        self._set_rates(rates)
+
+    def _progress(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """The attributes to restore from a state, checked."""
+        base_lrs = self._numbers("base_lrs", state["base_lrs"])
+        return {"epoch": check_count("epoch", state["epoch"], 0), "base_lrs": base_lrs}
+
+    def _numbers(self, name: str, rates: Any) -> list[float]:
+        groups = len(self.optimizer.param_groups)
+        if not isinstance(rates, list) or len(rates) != groups:
+            raise ValueError(f"{name}={shown(rates)}; expected a list of {groups} rates, one for each group")
+        return [check_number(name, lr) for lr in rates]
 
 
 class StepLR(_Schedule):
-    """lr = base_lr * gamma^(epoch // step_size)."""
+    """lr = base_lr * gamma^(epoch // step_size). Both are above 0; ValueError for other numbers."""
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1):
-        super().__init__(optimizer)
-        if step_size < 1:
-            raise ValueError(f"StepLR: step_size={step_size}; expected at least 1 epoch")
-        self.step_size, self.gamma = step_size, gamma
+        self.step_size = check_count("StepLR: step_size", step_size)
+        self.gamma = check_number("StepLR: gamma", gamma, "(0, inf)")
+        super().__init__(optimizer, step_size=self.step_size, gamma=self.gamma)
 
     def lr_at(self, epoch: int, base_lr: float) -> float:
         return base_lr * self.gamma ** (epoch // self.step_size)
 
 
 class CosineLR(_Schedule):
-    """Half a cosine from base_lr down to eta_min over T_max epochs (Loshchilov & Hutter 2017)."""
+    """Half a cosine from base_lr down to eta_min over T_max epochs (Loshchilov & Hutter 2017).
+
+    After T_max the cosine goes on, as PyTorch's does: the rate rises again, to base_lr at 2 * T_max. Take T_max to be
+    the number of epochs that you train for. Raises ValueError for T_max below 1, and for an eta_min that is negative
+    or above the rate of a group.
+    """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0):
-        super().__init__(optimizer)
-        if T_max < 1:
-            raise ValueError(f"CosineLR: T_max={T_max}; expected at least 1 epoch")
-        self.T_max, self.eta_min = T_max, eta_min
+        self.T_max = check_count("CosineLR: T_max", T_max)
+        self.eta_min = check_number("CosineLR: eta_min", eta_min)
+        super().__init__(optimizer, T_max=self.T_max, eta_min=self.eta_min)
+        if self.eta_min > (lowest := min(self.base_lrs)):
+            raise ValueError(f"CosineLR: eta_min={eta_min}; expected at most {lowest}, the rate that it starts from")
 
     def lr_at(self, epoch: int, base_lr: float) -> float:
         return self.eta_min + (base_lr - self.eta_min) * (1 + math.cos(math.pi * epoch / self.T_max)) / 2
 
 
 class ReduceOnPlateau(_Schedule):
-    """Multiply the rate by `factor` when the metric has not improved by a ten-thousandth for over `patience` epochs."""
+    """Multiply the rate by `factor` when a metric has not improved for over `patience` epochs.
 
-    _progress = ("epoch", "base_lrs", "best", "bad_epochs")
+    Args:
+        optimizer: whose rates are lowered, each group's on its own.
+        factor: between 0 and 1.
+        patience: epochs without improvement that are waited for, 0 or more.
+        threshold: a metric has improved when it is better than the best by more than `threshold * abs(best)`, also
+            where it is negative.
+        min_lr: no rate is lowered below this one.
+        mode: "min" where a lower metric is better, "max" where a higher one is.
 
-    def __init__(self, optimizer: Optimizer, factor: float = 0.1, patience: int = 10, threshold: float = 1e-4):
-        super().__init__(optimizer)
-        if not 0 < factor < 1 or patience < 0:
-            given = f"factor={factor}, patience={patience}"
-            raise ValueError(f"ReduceOnPlateau: {given}; expected 0 < factor < 1 and patience >= 0")
-        self.factor, self.patience, self.threshold = factor, patience, threshold
-        self.best, self.bad_epochs = math.inf, 0
+    A metric that is not finite is never an improvement. Raises ValueError for numbers out of range.
+    """
 
-    def step(self, metric: float) -> None:  # type: ignore[override]
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        factor: float = 0.1,
+        patience: int = 10,
+        threshold: float = 1e-4,
+        min_lr: float = 0.0,
+        mode: str = "min",
+    ):
+        self.factor = check_number("ReduceOnPlateau: factor", factor, "(0, 1)")
+        self.patience = check_count("ReduceOnPlateau: patience", patience, 0)
+        self.threshold = check_number("ReduceOnPlateau: threshold", threshold)
+        self.min_lr = check_number("ReduceOnPlateau: min_lr", min_lr)
+        self.mode = check_choice("ReduceOnPlateau: mode", mode, ("min", "max"))
+        self.best, self.bad_epochs = self._none_yet(), 0
+        names = ("factor", "patience", "threshold", "min_lr", "mode")
+        super().__init__(optimizer, **{name: getattr(self, name) for name in names})
+
+    def step(self, metric: Any) -> None:  # type: ignore[override]
+        """An epoch is over, and gave `metric`: a number, or an array or Tensor of no dimension. ValueError if not."""
+        value = _number("ReduceOnPlateau: metric", metric)
         self.epoch += 1
-        if metric < self.best * (1 - self.threshold):
-            self.best, self.bad_epochs = float(metric), 0
+        if self._improves(value):
+            self.best, self.bad_epochs = value, 0
         else:
             self.bad_epochs += 1
         if self.bad_epochs > self.patience:
             self.bad_epochs = 0
-            for group in self.optimizer.param_groups:
-                group["lr"] *= self.factor
+            # A rate that is below min_lr already is not raised.
+            self._set_rates([min(lr, max(lr * self.factor, self.min_lr)) for lr in self._rates()])
+
+    def _none_yet(self) -> float:
+        return math.inf if self.mode == "min" else -math.inf
+
+    def _improves(self, value: float) -> bool:
+        if not math.isfinite(value) or not math.isfinite(self.best):  # the first number is better than none
+            return math.isfinite(value)
+        fall = self.best - value if self.mode == "min" else value - self.best
+        return fall > self.threshold * abs(self.best)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "best": self.best, "bad_epochs": self.bad_epochs}
+
+    def _progress(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        best, bad_epochs = state["best"], check_count("bad_epochs", state["bad_epochs"], 0)
+        if not (isinstance(best, float) and best == self._none_yet()):
+            best = check_number("best", best, "(-inf, inf)")
+        return {**super()._progress(state), "best": best, "bad_epochs": bad_epochs}
+
+    def _rates_at(self, epoch: int, base_lrs: list[float]) -> list[float]:
+        return self._rates()  # they follow from all the metrics before, not from the epoch
+
+
+def _number(name: str, value: Any) -> float:
+    """`value` as a float, NaN and infinities included. Raises ValueError for anything but one real number."""
+    if isinstance(value, Tensor) or is_array(value):
+        if value.shape != ():
+            raise ValueError(f"{name} is an array of shape {value.shape}; expected a number")
+        value = value.item()
+    if isinstance(value, np.floating):
+        value = float(value)
+    return value if isinstance(value, float) and not math.isfinite(value) else check_number(name, value, "(-inf, inf)")
