@@ -8,31 +8,42 @@ from __future__ import annotations
 import math
 import os
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from scratchae import plotting
-from scratchae.backend import Array
-from scratchae.checks import check_count, check_number
-from scratchae.optim import CosineLR, ReduceOnPlateau, StepLR
+from scratchae.autograd import Tensor
+from scratchae.backend import Array, plain_array, to_device
+from scratchae.checks import check_bool, check_count, check_number, shown
+from scratchae.optim import CosineLR, Optimizer, ReduceOnPlateau, StepLR
+from scratchae.optim.state import check_names
+from scratchae.storage import check_place
 
 Trainer = Any  # of training.py, which stands above this file
 
 
 class Callback:
-    """Something that looks in after each epoch. It may set `trainer.stop = True`.
+    """Something that looks in after each epoch. It may set `trainer.stop = True`, which ends this `fit`.
+
+    A run that is resumed trains on after such a stop: the callback may have gone by the clock. A callback whose stop
+    shall last sets `self.stopped = True` too. It sets it to False in `on_fit_begin`, and keeps it in its `state_dict`.
 
     Where several processes train, each calls it, but the first alone where `only_writes` is set.
     """
 
     only_writes = False
+    stopped = False  # whether it has ended training for good
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         """Before the first epoch of a `fit`."""
 
     def on_epoch_end(self, trainer: Trainer, row: Mapping[str, float]) -> None:
-        """`row` holds this epoch's numbers, as they stand in the history."""
+        """`row` holds this epoch's numbers, as they stand in the history.
+
+        Where this raises, a run that is resumed calls it again for the same epoch.
+        """
 
     def on_fit_end(self, trainer: Trainer) -> None:
         """After the last epoch, not after an interruption or an error."""
@@ -49,6 +60,11 @@ class Schedule(Callback):
     """Steps a learning-rate schedule after each epoch, one that follows a metric with `monitor`'s value."""
 
     def __init__(self, schedule: Any, monitor: str | None = None):
+        if isinstance(schedule, (Optimizer, type)) or not hasattr(schedule, "step"):
+            expected = "a schedule such as optim.StepLR(optimizer, 10)"
+            raise TypeError(f"Schedule: expected {expected}, got {type(schedule).__name__}")
+        if not isinstance(monitor, (str, type(None))):
+            raise TypeError(f"Schedule(monitor={shown(monitor)}): expected a name, such as 'val_loss'")
         follows = isinstance(schedule, ReduceOnPlateau)
         if follows != (monitor is not None) and isinstance(schedule, (ReduceOnPlateau, StepLR, CosineLR)):
             wanted = "needs a number to follow: monitor='val_loss'" if follows else "takes no monitor"
@@ -77,43 +93,68 @@ class EarlyStopping(Callback):
         min_delta: a number has improved when it falls by more than this.
         restore_best: after training, put back the weights (and buffers) of the best epoch.
 
-    Attributes: `best` and `best_epoch`, the lowest number and the epoch that gave it, counted from 1.
+    A number that is not finite is never the best one. Where there was no other, training ends with a warning and the
+    weights stay the last ones.
+
+    Attributes: `best` and `best_epoch`, the lowest number and the epoch that gave it, counted from 1; inf and 0 where
+    there was none. `stopped`, whether it has ended training, which holds when the run is resumed.
     """
 
     def __init__(self, monitor: str = "val_loss", patience: int = 5, min_delta: float = 0.0, restore_best: bool = True):
         if not isinstance(monitor, str):
             raise TypeError(f"EarlyStopping(monitor={monitor!r}): expected a name; patience=5 is another argument")
-        self.monitor, self.restore_best = monitor, restore_best
+        self.monitor = monitor
         self.patience = check_count("EarlyStopping: patience", patience)
         self.min_delta = check_number("EarlyStopping: min_delta", min_delta)
-        self.best, self.best_epoch = math.inf, 0
+        self.restore_best = check_bool("EarlyStopping: restore_best", restore_best)
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._forget()
+
+    def _forget(self) -> None:
+        self.best, self.best_epoch, self.stopped = math.inf, 0, False
         self._weights: dict[str, Array] = {}
 
     def on_fit_begin(self, trainer: Trainer) -> None:
-        self.best, self.best_epoch, self._weights = math.inf, 0, {}
         _check_monitor(self, trainer)
+        self._shapes = {name: array.shape for name, array in trainer.model.state_dict().items()}
+        self._forget()
 
     def on_epoch_end(self, trainer: Trainer, row: Mapping[str, float]) -> None:
-        value, epoch = _monitored(self, row, self.monitor), len(trainer.history["loss"])
-        if value < self.best - self.min_delta:
+        value, epoch = float(_monitored(self, row, self.monitor)), len(trainer.history["loss"])
+        if math.isfinite(value) and value < self.best - self.min_delta:
             self.best, self.best_epoch = value, epoch
             self._weights = trainer.model.state_dict() if self.restore_best else {}
         elif epoch - self.best_epoch >= self.patience:
-            trainer.stop = True
+            trainer.stop = self.stopped = True
+            if self.best_epoch == 0:
+                warnings.warn(
+                    f"EarlyStopping ends training: {self.monitor!r} was not finite in any of {epoch} epochs. The "
+                    "weights stay the last ones; look for NaN in the data, or lower the learning rate",
+                    stacklevel=2,
+                )
 
     def on_fit_end(self, trainer: Trainer) -> None:
         self.restore(trainer.model)
 
     def restore(self, model: Any) -> None:
-        """Give `model` the best weights so far; after an interruption, this is up to you."""
+        """Give `model` the best weights so far, if there are any; after an interruption, this is up to you."""
         if self._weights:
             model.load_state_dict(self._weights)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "best_epoch": self.best_epoch, "weights": self._weights}
+        weights = self._weights
+        return {"best": self.best, "best_epoch": self.best_epoch, "weights": weights, "stopped": self.stopped}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.best, self.best_epoch, self._weights = state["best"], state["best_epoch"], state["weights"]
+        """Put back what `state_dict` gave; ValueError, with nothing changed, for what does not fit."""
+        check_names(state, ("best", "best_epoch", "weights"), newer=["stopped"])
+        best, weights = state["best"], _arrays("EarlyStopping: weights", state["weights"])
+        best = best if type(best) is float and best == math.inf else check_number("best", best, "(-inf, inf)")
+        if weights and self._shapes and {n: a.shape for n, a in weights.items()} != self._shapes:
+            raise ValueError("EarlyStopping: the best weights are of another model; nothing was loaded")
+        best_epoch = check_count("EarlyStopping: best_epoch", state["best_epoch"], 0)
+        self.stopped = check_bool("EarlyStopping: stopped", state.get("stopped", False))
+        self.best, self.best_epoch, self._weights = best, best_epoch, weights
 
 
 class Snapshots(Callback):
@@ -128,12 +169,16 @@ class Snapshots(Callback):
     def __init__(self, images: Array, path: str | os.PathLike[str], every: int = 1):
         if Path(path).suffix not in (".png", ".svg", ".pdf"):
             raise ValueError(f"Snapshots({os.fspath(path)!r}): expected a name that ends in .png, .svg or .pdf")
-        self.images, self.path, self.every = images, path, check_count("Snapshots: every", every)
+        array = plain_array(images.data if isinstance(images, Tensor) else images, "Snapshots: images")
+        self.images, self.path, self.every = to_device(array, "cpu"), path, check_count("Snapshots: every", every)
         self.frames: dict[str, Array] = {}
 
     def on_fit_begin(self, trainer: Trainer) -> None:
+        check_place(self.path)
         self.frames = {"original": self.images}
-        self._take(trainer, "before")  # drawn after the first epoch: this run may turn out to be refused, or complete
+        self._take(trainer, "before")
+        # Drawn to find out that it can be, but not saved: this run may turn out to be refused, or complete.
+        plotting.image_rows(self.frames, n=len(self.images))
 
     def on_epoch_end(self, trainer: Trainer, row: Mapping[str, float]) -> None:
         epoch = len(trainer.history["loss"])
@@ -145,7 +190,12 @@ class Snapshots(Callback):
         return {"frames": self.frames}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.frames = state["frames"]
+        """Put back what `state_dict` gave; ValueError, with nothing changed, for what does not fit."""
+        check_names(state, ["frames"])
+        frames = _arrays("Snapshots: frames", state["frames"])
+        if wrong := [title for title, frame in frames.items() if frame.shape != self.images.shape]:
+            raise ValueError(f"Snapshots: {wrong} have not the shape {self.images.shape}; nothing was loaded")
+        self.frames = frames
 
     def _take(self, trainer: Trainer, title: str) -> None:
         if not hasattr(trainer.model, "reconstruct"):
@@ -181,6 +231,9 @@ class SaveHistory(Callback):
         if self.path.suffix not in (".csv", ".json"):
             raise ValueError(f"SaveHistory({str(path)!r}): expected a name that ends in .csv or .json")
 
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        check_place(self.path)
+
     def on_epoch_end(self, trainer: Trainer, row: Mapping[str, float]) -> None:
         write = trainer.history.to_csv if self.path.suffix == ".csv" else trainer.history.to_json
         write(self.path)
@@ -197,3 +250,13 @@ def _monitored(callback: Callback, row: Mapping[str, float], name: str) -> float
     if name not in row:
         raise ValueError(f"{type(callback).__name__}: monitor={name!r}; this run records {', '.join(row)}")
     return row[name]
+
+
+def _arrays(what: str, given: Any) -> dict[str, Array]:
+    """`given` if it is a dict of arrays of real numbers, by names. Raises ValueError if not."""
+    if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
+        raise ValueError(f"{what}: expected arrays by name, got {shown(given)}; nothing was loaded")
+    try:
+        return {name: plain_array(array, f"{what}: {name!r}") for name, array in given.items()}
+    except TypeError as error:
+        raise ValueError(f"{error}; nothing was loaded") from None
