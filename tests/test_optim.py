@@ -239,6 +239,19 @@ def test_a_gradient_that_the_user_holds_is_not_overwritten() -> None:
             np.testing.assert_array_equal(g, c)
 
 
+@every_rule
+def test_a_step_tells_the_parameters_that_it_moves_and_no_others(name: str) -> None:
+    moved, resting = leaf([2.0]), leaf([3.0])
+    optimizer = RULES[name][0]([moved, resting], lr=0.5)
+    kept = (resting * resting).sum(), (moved * moved).sum()
+    moved.grad = np.ones(1)
+    optimizer.step()
+    kept[0].backward()
+    assert resting.grad.tolist() == [6.0]
+    with pytest.raises(RuntimeError, match="changed in place"):
+        kept[1].backward()
+
+
 def test_momentum_switched_on_between_steps_starts_from_zero() -> None:
     p = leaf([1.0])
     optimizer = optim.SGD([p], lr=0.1)
