@@ -9,6 +9,7 @@ import numpy as np
 
 from scratchae.autograd.conv import conv, conv_input, output_size
 from scratchae.autograd.pooling import max_pool, pool_sum, upsample_bilinear, upsample_nearest
+from scratchae.autograd.precision import in_float32
 from scratchae.autograd.shaping import reshape, transpose
 from scratchae.autograd.tensor import Tensor
 from scratchae.backend import plain_array
@@ -20,6 +21,7 @@ __all__ = ["conv2d", "conv_transpose2d", "max_pool2d", "avg_pool2d", "upsample",
 Size = int | Pair  # for (vertical, horizontal): one number for both, or two
 
 
+@in_float32
 def conv2d(
     x: Any,
     weight: Any,
@@ -45,6 +47,7 @@ def conv2d(
     return conv(x, weight, bias, window("conv2d", weight.shape[2:], stride, padding, dilation, x.shape[2:]), groups)
 
 
+@in_float32
 def conv_transpose2d(
     x: Any,
     weight: Any,
@@ -79,6 +82,7 @@ def max_pool2d(x: Any, kernel_size: Size, stride: Size | None = None, padding: S
     return max_pool(x, pool_window("max_pool2d", kernel_size, stride, padding, x.shape[2:]))
 
 
+@in_float32
 def avg_pool2d(x: Any, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> Any:
     """The mean of each window (zeros of the padding count); `stride` is the kernel's size if None."""
     check_images("avg_pool2d", x)
@@ -86,6 +90,7 @@ def avg_pool2d(x: Any, kernel_size: Size, stride: Size | None = None, padding: S
     return pool_sum(x, moved) * (1 / math.prod(moved.kernel))
 
 
+@in_float32
 def upsample(x: Any, scale_factor: Size, mode: str = "nearest") -> Any:
     """Images `scale_factor` times as large, by repeating pixels or by straight lines between their centres."""
     check_images("upsample", x)
