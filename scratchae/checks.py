@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,21 @@ def check_bool(name: str, value: Any) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise ValueError(f"{name}={shown(value)}; expected True or False")
     return bool(value)
+
+
+def check_choice(name: str, value: Any, allowed: Iterable[str], others: str = "") -> str:
+    """`value` if it is one of the `allowed` strings; ValueError if not. `others` is what else an error offers."""
+    names = list(allowed)
+    if isinstance(value, str) and value in names:
+        return value
+    listed = " or ".join(map(repr, names)) if len(names) == 2 else f"one of {', '.join(map(repr, names))}"
+    raise ValueError(f"{name}={shown(value)}; expected {others}{listed}")
+
+
+def check_fits(what: str, shape: Iterable[int]) -> None:
+    """ValueError where an array of `shape` has more bytes than a process can address, whatever the machine has."""
+    if math.prod(map(int, shape)) > 2**47 // 8:  # NumPy's integers would overflow
+        raise ValueError(f"{what} takes more memory than a process can address")
 
 
 def shown(value: Any) -> str:

@@ -214,6 +214,25 @@ def test_weights_that_a_callback_replaces_are_the_ones_that_move(stand_in: Modul
     _assert_same_bits(weights, expected)
 
 
+def test_frozen_weights_that_a_callback_loads_are_the_ones_that_are_read(stand_in: ModuleType) -> None:
+    class Reload(sa.Callback):
+        def on_epoch_end(self, trainer: sa.Trainer, row: dict) -> None:
+            encoder = trainer.model.encoder
+            encoder.load_state_dict({name: array * 0.5 for name, array in encoder.state_dict().items()})
+
+    found = []
+    for replayed in (True, False):
+        sa.manual_seed(0)
+        model = MODELS["deep"]().to("gpu")
+        model.encoder.requires_grad_(False)
+        trainer = sa.Trainer(model, sa.optim.Adam(model.decoder.parameters()), [Reload()])
+        if not replayed:
+            trainer._replay = lambda: None  # type: ignore[method-assign]
+        trainer.fit(IMAGES, epochs=3, batch_size=16, progress=False)
+        found.append({n: backend.to_device(v, "cpu") for n, v in model.state_dict().items()})
+    _assert_same_bits(*found)
+
+
 def test_clipping_is_the_same(stand_in: ModuleType) -> None:
     _, weights, _ = _fit("deep", clip_grad_norm=0.05)
     _, expected, _ = _fit("deep", "cpu", clip_grad_norm=0.05)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import copy
 import pickle
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -210,3 +212,188 @@ def test_a_module_that_knows_its_parent_is_walked_once() -> None:
     parent, child = nn.Sequential(nn.Linear(2, 2)), nn.Identity()
     parent.child, child.parent = child, parent
     assert len(list(parent.modules())) == 3
+
+
+# --- what contains itself, or hides ---------------------------------------------------------------
+
+
+def family() -> nn.Sequential:
+    """A parent and two children: the first knows the parent, and all three lists of each other."""
+    parent = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))
+    parent[0].parent = parent
+    parent.everyone = [parent, [parent[0]]]
+    parent.everyone.append(parent.everyone)
+    return parent
+
+
+def test_modules_and_lists_that_contain_themselves_are_walked_once() -> None:
+    model = family()
+    assert len(list(model.modules())) == 3 and model.count_parameters() == 17
+    names = ["0.weight", "0.bias", "1.weight", "1.bias", "everyone.1.0.weight", "everyone.1.0.bias"]
+    assert list(model.state_dict()) == names
+    assert "(parent): ..." in repr(model) and repr(model).startswith("Sequential()  # 17 parameters")
+    twin = copy.deepcopy(model).to(np.float64)
+    twin.load_state_dict(model.state_dict())
+    assert [n for n, _ in twin.named_parameters()] == names[:4] and twin[0].parent is twin
+    assert not model.eval()[0].training and "Linear" in model._repr_html_()
+    itself = nn.Module()
+    itself.me = itself
+    assert list(itself.modules()) == [itself] and itself.state_dict() == {} and repr(itself).endswith("(me): ...")
+
+
+def test_a_thousand_modules_inside_each_other_are_walked() -> None:
+    model = innermost = nn.Sequential()
+    for _ in range(3000):
+        innermost.next = nn.Sequential()
+        innermost = innermost.next
+    innermost.last = nn.Linear(1, 1)
+    assert model.count_parameters() == 2 and len(list(model.modules())) == 3002
+    assert list(model.state_dict()) == ["next." * 3000 + "last.weight", "next." * 3000 + "last.bias"]
+
+
+def parameter() -> nn.Parameter:
+    return nn.Parameter(np.ones(2, np.float32))
+
+
+def collision(name: str) -> nn.Module:
+    model = nn.Module()
+    if name == "a.b":
+        model.a = nn.Module()
+        model.a.b = parameter()
+        setattr(model, "a.b", parameter())
+    elif name == "heads.1.weight":
+        model.heads = {1: nn.Linear(2, 2), "1": nn.Linear(2, 2)}
+    elif name == "blocks.0":
+        model.blocks = [parameter()]
+        setattr(model, "blocks.0", parameter())
+    else:
+        model.scale = nn.Module()
+        model.scale.x = parameter()
+        model.register_buffer("scale_x", np.ones(2))
+        vars(model)["scale.x"] = vars(model).pop("scale_x")
+        model._buffers = ("scale.x",)
+    return model
+
+
+@pytest.mark.parametrize("name", ["a.b", "heads.1.weight", "blocks.0", "scale.x"])
+def test_two_things_of_one_name_are_refused_by_name(name: str) -> None:
+    model = collision(name)
+    for call in (model.state_dict, lambda: list(model.named_parameters()), lambda: model.load_state_dict({})):
+        with pytest.raises(ValueError, match=rf"two (parameters or buffers|modules) of the name '{name}'"):
+            call()
+
+
+def test_two_modules_of_one_name_are_refused_by_name_and_change_nothing() -> None:
+    model = nn.Sequential(nn.Dropout(0.5))
+    model.heads = {1: nn.ReLU(), "1": nn.ReLU()}
+    with pytest.raises(ValueError, match=r"Sequential has two modules of the name 'heads.1'"):
+        list(model.named_modules())
+    with pytest.raises(ValueError, match="'heads.1'"):
+        model.eval()
+    assert model.training and model[0].training
+    model.heads = {1: model[0], "1": model[0]}  # one module under one name
+    assert len(list(model.modules())) == 2
+
+
+HIDING: dict[str, Callable[[Any], Any]] = {
+    "set": lambda part: {part},
+    "frozenset": lambda part: frozenset({(part, 1)}),
+    "deque": lambda part: collections.deque([part]),
+    "dict_values": lambda part: {"a": part}.values(),
+    "dict_items": lambda part: {"a": part}.items(),
+    "mappingproxy": lambda part: types.MappingProxyType({"a": part}),
+    "ChainMap": lambda part: collections.ChainMap({"a": part}),
+    "UserList": lambda part: collections.UserList([part]),
+    "ndarray": lambda part: np.frompyfunc(lambda _: part, 1, 1)(np.zeros((2, 1))),
+}
+
+
+@pytest.mark.parametrize("kind", HIDING)
+@pytest.mark.parametrize("part", [nn.ReLU, parameter])
+def test_modules_and_parameters_where_nobody_looks_are_refused(kind: str, part: Callable[[], Any]) -> None:
+    model, item = nn.Sequential(nn.Linear(2, 2)), part()
+    for hidden in (HIDING[kind](item), [HIDING[kind](item)]):
+        model.blocks = hidden
+        found = rf"Sequential.blocks(.0)? is a {kind} with a {type(item).__name__} in it.*use a list, a tuple or a dict"
+        for call in (model.state_dict, lambda: list(model.parameters()), model.eval, lambda: repr(model)):
+            with pytest.raises(TypeError, match=found):
+                call()
+    assert model.training
+    model.blocks = {1, "a", (2, 3)}, collections.deque([1.0]), np.array([None])  # nothing is hidden in these
+    assert len(model.state_dict()) == 2
+
+
+def test_named_tuples_and_subclasses_of_dicts_are_looked_into() -> None:
+    pair = collections.namedtuple("pair", "first second")
+    model = nn.Module()
+    model.pair = pair(nn.Linear(1, 1, bias=False), [parameter()])
+    model.heads = collections.OrderedDict(mu=nn.Linear(1, 1, bias=False))
+    assert list(model.state_dict()) == ["pair.1.0", "pair.0.weight", "heads.mu.weight"]
+
+
+# --- buffers --------------------------------------------------------------------------------------
+
+BUFFERS: dict[str, tuple[Any, Any, type[Exception], str]] = {
+    "a dot": ("a.b", np.ones(2), ValueError, r"register_buffer\('a.b'\).*no dot"),
+    "no name": ("", np.ones(2), ValueError, "at least one character"),
+    "no string": (5, np.ones(2), TypeError, "expected a name, got int"),
+    "a parameter's name": ("weight", np.ones(2), ValueError, "register_buffer.'weight'.: the Linear has something"),
+    "a child's name": ("child", np.ones(2), ValueError, "something else of that name"),
+    "a method's name": ("forward", np.ones(2), ValueError, "something else of that name"),
+    "the mode's name": ("training", np.ones(2), ValueError, "something else of that name"),
+    "a list": ("seen", [1.0], TypeError, "the buffer is a list"),
+    "nothing": ("seen", None, TypeError, "the buffer is a NoneType"),
+    "complex numbers": ("seen", np.ones(2, complex), TypeError, "the buffer is of dtype complex128"),
+    "a masked array": ("seen", np.ma.ones(2), TypeError, "the buffer is a MaskedArray"),
+}
+
+
+@pytest.mark.parametrize("case", BUFFERS)
+def test_buffers_that_cannot_be_are_refused(case: str) -> None:
+    name, array, error, message = BUFFERS[case]
+    layer = nn.Linear(2, 2)
+    layer.child = nn.ReLU()
+    before = dict(vars(layer))
+    with pytest.raises(error, match=message):
+        layer.register_buffer(name, array)
+    assert vars(layer) == before
+
+
+def test_a_buffer_may_be_replaced_removed_and_be_a_tensors_array() -> None:
+    layer = nn.BatchNorm1d(2)
+    layer.register_buffer("running_mean", sa.Tensor(np.full(2, 3, ">f4").astype(np.float32)))
+    assert layer.state_dict()["running_mean"].tolist() == [3, 3] and type(layer.running_mean) is np.ndarray
+    layer.running_mean = None
+    assert "running_mean" not in layer.state_dict() and layer.buffer_places() == [(layer, "running_var")]
+    del layer.running_var
+    assert layer.buffer_places() == [] and list(layer.state_dict()) == ["weight", "bias"]
+    layer.running_mean = [0.0, 0.0]
+    assert list(layer.state_dict()) == ["weight", "bias"]  # a list has names of its own: running_mean.0
+    layer.running_mean = 0.5
+    with pytest.raises(TypeError, match="the buffer running_mean is a float; expected an array"):
+        layer.state_dict()
+
+
+# --- conversions ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["banana", "cuda", None, 5, "gpu:x", "cpu:0", {}, [], "f4,f4", ("f4", -1), 1e400, "",
+                                   10**400, np.int32, bool, complex, "U3"])  # fmt: skip
+def test_unknown_devices_and_dtypes_are_refused_also_without_parameters(where: Any) -> None:
+    for model in (nn.ReLU(), Tree()):
+        before = model.state_dict()
+        with pytest.raises(ValueError, match="expected 'cpu', 'gpu'"):
+            model.to(where)
+        assert {n: a.dtype for n, a in model.state_dict().items()} == {n: a.dtype for n, a in before.items()}
+
+
+def test_a_dtype_comes_in_this_machines_byte_order() -> None:
+    assert all(a.dtype.isnative for a in Tree().to(">f8").state_dict().values())
+
+
+def test_integers_cannot_be_trained_and_nothing_is_thawed_then() -> None:
+    model = nn.Sequential(nn.Linear(2, 2)).requires_grad_(False)
+    model.steps = nn.Parameter(np.arange(3), requires_grad=False)
+    with pytest.raises(TypeError, match="requires_grad_: steps is int64"):
+        model.requires_grad_()
+    assert not any(p.requires_grad for p in model.parameters())

@@ -68,7 +68,7 @@ class State:
             if name != "lr"
         }
         source = random.generator(backend.device_of(self.ledger))
-        moving = tuple(p.requires_grad for p in self.model.parameters())
+        moving = tuple(p.requires_grad or p.data for p in self.model.parameters())  # a frozen one is read where it lies
         rest = {"moving": moving, "random numbers": source, "TF32": cublas.tf32_allowed()}
         return {**places, **options, **self._attributes(), **rest}
 

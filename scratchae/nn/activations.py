@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from scratchae import functional as F
-from scratchae.nn.module import Module
+from scratchae.nn.layer import Layer, dimension, number
 
 
-class ReLU(Module):
+class ReLU(Layer):
     """max(x, 0)."""
 
     def forward(self, x: Any) -> Any:
         return F.relu(x)
 
 
-class LeakyReLU(Module):
+class LeakyReLU(Layer):
     """x where positive, negative_slope * x elsewhere."""
 
     def __init__(self, negative_slope: float = 0.01):
-        self.negative_slope = negative_slope
+        self.negative_slope = number(self, "negative_slope", negative_slope, "(-inf, inf)")
 
     def forward(self, x: Any) -> Any:
         return F.leaky_relu(x, self.negative_slope)
@@ -28,11 +28,11 @@ class LeakyReLU(Module):
         return f"{self.negative_slope}"
 
 
-class ELU(Module):
+class ELU(Layer):
     """x where positive, alpha (exp(x) - 1) elsewhere (Clevert et al. 2016)."""
 
     def __init__(self, alpha: float = 1.0):
-        self.alpha = alpha
+        self.alpha = number(self, "alpha", alpha, "(-inf, inf)")
 
     def forward(self, x: Any) -> Any:
         return F.elu(x, self.alpha)
@@ -41,39 +41,41 @@ class ELU(Module):
         return f"{self.alpha}"
 
 
-class GELU(Module):
+class GELU(Layer):
     """x Phi(x), Phi the normal distribution function."""
 
     def forward(self, x: Any) -> Any:
         return F.gelu(x)
 
 
-class Sigmoid(Module):
+class Sigmoid(Layer):
     """1 / (1 + exp(-x))."""
 
     def forward(self, x: Any) -> Any:
         return F.sigmoid(x)
 
 
-class Tanh(Module):
+class Tanh(Layer):
     def forward(self, x: Any) -> Any:
         return F.tanh(x)
 
 
-class Softplus(Module):
+class Softplus(Layer):
     """log(1 + exp(x))."""
 
     def forward(self, x: Any) -> Any:
         return F.softplus(x)
 
 
-class Softmax(Module):
+class Softmax(Layer):
     """exp(x) / sum(exp(x)) along `dim`."""
 
     def __init__(self, dim: int = -1):
-        self.dim = dim
+        self.dim = dimension(self, "dim", dim)
 
     def forward(self, x: Any) -> Any:
+        if not -x.ndim <= self.dim < x.ndim:
+            raise ValueError(f"Softmax({self.describe()}): the input has shape {x.shape}, and no dimension {self.dim}")
         return F.softmax(x, self.dim)
 
     def describe(self) -> str:

@@ -8,7 +8,7 @@ from scratchae import functional as F
 from scratchae.autograd import Tensor
 from scratchae.autograd.images import Size, check_images, pool_window, scaling, transposed_window, window
 from scratchae.backend import xp_of
-from scratchae.nn.layer import Layer, check_dtype, check_sizes, new_parameters
+from scratchae.nn.layer import Layer, check_dtype, new_parameters, size
 from scratchae.nn.normalisation import BatchNorm1d
 from scratchae.nn.regularisation import Dropout
 
@@ -17,12 +17,13 @@ class _Conv(Layer):
     """What both convolutions share: channels that `groups` cuts, a weight and a bias."""
 
     def _make(self, inputs: int, outputs: int, kernel: Any, groups: int, bias: bool, transposed: bool) -> None:
-        check_sizes(self, in_channels=inputs, out_channels=outputs, groups=groups)
+        inputs, outputs = size(self, "in_channels", inputs), size(self, "out_channels", outputs)
+        groups = size(self, "groups", groups)
         if inputs % groups or outputs % groups:
             raise ValueError(f"{type(self).__name__}: {groups=} must divide both channel counts, {inputs}, {outputs}")
         self.in_channels, self.out_channels, self.kernel_size, self.groups = inputs, outputs, kernel, groups
         first, second = (inputs, outputs) if transposed else (outputs, inputs)
-        self.weight, self.bias = new_parameters((first, second // groups, *kernel), outputs, bias)
+        self.weight, self.bias = new_parameters(self, (first, second // groups, *kernel), outputs, bias)
 
 
 class Conv2d(_Conv):
@@ -113,8 +114,7 @@ class PixelShuffle(Layer):
     """(N, C f^2, H, W) to (N, C, H f, W f)."""
 
     def __init__(self, upscale_factor: int):
-        check_sizes(self, upscale_factor=upscale_factor)
-        self.upscale_factor = upscale_factor
+        self.upscale_factor = size(self, "upscale_factor", upscale_factor)
 
     def forward(self, x: Any) -> Any:
         return F.pixel_shuffle(x, self.upscale_factor)
@@ -124,8 +124,7 @@ class PixelUnshuffle(Layer):
     """(N, C, H f, W f) to (N, C f^2, H, W)."""
 
     def __init__(self, downscale_factor: int):
-        check_sizes(self, downscale_factor=downscale_factor)
-        self.downscale_factor = downscale_factor
+        self.downscale_factor = size(self, "downscale_factor", downscale_factor)
 
     def forward(self, x: Any) -> Any:
         return F.pixel_unshuffle(x, self.downscale_factor)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from scratchae.autograd import Tensor
 from scratchae.backend import to_device
+from scratchae.checks import check_choice, check_number
 from scratchae.random import generator
 
 
@@ -21,16 +23,26 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
 
 def uniform_(t: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
     """Numbers from U(low, high)."""
+    largest = _largest(t, "uniform_")
+    low = check_number("uniform_: low", low, f"[-{largest}, {largest}]")
+    high = check_number("uniform_: high", high, f"[{low}, {largest}]")
+    check_number("uniform_: high - low", high - low, f"[0, {largest}]")
     return _fill(t, generator().random(t.shape, dtype=_drawn(t)) * (high - low) + low)
 
 
 def normal_(t: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     """Numbers from N(mean, std^2)."""
+    largest = _largest(t, "normal_")
+    mean = check_number("normal_: mean", mean, f"[-{largest / 2}, {largest / 2}]")
+    std = check_number("normal_: std", std, f"[0, {largest / 100}]")  # no number drawn is as large as 50
     return _fill(t, generator().standard_normal(t.shape, dtype=_drawn(t)) * std + mean)
 
 
 def constant_(t: Tensor, value: float) -> Tensor:
-    t.data[...] = value
+    """`value` everywhere."""
+    _tensor(t, "constant_")
+    t.data[...] = check_number("constant_: value", value, "(-inf, inf)")
+    t.changed()
     return t
 
 
@@ -55,28 +67,43 @@ def kaiming_normal_(t: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearit
 
 def xavier_uniform_(t: Tensor, gain: float = 1.0) -> Tensor:
     """U(-b, b) with b = gain sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio 2010)."""
-    bound = gain * math.sqrt(6 / sum(fans(t.shape)))
+    bound = check_number("xavier_uniform_: gain", gain) * math.sqrt(6 / _fans(t))
     return uniform_(t, -bound, bound)
 
 
 def xavier_normal_(t: Tensor, gain: float = 1.0) -> Tensor:
     """N(0, 2 gain^2 / (fan_in + fan_out)) (Glorot & Bengio 2010)."""
-    return normal_(t, 0.0, gain * math.sqrt(2 / sum(fans(t.shape))))
+    return normal_(t, 0.0, check_number("xavier_normal_: gain", gain) * math.sqrt(2 / _fans(t)))
 
 
 def gain(nonlinearity: str, a: float = 0.01) -> float:
     """How much a layer before `nonlinearity` must amplify to keep the variance; `a`: leaky ReLU's slope."""
+    a = check_number("gain: a", a, "(-inf, inf)")
     leaky = math.sqrt(2 / (1 + a * a))
     gains = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2), "leaky_relu": leaky}
-    if nonlinearity not in gains:
-        raise ValueError(f"nonlinearity {nonlinearity!r}; expected one of {sorted(gains)}")
-    return gains[nonlinearity]
+    return gains[check_choice("nonlinearity", nonlinearity, sorted(gains))]
 
 
 def _fan(t: Tensor, mode: str) -> int:
-    if mode not in ("fan_in", "fan_out"):
-        raise ValueError(f"mode {mode!r}; expected 'fan_in' or 'fan_out'")
-    return fans(t.shape)[mode == "fan_out"]
+    check_choice("mode", mode, ("fan_in", "fan_out"))
+    return max(fans(_tensor(t, "kaiming").shape)[mode == "fan_out"], 1)  # of an empty weight there is none
+
+
+def _fans(t: Tensor) -> int:
+    return max(sum(fans(_tensor(t, "xavier").shape)), 1)
+
+
+def _tensor(t: Any, what: str) -> Tensor:
+    if not isinstance(t, Tensor):
+        raise TypeError(f"{what}: expected a Tensor or a Parameter to fill, got {type(t).__name__}")
+    return t
+
+
+def _largest(t: Tensor, what: str) -> float:
+    """The largest number that `t` can hold."""
+    if _tensor(t, what).dtype.kind != "f":
+        raise TypeError(f"{what}: a Tensor of {t.dtype} cannot hold fractions; convert it with .astype('float32')")
+    return float(np.finfo(t.dtype).max)
 
 
 def _drawn(t: Tensor) -> type:
@@ -85,4 +112,5 @@ def _drawn(t: Tensor) -> type:
 
 def _fill(t: Tensor, values: np.ndarray) -> Tensor:
     t.data[...] = to_device(values.astype(t.dtype, copy=False), t.device)
+    t.changed()
     return t

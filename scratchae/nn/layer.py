@@ -8,13 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from scratchae.checks import check_count
+from scratchae.autograd import Tensor
+from scratchae.backend import plain_array
+from scratchae.checks import check_bool, check_count, check_fits, check_number, shown
 from scratchae.nn import init
 from scratchae.nn.module import Module, Parameter
 
+MOST_DIMENSIONS = 64  # of NumPy's arrays
+
 
 class Layer(Module):
-    """A module that keeps its constructor's options as attributes of the same names."""
+    """A module that keeps its constructor's options as attributes of the same names, and takes an array first."""
+
+    def _check_inputs(self, *inputs: Any) -> None:
+        """TypeError where the first input is no array of real numbers; it names the layer and a way out."""
+        if inputs and not isinstance(inputs[0], (Tensor, int, float, np.generic)):
+            plain_array(inputs[0], f"{type(self).__name__}({self.describe()}): the input")
 
     def describe(self) -> str:
         """The options as the constructor takes them, without those at their defaults."""
@@ -31,14 +40,38 @@ def option(layer: Any, name: str) -> Any:
     return value is not None if name == "bias" else value
 
 
-def check_sizes(layer: Module, **sizes: Any) -> None:
-    """ValueError that names layer and option, where one is no integer of at least 1."""
-    for name, value in sizes.items():
-        check_count(f"{type(layer).__name__}: {name}", value)
+# The checks of a constructor's options: ValueErrors that name layer and option.
 
 
-def new_parameters(shape: tuple[int, ...], outputs: int, bias: bool) -> tuple[Parameter, Parameter | None]:
+def size(layer: Module, name: str, value: Any) -> int:
+    """`value` as an int; it must be at least 1."""
+    return check_count(f"{type(layer).__name__}: {name}", value)
+
+
+def number(layer: Module, name: str, value: Any, within: str) -> float:
+    """`value` as a float; it must be in the interval, see `check_number`."""
+    return check_number(f"{type(layer).__name__}: {name}", value, within)
+
+
+def dimension(layer: Module, name: str, value: Any) -> int:
+    """`value` as an int, a place among the dimensions of an array; negative ones count from the last."""
+    return check_count(f"{type(layer).__name__}: {name}", value, least=-MOST_DIMENSIONS)
+
+
+def shape_of(layer: Module, name: str, value: Any) -> tuple[int, ...]:
+    """`value` as a tuple of sizes: several integers of at least 1, or a single one."""
+    sizes = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    if not sizes:
+        raise ValueError(f"{type(layer).__name__}: {name}={shown(value)}; expected at least one size")
+    return tuple(size(layer, name if len(sizes) == 1 else f"{name}[{i}]", n) for i, n in enumerate(sizes))
+
+
+def new_parameters(
+    layer: Module, shape: tuple[int, ...], outputs: int, bias: bool
+) -> tuple[Parameter, Parameter | None]:
     """A weight and a bias, uniform in [-1/sqrt(fan_in), 1/sqrt(fan_in)]: how PyTorch's layers start."""
+    bias = check_bool(f"{type(layer).__name__}: bias", bias)
+    check_fits(f"{type(layer).__name__}: a weight of shape {shape}", shape)
     bound = 1 / math.sqrt(init.fans(shape)[0])
 
     def uniform(*shape: int) -> Parameter:

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from scratchae import functional as F
-from scratchae.nn.layer import Layer, check_dtype, check_sizes, new_parameters
+from scratchae.nn.layer import Layer, check_dtype, dimension, new_parameters, shape_of, size
 
 
 class Linear(Layer):
@@ -17,9 +17,10 @@ class Linear(Layer):
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True):
-        check_sizes(self, in_features=in_features, out_features=out_features)
-        self.in_features, self.out_features = in_features, out_features
-        self.weight, self.bias = new_parameters((out_features, in_features), out_features, bias)
+        self.in_features = size(self, "in_features", in_features)
+        self.out_features = size(self, "out_features", out_features)
+        shape = self.out_features, self.in_features
+        self.weight, self.bias = new_parameters(self, shape, self.out_features, bias)
 
     def forward(self, x: Any) -> Any:
         if x.ndim == 0 or x.shape[-1] != self.in_features:
@@ -37,11 +38,12 @@ class Flatten(Layer):
     """(N, a, b, ...) to (N, a b ...)."""
 
     def __init__(self, start_dim: int = 1):
-        self.start_dim = start_dim
+        self.start_dim = dimension(self, "start_dim", start_dim)
 
     def forward(self, x: Any) -> Any:
-        if x.ndim <= self.start_dim:
-            raise ValueError(f"Flatten: the input has shape {x.shape}; expected over {self.start_dim} dimensions")
+        if not -x.ndim <= self.start_dim < x.ndim:
+            least = self.start_dim if self.start_dim >= 0 else -self.start_dim - 1
+            raise ValueError(f"Flatten: the input has shape {x.shape}; expected over {least} dimensions")
         flat = (*x.shape[: self.start_dim], math.prod(x.shape[self.start_dim :]))
         return x if x.shape == flat else F.reshape(x, flat)
 
@@ -50,7 +52,7 @@ class Unflatten(Layer):
     """One dimension split into several: Unflatten(1, (1, 28, 28)) makes images of (N, 784)."""
 
     def __init__(self, dim: int, shape: tuple[int, ...]):
-        self.dim, self.shape = dim, tuple(shape)
+        self.dim, self.shape = dimension(self, "dim", dim), shape_of(self, "shape", shape)
 
     def forward(self, x: Any) -> Any:
         if not -x.ndim <= self.dim < x.ndim or x.shape[self.dim] != math.prod(self.shape):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from scratchae import functional as F
+from scratchae.checks import check_bool, check_choice
 from scratchae.nn.module import Module
 
 
@@ -14,9 +15,7 @@ class _Loss(Module):
     reductions: tuple[str, ...] = ("mean", "sum", "none")
 
     def __init__(self, reduction: str = "mean"):
-        if reduction not in self.reductions:
-            raise ValueError(f"{type(self).__name__}: reduction={reduction!r}; expected one of {self.reductions}")
-        self.reduction = reduction
+        self.reduction = check_choice(f"{type(self).__name__}: reduction", reduction, self.reductions)
 
     def forward(self, input: Any, target: Any) -> Any:
         return type(self).function(input, target, reduction=self.reduction)
@@ -63,7 +62,7 @@ class KLDivLoss(_Loss):
 
     def __init__(self, reduction: str = "mean", log_target: bool = False):
         super().__init__(reduction)
-        self.log_target = log_target
+        self.log_target = check_bool("KLDivLoss: log_target", log_target)
 
     def forward(self, input: Any, target: Any) -> Any:
         return F.kl_div(input, target, self.reduction, self.log_target)

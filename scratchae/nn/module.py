@@ -7,17 +7,22 @@ not trained. Names in `state_dict()` are the attributes' own, joined with dots, 
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from reprlib import recursive_repr
 from typing import Any
 
 import numpy as np
 
 from scratchae import storage
-from scratchae.autograd import Tensor, no_grad
-from scratchae.backend import Array, is_array, to_device, xp_of
+from scratchae.autograd import Tensor
+from scratchae.backend import Array, is_array, plain_array, to_device, xp_of
+from scratchae.checks import check_bool, shown
+from scratchae.nn import loading, summary
+from scratchae.nn.inside import inside
+from scratchae.nn.modes import evaluated, evaluating
 from scratchae.storage import FilePath
+
+__all__ = ["Module", "Parameter", "device_of_model", "evaluating"]
 
 
 class Parameter(Tensor):
@@ -30,34 +35,67 @@ class Parameter(Tensor):
 class Module:
     """Base class of layers and models: assign Parameters and Modules as attributes, define `forward`."""
 
-    training = True
     _buffers: tuple[str, ...] = ()
+    _starts_in_train_mode = True
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if isinstance(cls.training, bool):  # `training = False` in a class says how its modules start
+            cls._starts_in_train_mode = cls.training
+            cls.training = Module.training
+
+    @property
+    def training(self) -> bool:
+        """Whether dropout, noise and batch statistics are on: the module's own switch, but inside `evaluating`."""
+        return self.__dict__.get("training", self._starts_in_train_mode) and id(self) not in evaluated.blocks
+
+    @training.setter
+    def training(self, mode: bool) -> None:
+        self.__dict__["training"] = check_bool(f"{type(self).__name__}: training", mode)
 
     def forward(self, *inputs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} defines no forward()")
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        return self.forward(*inputs, **options)
+        try:
+            out = self.forward(*inputs, **options)
+        except Exception:
+            self._check_inputs(*inputs)  # what came in may be the reason, and is looked at only now
+            raise
+        if summary.watchers:
+            for watcher in tuple(summary.watchers):
+                watcher.told(self, out)
+        return out
+
+    def _check_inputs(self, *inputs: Any) -> None:
+        """After a `forward` that failed: raise a clearer error, if the inputs explain it. Layers do."""
 
     # --- what is inside ---
 
+    def _inside(self) -> Iterator[tuple[str, Any]]:
+        return inside(self, (Module, Parameter))
+
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """Direct children with their names; items of a list attribute are called `name.0`, `name.1`, ..."""
-        return ((name, value) for name, value in _flattened(vars(self)) if isinstance(value, Module))
+        return ((name, value) for name, value in self._inside() if isinstance(value, Module))
 
     def children(self) -> Iterator[Module]:
         return (child for _, child in self.named_children())
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """This module and all inside it, depth first, a shared one once."""
+        """This module and all inside it, depth first, a shared one once. ValueError where two have one name."""
+        names: set[str] = set()
         seen: set[int] = set()
         stack = [(prefix, self)]
         while stack:
             name, module = stack.pop()
             if id(module) not in seen:
                 seen.add(id(module))
+                if name in names:
+                    raise self._collision("modules", name)
+                names.add(name)
                 yield name, module
-                below = [(f"{name}.{n}" if name else n, child) for n, child in module.named_children()]
+                below = [(_joined(name, n), child) for n, child in module.named_children()]
                 stack.extend(reversed(below))
 
     def modules(self) -> Iterator[Module]:
@@ -80,22 +118,57 @@ class Module:
 
     def register_buffer(self, name: str, array: Array) -> None:
         """Set attribute `name` to an array that is saved with the model but not trained."""
-        if not is_array(array):
-            raise TypeError(f"register_buffer({name!r}): expected an array, got {type(array).__name__}")
+        what = f"register_buffer({name!r})"
+        if not isinstance(name, str):
+            raise TypeError(f"{what}: expected a name, got {type(name).__name__}")
+        if not name or "." in name:
+            raise ValueError(f"{what}: a name has at least one character and no dot, which joins names")
+        if isinstance(vars(self).get(name), (Module, Parameter)) or hasattr(Module, name):
+            raise ValueError(f"{what}: the {type(self).__name__} has something else of that name; choose another")
+        array = plain_array(array.data if isinstance(array, Tensor) else array, f"{what}: the buffer")
         setattr(self, name, array)
         self._buffers = tuple(dict.fromkeys((*self._buffers, name)))
 
-    def _walk(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        yield prefix, self
-        for name, child in self.named_children():
-            yield from child._walk(f"{prefix}.{name}" if prefix else name)
+    def buffer_places(self) -> list[tuple[Module, str]]:
+        """For each buffer the module that has it, and its name there."""
+        return [(m, name) for m in self.modules() for name in m._buffers if is_array(vars(m).get(name))]
+
+    def _walk(self) -> Iterator[tuple[str, Module, list[tuple[str, Any]]]]:
+        """(path, module, what is inside) of this module and all in it, under all of their names.
+
+        One that contains itself is not entered again.
+        """
+        stack: list[tuple[str, Module, tuple[int, ...]]] = [("", self, ())]
+        while stack:
+            path, module, around = stack.pop()
+            held = list(module._inside())
+            yield path, module, held
+            around = (*around, id(module))
+            below = [(_joined(path, name), value, around) for name, value in held if isinstance(value, Module)]
+            stack.extend(reversed([entry for entry in below if id(entry[1]) not in around]))
+
+    def _state_places(self) -> Iterator[loading.Place]:
+        """Parameters and buffers of this module and all inside it, under all of their names."""
+        found: dict[str, Any] = {}
+        for path, module, held in self._walk():
+            for attribute, value in held:
+                if not isinstance(value, Parameter) and (attribute not in module._buffers or value is None):
+                    continue
+                name = _joined(path, attribute)
+                if not isinstance(value, Parameter) and not is_array(value):
+                    raise TypeError(f"the buffer {name} is a {type(value).__name__}; expected an array")
+                if found.setdefault(name, value) is not value:
+                    raise self._collision("parameters or buffers", name)
+                yield loading.Place(name, module, attribute, value)
 
     def _named_state(self) -> Iterator[tuple[str, Any]]:
-        """Parameters and buffers of this module and all inside it, under all of their names."""
-        for path, module in self._walk():
-            for name, value in _flattened(vars(module)):
-                if isinstance(value, Parameter) or name in module._buffers:
-                    yield (f"{path}.{name}" if path else name), value
+        return ((place.name, place.value) for place in self._state_places())
+
+    def _collision(self, what: str, name: str) -> ValueError:
+        return ValueError(
+            f"{type(self).__name__} has two {what} of the name {name!r}. Names are attributes and keys, joined with "
+            "dots: rename one of these"
+        )
 
     # --- state ---
 
@@ -107,27 +180,11 @@ class Module:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Copy arrays into the parameters and buffers of the same names; they take the module's dtype and device.
 
-        Raises ValueError that lists every missing, unexpected and mis-shaped name. Nothing is loaded
-        then. PyTorch's `num_batches_tracked` is accepted and ignored.
+        A parameter with several names needs one of them. All or nothing: raises ValueError that lists every
+        missing, unexpected, mis-shaped and contradictory name. PyTorch's `num_batches_tracked` is ignored, unless
+        the model has a buffer of that name.
         """
-        own = dict(self._named_state())
-        given = {n: v.data if isinstance(v, Tensor) else v for n, v in state.items()}
-        given = {n: v for n, v in given.items() if not n.endswith("num_batches_tracked")}
-        problems = [f"missing: {n}" for n in own if n not in given]
-        problems += [f"unexpected: {n}" for n in given if n not in own]
-        for name in own.keys() & given.keys():
-            if not is_array(given[name]):
-                problems.append(f"not an array: {name} is a {type(given[name]).__name__}")
-            elif given[name].dtype.kind not in "fiub":
-                problems.append(f"not real numbers: {name} is {given[name].dtype}")
-            elif given[name].shape != own[name].shape:
-                problems.append(f"shape: {name} is {given[name].shape} in the state, {own[name].shape} in the model")
-        if problems:
-            listed = "\n  ".join(sorted(problems))
-            raise ValueError(f"the state does not fit the model; nothing was loaded:\n  {listed}")
-        for name, value in own.items():
-            array = value.data if isinstance(value, Parameter) else value
-            array[...] = _onto(given[name], array)
+        loading.load(list(self._state_places()), state)
 
     def save_weights(self, path: FilePath) -> None:
         """Write `state_dict()` as a safetensors file, readable by `safetensors.torch.load_file` too."""
@@ -148,9 +205,13 @@ class Module:
             raise ValueError(f"{path}: {error}") from None
 
     def train(self, mode: bool = True) -> Module:
-        """Switch dropout, noise and batch statistics on (or off) in this module and all inside it."""
-        for module in self.modules():
-            module.training = bool(mode)
+        """Switch dropout, noise and batch statistics on (or off) in this module and all inside it.
+
+        Inside `evaluating` they stay off until the block has ended.
+        """
+        mode = check_bool("train: mode", mode)
+        for module in list(self.modules()):  # found first, or none is changed
+            module.training = mode
         return self
 
     def eval(self) -> Module:
@@ -158,7 +219,12 @@ class Module:
 
     def requires_grad_(self, wanted: bool = True) -> Module:
         """Freeze all parameters (False), or let them be trained again."""
-        for p in self.parameters():
+        wanted = check_bool("requires_grad_: wanted", wanted)
+        named = list(self.named_parameters())
+        for name, p in named:
+            if wanted and p.dtype.kind != "f":
+                raise TypeError(f"requires_grad_: {name} is {p.dtype}; only floating point numbers can be trained")
+        for _, p in named:
             p.requires_grad = wanted
         return self
 
@@ -169,15 +235,17 @@ class Module:
                 p.grad = None
 
     def to(self, where: Any) -> Module:
-        """Move to a device ('cpu', 'gpu', 'gpu:1') or convert to a dtype (np.float64), in place; gradients go."""
-        for module in self.modules():
-            for name, value in _flattened(vars(module)):
-                if isinstance(value, Parameter):
-                    value.data = _converted(value.data, where)
-                    if value.requires_grad:
-                        value.grad = None
-                elif name in module._buffers:
-                    setattr(module, name, _converted(value, where))
+        """Move to a device ('cpu', 'gpu', 'gpu:1') or convert to a dtype (np.float64), in place; gradients go.
+
+        What is shared stays shared. Nothing changes where the device or the dtype cannot be had.
+        """
+        _converted(np.zeros(0, np.float32), where)  # also a module without parameters refuses an unknown one
+        places = list(self._state_places())
+        arrays = {id(place.array): place.array for place in places}
+        converted = {number: _converted(array, where) for number, array in arrays.items()}
+        for place, array in [(place, converted[id(place.array)]) for place in places]:
+            place.put(array)
+        self.zero_grad()
         return self
 
     # --- looking at it ---
@@ -186,29 +254,16 @@ class Module:
         """What stands between the parentheses in `repr`."""
         return ""
 
+    @recursive_repr("...")
     def __repr__(self) -> str:
         count = self.count_parameters()
         own = f"{type(self).__name__}({self.describe()})" + (f"  # {count:,} parameters" if count else "")
         below = [f"({name}): {child!r}" for name, child in self.named_children()]
         return "\n".join([own, *("  " + line for entry in below for line in entry.split("\n"))])
 
-    def buffer_places(self) -> list[tuple[Module, str]]:
-        """For each buffer the module that has it, and its name there."""
-        return [(module, name) for module in self.modules() for name in module._buffers]
-
-    def _named_leaves(self) -> list[tuple[str, Module]]:
-        return [(name, m) for name, m in self.named_modules() if not any(True for _ in m.children())]
-
     def _repr_html_(self) -> str:
         """How a notebook shows it: a row per layer."""
-        rows = [
-            f"<tr><td>{html.escape(name)}</td><td>{html.escape(f'{type(m).__name__}({m.describe()})')}</td>"
-            f"<td style='text-align: right'>{m.count_parameters():,}</td></tr>"
-            for name, m in self._named_leaves()
-        ]
-        head = "<tr><th>layer</th><th>kind</th><th>parameters</th></tr>"
-        total = f"{html.escape(type(self).__name__)}, {self.count_parameters():,} parameters"
-        return f"<b>{total}</b><table>{head}{''.join(rows)}</table>"
+        return summary.as_html(self)
 
     def summary(self, input_shape: tuple[int, ...]) -> None:
         """Print each layer with its output shape and parameter count, for one sample of `input_shape`.
@@ -216,77 +271,26 @@ class Module:
         The model runs once, in eval mode, on a batch of one sample of zeros; `input_shape` does not
         count the batch.
         """
-        rows: list[tuple[str, str, str]] = []
-        leaves = self._named_leaves()
-
-        def watch(name: str, layer: Module) -> None:
-            forward = layer.forward
-
-            def watched(*inputs: Any, **options: Any) -> Any:
-                out = forward(*inputs, **options)
-                shapes = ", ".join(str(o.shape[1:]) for o in (out if isinstance(out, (tuple, list)) else [out]))
-                title = f"{name} {type(layer).__name__}({layer.describe()})".strip()
-                rows.append((title, shapes, f"{layer.count_parameters():,}"))
-                return out
-
-            layer.forward = watched  # type: ignore[method-assign]
-
-        first = next(self.parameters(), None)
-        zeros = np.zeros((1, *input_shape), np.float32 if first is None else first.dtype)
-        try:
-            for name, layer in leaves:
-                watch(name, layer)
-            with evaluating(self), no_grad():
-                self(Tensor(to_device(zeros, device_of_model(self))))
-        finally:
-            for _, layer in leaves:
-                vars(layer).pop("forward", None)
-        table = [("layer", "output", "parameters"), *rows, ("total", "", f"{self.count_parameters():,}")]
-        widths = [max(len(row[i]) for row in table) for i in range(3)]
-        for a, b, c in table:
-            print(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}")
+        summary.print_summary(self, input_shape)
 
 
 def device_of_model(model: Module) -> str:
     """Where its parameters are; the CPU if it has none."""
-    return next((p.device for p in model.parameters()), "cpu")
+    values = (value for _, value in model._named_state())  # asked for at every step
+    return next((value.device for value in values if isinstance(value, Parameter)), "cpu")
 
 
-@contextmanager
-def evaluating(model: Module) -> Iterator[None]:
-    """Eval mode inside; afterwards every module is in the mode that it was in."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-
-
-def _onto(array: Array, like: Array) -> Array:
-    """`array` on the device of `like`."""
-    return to_device(array, "cpu") if isinstance(like, np.ndarray) else to_device(array, f"gpu:{like.device.id}")
+def _joined(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
 
 
 def _converted(array: Array, where: Any) -> Array:
     if isinstance(where, str) and where.partition(":")[0] in ("cpu", "gpu"):
         return to_device(array, where)
     try:
-        dtype = np.dtype(where)
-    except TypeError:
+        dtype = None if where is None else np.dtype(where).newbyteorder("=")
+    except Exception:  # NumPy has many ways to refuse what is no dtype
         dtype = None
     if dtype is None or dtype.kind != "f":
-        raise ValueError(f"to({where!r}): expected 'cpu', 'gpu', 'gpu:<number>' or a floating point dtype")
-    return array.astype(dtype) if array.dtype.kind == "f" else array
-
-
-def _flattened(attributes: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """(name, value) of everything in a dict, looking into lists, tuples and dicts: `blocks.0`, `heads.mu`."""
-    for name, value in attributes.items():
-        if isinstance(value, (list, tuple)):
-            yield from ((f"{name}.{n}", v) for n, v in _flattened({str(i): v for i, v in enumerate(value)}))
-        elif isinstance(value, dict):
-            yield from ((f"{name}.{n}", v) for n, v in _flattened({str(k): v for k, v in value.items()}))
-        else:
-            yield name, value
+        raise ValueError(f"to({shown(where)}): expected 'cpu', 'gpu', 'gpu:<number>' or a floating point dtype")
+    return array.astype(dtype, copy=False) if array.dtype.kind == "f" else array

@@ -9,17 +9,19 @@ import numpy as np
 from scratchae.autograd import Tensor
 from scratchae.autograd.reductions import batch_mean
 from scratchae.backend import Array
-from scratchae.nn.layer import check_dtype
-from scratchae.nn.module import Module, Parameter
+from scratchae.checks import check_fits
+from scratchae.nn.layer import Layer, check_dtype, number, shape_of, size
+from scratchae.nn.module import Parameter
 from scratchae.random import batch_share
 
 
-class LayerNorm(Module):
+class LayerNorm(Layer):
     """Normalises each sample over its last dimensions, `normalized_shape` (Ba et al. 2016)."""
 
     def __init__(self, normalized_shape: int | tuple[int, ...], eps: float = 1e-5):
-        self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-        self.eps = eps
+        self.normalized_shape = shape_of(self, "normalized_shape", normalized_shape)
+        self.eps = number(self, "eps", eps, "[0, inf)")
+        check_fits(f"LayerNorm: a weight of shape {self.normalized_shape}", self.normalized_shape)
         self.weight = Parameter(np.ones(self.normalized_shape, np.float32))
         self.bias = Parameter(np.zeros(self.normalized_shape, np.float32))
 
@@ -37,7 +39,7 @@ class LayerNorm(Module):
         return ", ".join(map(str, self.normalized_shape))
 
 
-class BatchNorm1d(Module):
+class BatchNorm1d(Layer):
     """Normalises each feature over the batch, (N, C) or (N, C, L) (Ioffe & Szegedy 2015).
 
     Train mode uses the batch's mean and variance and moves `running_mean` and `running_var` towards
@@ -50,11 +52,13 @@ class BatchNorm1d(Module):
     running_var: Array
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1):
-        self.num_features, self.eps, self.momentum = num_features, eps, momentum
-        self.weight = Parameter(np.ones(num_features, np.float32))
-        self.bias = Parameter(np.zeros(num_features, np.float32))
-        self.register_buffer("running_mean", np.zeros(num_features, np.float32))
-        self.register_buffer("running_var", np.ones(num_features, np.float32))
+        self.num_features = n = size(self, "num_features", num_features)
+        self.eps, self.momentum = number(self, "eps", eps, "[0, inf)"), number(self, "momentum", momentum, "[0, 1]")
+        check_fits(f"{type(self).__name__}: num_features={n}", (n,))
+        self.weight = Parameter(np.ones(n, np.float32))
+        self.bias = Parameter(np.zeros(n, np.float32))
+        self.register_buffer("running_mean", np.zeros(n, np.float32))
+        self.register_buffer("running_var", np.ones(n, np.float32))
 
     def forward(self, x: Any) -> Any:
         name = f"{type(self).__name__}({self.num_features})"
@@ -67,7 +71,11 @@ class BatchNorm1d(Module):
         if self.training:
             n = round(x.size // self.num_features / batch_share())
             if n < 2:
-                raise ValueError(f"{name}: a batch of shape {x.shape} has one value per feature; train mode needs two")
+                raise ValueError(
+                    f"{name}: a batch of shape {x.shape} has {('no', 'one')[n]} value per feature; train mode needs "
+                    "two. If it is the short last batch, choose another batch_size, or leave it out with "
+                    "sa.DataLoader(..., drop_last=True)"
+                )
             mean = batch_mean(x, axes, keepdims=True)
             centred = x - mean
             variance = batch_mean(centred * centred, axes, keepdims=True)

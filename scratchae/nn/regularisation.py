@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 from scratchae import functional as F
 from scratchae.autograd import Tensor
-from scratchae.nn.module import Module
+from scratchae.checks import shown
+from scratchae.nn.layer import Layer, number
 from scratchae.random import normal_like
 
 
-class Dropout(Module):
+class Dropout(Layer):
     """In train mode, each element becomes 0 with probability `p`, the others are divided by 1 - p."""
 
     def __init__(self, p: float = 0.5):
-        if not 0 <= p <= 1:
-            raise ValueError(f"{type(self).__name__}: p={p}; expected 0 <= p <= 1")
-        self.p = p
+        if not isinstance(p, Real) or isinstance(p, bool) or not 0 <= p <= 1:
+            raise ValueError(f"{type(self).__name__}: p={shown(p)}; expected a number with 0 <= p <= 1")
+        self.p = float(p)
 
     def forward(self, x: Any) -> Any:
         return F.dropout(x, self.p, self.training)
@@ -25,13 +27,11 @@ class Dropout(Module):
         return f"{self.p}"
 
 
-class GaussianNoise(Module):
+class GaussianNoise(Layer):
     """In train mode, adds noise from N(0, std^2)."""
 
     def __init__(self, std: float = 0.1):
-        if not 0 <= std < float("inf"):
-            raise ValueError(f"GaussianNoise: std={std}; expected a finite number of at least 0")
-        self.std = std
+        self.std = number(self, "std", std, "[0, inf)")
 
     def forward(self, x: Any) -> Any:
         if not self.training or self.std == 0:
