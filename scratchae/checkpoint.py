@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
-from scratchae.backend import Array, is_array
+from scratchae.autograd import Tensor
+from scratchae.backend import Array, device_of, is_array, plain_array, to_device
+from scratchae.checks import is_finite, shown
 from scratchae.nn import Module
 from scratchae.optim import Optimizer
 from scratchae.storage import FORMAT, FileError, FilePath, read_arrays, write_arrays
@@ -19,9 +22,12 @@ from scratchae.storage import FORMAT, FileError, FilePath, read_arrays, write_ar
 def save_checkpoint(path: FilePath, model: Module, optimizer: Optimizer | None = None, **metadata: Any) -> None:
     """Write a model's state, an optimiser's, and `metadata` (JSON values: numbers, strings, lists, dicts, None).
 
-    The old file stays if anything fails. Raises ValueError for other metadata, before anything is written, and
-    OSError where the file cannot be written.
+    The old file stays if anything fails. Raises ValueError for other metadata and for weights that are not finite,
+    before anything is written, and OSError where the file cannot be written. `model.save_weights` writes any weights.
     """
+    if names := non_finite_weights(model, optimizer):
+        listed = ", ".join(names)
+        raise ValueError(f"{path} was not written: not finite are {listed}. Go back to an earlier checkpoint")
     write_state(path, state_of(model, optimizer), metadata)
 
 
@@ -36,30 +42,49 @@ def load_checkpoint(path: FilePath, model: Module, optimizer: Optimizer | None =
     return metadata
 
 
+def non_finite_weights(model: Module, optimizer: Optimizer | None = None) -> list[str]:
+    """Names of the parameters with a NaN or an infinity in them; buffers may have such on purpose."""
+    outside = [(f"parameter {i} outside the model", p) for i, p in enumerate(_outside(model, optimizer))]
+    return [name for name, p in [*model.named_parameters(), *outside] if not is_finite(p.data)]
+
+
 def state_of(model: Module, optimizer: Optimizer | None) -> dict[str, Any]:
-    return {"model": model.state_dict(), "optimizer": None if optimizer is None else optimizer.state_dict()}
+    """What a checkpoint holds of both. What the optimiser moves outside the model, a learnt weight of a loss say, is
+    in the list "extra", in the optimiser's order."""
+    state = {"model": model.state_dict(), "optimizer": None if optimizer is None else optimizer.state_dict()}
+    extra = [p.data.copy() for p in _outside(model, optimizer)]
+    return {**state, "extra": extra} if extra else state
 
 
 def apply_state(path: FilePath, state: Mapping[str, Any], model: Module, optimizer: Optimizer | None) -> None:
-    """Load `state_of` into both, or into neither; the errors name `path`."""
-    before = model.state_dict()
+    """Load `state_of` into both, or into neither, whatever goes wrong; the errors name `path`."""
+    before = state_of(model, optimizer)
     try:
-        if optimizer is not None and state["optimizer"] is None:
-            raise ValueError("the checkpoint holds no optimiser state; load it without one; nothing was loaded")
-        model.load_state_dict(state["model"])
-        if optimizer is not None:
-            optimizer.load_state_dict(state["optimizer"])
-    except (ValueError, TypeError, KeyError, AttributeError) as error:  # the last three from malformed entries
-        model.load_state_dict(before)
-        raise ValueError(f"{path}: {error}") from None
+        with ExitStack() as undo:  # what was loaded already is put back, if the next part fails
+            outside = _outside(model, optimizer)
+            if optimizer is not None and state["optimizer"] is None:
+                raise ValueError("the checkpoint holds no optimiser state; load it without one; nothing was loaded")
+            extra = _extra_values(state.get("extra", []), outside)
+            model.load_state_dict(state["model"])
+            undo.callback(model.load_state_dict, before["model"])
+            if optimizer is not None:
+                optimizer.load_state_dict(state["optimizer"])
+                undo.callback(optimizer.load_state_dict, before["optimizer"])
+                undo.callback(_write, outside, before.get("extra", []))
+                _write(outside, extra)
+            undo.pop_all()
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, Warning) as error:
+        raise ValueError(f"{path}: {error}") from None  # all but the first from entries that make no sense
 
 
 def write_state(path: FilePath, state: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
     """Write any tree of dicts with names, lists, arrays, numbers, strings and None."""
     arrays: dict[str, Array] = {}
-    tree = _without_arrays(state, "", arrays)
-    strings = {"format": FORMAT, "state": json.dumps(tree), "metadata": _json_of(metadata)}
-    write_arrays(path, arrays, strings)
+    try:
+        tree = json.dumps(_without_arrays(state, "", arrays))
+    except RecursionError:
+        raise ValueError(f"cannot save {path}: the state nests lists or dicts too deeply") from None
+    write_arrays(path, arrays, {"format": FORMAT, "state": tree, "metadata": _json_of(metadata)})
 
 
 def read_state(path: FilePath) -> tuple[Any, dict[str, Any]]:
@@ -69,30 +94,71 @@ def read_state(path: FilePath) -> tuple[Any, dict[str, Any]]:
         found = f"format {strings.get('format')!r}, expected {FORMAT!r}"
         raise FileError(f"{path} is no checkpoint: {found}. Weights alone are read by model.load_weights")
     try:
-        state, metadata = _with_arrays(json.loads(strings["state"]), arrays), json.loads(strings["metadata"])
-        if not isinstance(state["model"], dict) or not isinstance(state["optimizer"], (dict, type(None))):
-            raise TypeError("model and optimizer must be dicts")
-    except (KeyError, TypeError, ValueError) as error:
+        state = _with_arrays(json.loads(strings["state"]), arrays)
+        metadata = json.loads(strings["metadata"], parse_constant=_refuse)
+        kinds = {"the state": state, "model": state["model"], "metadata": metadata, "optimizer": state["optimizer"]}
+        for name, value in kinds.items():
+            if not isinstance(value, dict) and (name != "optimizer" or value is not None):
+                raise TypeError(f"{name} is {shown(value)}, expected a dict")
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         found = f"{type(error).__name__}: {error}"
         raise FileError(f"{path} is malformed ({found}). Nothing was loaded") from None
     return state, metadata
 
 
+# --- parameters that the optimiser has and the model has not --------------------------------------
+
+
+def _outside(model: Module, optimizer: Optimizer | None) -> list[Tensor]:
+    inside = {id(p) for p in model.parameters()}
+    groups = [] if optimizer is None else optimizer.param_groups
+    return [p for group in groups for p in group["params"] if id(p) not in inside]
+
+
+def _extra_values(given: Any, outside: list[Tensor]) -> list[Array]:
+    """The arrays for these parameters, each in its dtype and on its device."""
+    wanted = [p.shape for p in outside]
+    if outside and (not isinstance(given, list) or [getattr(a, "shape", None) for a in given] != wanted):
+        found = [getattr(a, "shape", shown(a)) for a in given] if isinstance(given, list) else shown(given)
+        raise ValueError(
+            f"the optimiser moves parameters outside the model, of shapes {wanted}; the checkpoint has {found} for "
+            "them. Load it without the optimiser, or with one of model.parameters(); nothing was loaded"
+        )
+    arrays = (to_device(plain_array(a, "extra"), device_of(p.data)) for a, p in zip(given, outside, strict=False))
+    return [a.astype(p.dtype) for a, p in zip(arrays, outside, strict=True)]
+
+
+def _write(outside: list[Tensor], arrays: list[Array]) -> None:
+    for p, array in zip(outside, arrays, strict=True):
+        p.data[...] = array
+        p.changed()
+
+
+# --- metadata, and the tree in the header ---------------------------------------------------------
+
+
 def _json_of(metadata: Mapping[str, Any]) -> str:
     try:
         text = json.dumps(metadata, allow_nan=False)
-    except (TypeError, ValueError) as error:
+        back = json.loads(text)
+        changed = [name for name, value in metadata.items() if back[name] != value]
+    except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(
             f"metadata must be JSON values (finite numbers, strings, lists, dicts, None): {error}"
         ) from None
-    for name, value in metadata.items():
-        if json.loads(text)[name] != value:
-            raise ValueError(f"metadata {name}={value!r} would come back changed; use lists, and strings as keys")
+    for name in changed:
+        raise ValueError(f"metadata {name}={metadata[name]!r} would come back changed; use lists, and strings as keys")
     return text
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} among the metadata")
 
 
 def _without_arrays(node: Any, name: str, arrays: dict[str, Array]) -> Any:
     if is_array(node):
+        while name in arrays:  # {"a.b": ...} beside {"a": {"b": ...}}
+            name += "'"
         arrays[name] = node
         return {"@": name}
     if isinstance(node, Mapping):
@@ -101,10 +167,16 @@ def _without_arrays(node: Any, name: str, arrays: dict[str, Array]) -> Any:
         return {k: _without_arrays(v, f"{name}.{k}" if name else k, arrays) for k, v in node.items()}
     if isinstance(node, (list, tuple)):
         return [_without_arrays(v, f"{name}.{i}", arrays) for i, v in enumerate(node)]
+    if not isinstance(node, (str, int, float, type(None))):
+        raise TypeError(f"cannot save {name}, {shown(node)}: expected arrays, numbers, strings, None, lists and dicts")
     return node
 
 
 def _with_arrays(node: Any, arrays: Mapping[str, Array]) -> Any:
     if isinstance(node, dict):
-        return arrays[node["@"]] if "@" in node else {k: _with_arrays(v, arrays) for k, v in node.items()}
+        if "@" not in node:
+            return {k: _with_arrays(v, arrays) for k, v in node.items()}
+        if len(node) > 1 or not isinstance(node["@"], str):
+            raise ValueError(f"{shown(node)} names no array")
+        return arrays[node["@"]]
     return [_with_arrays(v, arrays) for v in node] if isinstance(node, list) else node

@@ -8,14 +8,16 @@ import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import safetensors.numpy
 
 import scratchae as sa
+from scratchae import checkpoint, nn, optim
 from scratchae import functional as F
-from scratchae import nn, optim
+from scratchae.checkpoint import non_finite_weights, read_state, write_state
 from scratchae.storage import FORMAT, FileError, read_arrays, write_arrays
 
 X = np.random.default_rng(1).random((12, 6), np.float32)
@@ -321,3 +323,191 @@ def test_saving_over_a_good_checkpoint_is_all_or_nothing(tmp_path: Path) -> None
     with pytest.raises(FileError):
         (tmp_path / "run").write_bytes(before[:-1])
         sa.load_checkpoint(tmp_path / "run", model, optimizer)
+
+
+# --- weights that are not finite ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_weights_that_are_not_finite_are_no_checkpoint(tmp_path: Path, value: float) -> None:
+    model, optimizer = trained(0)
+    sa.save_checkpoint(tmp_path / "run", model, optimizer)
+    before = (tmp_path / "run").read_bytes()
+    model[0].bias.data[1] = model[3].weight.data[2, 1] = value
+    for name in ("run", "new"):
+        with pytest.raises(ValueError, match=f"{name} was not written: not finite are 0.bias, 3.weight. Go back"):
+            sa.save_checkpoint(tmp_path / name, model, optimizer)
+    assert (tmp_path / "run").read_bytes() == before and not (tmp_path / "new").exists()
+    model.save_weights(tmp_path / "weights")
+    assert np.array_equal(read_arrays(tmp_path / "weights")[0]["0.bias"], model[0].bias.data, equal_nan=True)
+
+
+def test_buffers_may_be_infinite_and_weights_as_large_as_the_dtype_takes(tmp_path: Path) -> None:
+    model = network()
+    model.register_buffer("mask", np.array([0.0, -math.inf]))
+    model[0].weight.data[...] = np.finfo(np.float32).max
+    assert non_finite_weights(model) == []
+    sa.save_checkpoint(tmp_path / "run", model)
+    model.mask = np.zeros(2)
+    sa.load_checkpoint(tmp_path / "run", model)
+    assert model.mask.tolist() == [0.0, -math.inf]
+
+
+# --- what the optimiser moves outside the model ---------------------------------------------------
+
+
+def with_outside(seed: int, *shapes: tuple[int, ...]) -> tuple[nn.Module, optim.Optimizer, list[sa.Tensor]]:
+    """A model, and an optimiser that moves more than its parameters, in two groups."""
+    model = network(seed)
+    outside = [sa.tensor(np.full(shape, seed + i, np.float32), requires_grad=True) for i, shape in enumerate(shapes)]
+    inside = list(model.parameters())
+    groups = [{"params": [*outside[:1], *inside[:2]]}, {"params": [*inside[2:], *outside[1:]]}]
+    return model, optim.Adam(groups), outside
+
+
+def test_parameters_outside_the_model_come_back(tmp_path: Path) -> None:
+    model, optimizer, outside = with_outside(3, (1,), (), (2, 3))
+    train(model, optimizer, range(2))
+    for p in outside:
+        (p * p).sum().backward()
+    optimizer.step()
+    sa.save_checkpoint(tmp_path / "run", model, optimizer)
+    saved = [p.data.tobytes() for p in outside]
+    other, fresh, others = with_outside(7, (1,), (), (2, 3))
+    sa.load_checkpoint(tmp_path / "run", other, fresh)
+    assert [p.data.tobytes() for p in others] == saved and everything(other, fresh) == everything(model, optimizer)
+    for o, both in ((optimizer, outside), (fresh, others)):
+        o.zero_grad()
+        sum((p * p).sum() for p in both).backward()
+        o.step()  # it moves what was loaded, not an older copy
+    assert [p.data.tobytes() for p in others] == [p.data.tobytes() for p in outside] != saved
+    sa.load_checkpoint(tmp_path / "run", network(1))  # the model alone
+
+
+def test_a_graph_that_read_them_before_notices(tmp_path: Path) -> None:
+    model, optimizer, outside = with_outside(3, (1,))
+    sa.save_checkpoint(tmp_path / "run", model, optimizer)
+    loss = (outside[0] * outside[0]).sum()
+    sa.load_checkpoint(tmp_path / "run", model, optimizer)
+    with pytest.raises(RuntimeError, match="changed in place"):
+        loss.backward()
+
+
+@pytest.mark.parametrize("shapes", [(), ((2,),), ((1,), (1,)), ((1, 1),)])
+def test_a_checkpoint_without_them_or_with_others_is_refused(tmp_path: Path, shapes: tuple) -> None:
+    model, optimizer, _ = with_outside(3, *shapes)
+    sa.save_checkpoint(tmp_path / "run", model, optimizer)
+    other, fresh, outside = with_outside(7, (1,))
+    refused(tmp_path / "run", other, fresh, "parameters outside the model, of shapes [(1,)]", "nothing was loaded")
+    assert outside[0].data.tolist() == [7.0]
+
+
+def test_those_that_are_not_finite_are_named_too(tmp_path: Path) -> None:
+    model, optimizer, outside = with_outside(3, (1,), (2,))
+    outside[1].data[0] = math.nan
+    with pytest.raises(ValueError, match="not finite are parameter 1 outside the model"):
+        sa.save_checkpoint(tmp_path / "run", model, optimizer)
+    sa.save_checkpoint(tmp_path / "run", model)
+
+
+# --- all or nothing, whatever goes wrong ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), RuntimeError("no"), KeyboardInterrupt(), MemoryError()], ids=repr)
+def test_whatever_fails_half_way_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    sa.save_checkpoint(tmp_path / "run", *with_outside(3, (1,))[:2])
+    model, optimizer, outside = with_outside(7, (1,))
+    before = everything(model, optimizer)
+    for owner, name in ((optimizer, "load_state_dict"), (checkpoint, "_write")):
+        with monkeypatch.context() as patch, pytest.raises(type(error)):
+            patch.setattr(owner, name, Mock(side_effect=[error, None]))
+            sa.load_checkpoint(tmp_path / "run", model, optimizer)
+        assert everything(model, optimizer) == before and outside[0].data.tolist() == [7.0]
+
+
+def test_numbers_that_do_not_fit_the_dtype_are_refused_where_warnings_are_errors(tmp_path: Path) -> None:
+    big = network().to(np.float64)
+    big[3].weight.data[...] = 1e300
+    sa.save_checkpoint(tmp_path / "run", big)
+    refused(tmp_path / "run", network(1), None)
+
+
+def write_tree(path: Path, state: Any, metadata: str = "{}") -> None:
+    """A checkpoint with the right checksum, whatever it holds."""
+    text = state if isinstance(state, str) else json.dumps(state)
+    write_arrays(path, {"w": np.ones((4, 6))}, {"format": FORMAT, "state": text, "metadata": metadata})
+
+
+DEEP = "[" * 50_000 + "]" * 50_000
+CRAFTED: dict[str, tuple[Any, str]] = {
+    "a list": ([], "{}"),
+    "a number": (1, "{}"),
+    "null": (None, "{}"),
+    "nothing": ({}, "{}"),
+    "no optimiser": ({"model": {}}, "{}"),
+    "a model that is a list": ({"model": [], "optimizer": None}, "{}"),
+    "a model that is an array": ({"model": {"@": "w"}, "optimizer": None}, "{}"),
+    "an optimiser that is a list": ({"model": {}, "optimizer": [1]}, "{}"),
+    "an array that is not there": ({"model": {"0.weight": {"@": "v"}}, "optimizer": None}, "{}"),
+    "an array without a name": ({"model": {"0.weight": {"@": ["w"]}}, "optimizer": None}, "{}"),
+    "an array named by a number": ({"model": {"0.weight": {"@": 0}}, "optimizer": None}, "{}"),
+    "an array and more": ({"model": {"0.weight": {"@": "w", "x": 1}}, "optimizer": None}, "{}"),
+    "deep": ('{"model":' + DEEP + ',"optimizer":null}', "{}"),
+    "as deep as JSON is read": ('{"model":{"x":' + "[" * 900 + "]" * 900 + '},"optimizer":null}', "{}"),
+    "a long number": ('{"model":{"x":' + "9" * 5000 + '},"optimizer":null}', "{}"),
+    "no JSON": ("{", "{}"),
+    "metadata that are a list": ({"model": {}, "optimizer": None}, "[1]"),
+    "metadata that are null": ({"model": {}, "optimizer": None}, "null"),
+    "deep metadata": ({"model": {}, "optimizer": None}, DEEP),
+    "metadata that are no JSON": ({"model": {}, "optimizer": None}, "{"),
+    "metadata with NaN": ({"model": {}, "optimizer": None}, '{"a": NaN}'),
+    "metadata with infinity": ({"model": {}, "optimizer": None}, '{"a": [-Infinity]}'),
+}
+
+
+@pytest.mark.parametrize("case", CRAFTED)
+def test_a_tree_that_makes_no_sense_is_refused(tmp_path: Path, case: str) -> None:
+    write_tree(tmp_path / "run", *CRAFTED[case])
+    with pytest.raises(FileError, match="run is malformed"):
+        read_state(tmp_path / "run")
+    model, optimizer = trained(0)
+    refused(tmp_path / "run", model, optimizer, "is malformed")
+    refused(tmp_path / "run", model, None, "is malformed")
+
+
+@pytest.mark.parametrize("wrong", [1, "x", [], [1], {}, [None], [{"@": "w"}], {"0": {"@": "w"}}], ids=repr)
+def test_values_outside_the_model_that_make_no_sense_are_refused(tmp_path: Path, wrong: Any) -> None:
+    model, optimizer, outside = with_outside(3, (1,))
+    sa.save_checkpoint(tmp_path / "run", model, optimizer)
+    arrays, strings = read_arrays(tmp_path / "run")
+    tree = {**json.loads(strings["state"]), "extra": wrong}
+    write_arrays(tmp_path / "run", {**arrays, "w": np.ones(3)}, {**strings, "state": json.dumps(tree)})
+    refused(tmp_path / "run", model, optimizer, "parameters outside the model")
+    assert outside[0].data.tolist() == [3.0]
+
+
+# --- any tree -------------------------------------------------------------------------------------
+
+
+def test_names_that_are_joined_alike_stay_apart(tmp_path: Path) -> None:
+    state = {"model": {"a.b": np.zeros(1), "a": {"b": np.ones(1)}, "a.b'": np.full(1, 2)}, "optimizer": None}
+    write_state(tmp_path / "run", state, {})
+    found, _ = read_state(tmp_path / "run")
+    assert [found["model"]["a.b"][0], found["model"]["a"]["b"][0], found["model"]["a.b'"][0]] == [0, 1, 2]
+
+
+def test_what_cannot_be_saved_is_named_and_nothing_is_written(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"cannot save callbacks.0.seen, \{1\}: expected arrays, numbers"):
+        write_state(tmp_path / "run", {"callbacks": [{"seen": {1}}]}, {})
+    with pytest.raises(ValueError, match="keys must be strings"):
+        write_state(tmp_path / "run", {"callbacks": [{1: 2}]}, {})
+    deep: Any = []
+    for _ in range(5000):
+        deep = [deep]
+    with pytest.raises(ValueError, match="run: the state nests lists or dicts too deeply"):
+        write_state(tmp_path / "run", {"callbacks": deep}, {})
+    with pytest.raises(ValueError, match="metadata must be JSON values"):
+        sa.save_checkpoint(tmp_path / "run", network(), deep=deep)
+    assert list(tmp_path.iterdir()) == []

@@ -20,7 +20,7 @@ import safetensors
 import safetensors.numpy
 
 import scratchae as sa
-from scratchae import nn, optim
+from scratchae import nn, optim, storage
 from scratchae.storage import FileError, check_place, read_arrays, write_arrays, write_whole
 
 DTYPES = ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?"]
@@ -200,6 +200,29 @@ def test_a_place_that_cannot_be_written_is_found_out_before_the_work(tmp_path: P
     assert str(tmp_path / name) in str(caught.value)
 
 
+def test_a_header_that_could_not_be_read_back_is_told_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names, metadata, long lists: 100,000,000 bytes in all. Older safetensors write more than they read."""
+    write_arrays(tmp_path / "a", {"x": np.arange(3)})
+    before = (tmp_path / "a").read_bytes()
+    message = "a: names, metadata and all that is no array need more than the .* bytes .* Nothing was written"
+    with pytest.raises(ValueError, match=message):
+        sa.save_checkpoint(tmp_path / "a", nn.Linear(2, 1), text="x" * 100_000_000)
+    monkeypatch.setattr(storage, "_LARGEST_HEADER", 200)
+    for name in "ab":
+        with pytest.raises(ValueError, match=message.replace("a:", f"{name}:")):
+            write_arrays(tmp_path / name, {"x" * 100: np.arange(3)})
+    assert (tmp_path / "a").read_bytes() == before and os.listdir(tmp_path) == ["a"]
+
+
+def test_a_name_that_safetensors_does_not_take_is_refused(tmp_path: Path) -> None:
+    for arrays, strings in (({"\udc80": np.arange(3)}, {}), ({}, {"\udc80": ""}), ({}, {"x": "\udc80"})):
+        with pytest.raises(ValueError, match="cannot save .*a: .*surrogates not allowed"):
+            write_arrays(tmp_path / "a", arrays, strings)
+    assert os.listdir(tmp_path) == []
+
+
 def test_folders_are_made_for_a_file_and_removed_if_it_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,13 +254,6 @@ def test_a_full_disk_keeps_the_old_file(tmp_path: Path) -> None:
     assert "File too large" in run.stdout and f"is as it was: '{tmp_path / 'a'}'" in run.stdout, run.stderr
     assert read_arrays(tmp_path / "a", checked=True)[0]["x"].tolist() == list(range(10))
     assert os.listdir(tmp_path) == ["a"]
-
-
-def test_a_temporary_file_that_a_crash_left_is_no_obstacle(tmp_path: Path) -> None:
-    write_whole(tmp_path / "a", b"1")
-    (tmp_path / ".a.tmp").write_bytes(b"half of something longer")
-    write_whole(tmp_path / "a", b"2")
-    assert os.listdir(tmp_path) == ["a"] and (tmp_path / "a").read_bytes() == b"2"
 
 
 def python(*arguments: str) -> subprocess.CompletedProcess:
@@ -338,6 +354,12 @@ def test_other_files_are_refused_by_name(tmp_path: Path, case: str) -> None:
         with pytest.raises(ValueError, match=str(path)):
             load(path)
     assert model.weight.numpy().tobytes() == before.tobytes() and not (tmp_path / "trap").exists()
+
+
+def test_a_file_that_does_not_fit_into_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "read_bytes", Mock(side_effect=MemoryError))
+    with pytest.raises(FileError, match="a has more bytes than there is memory for"):
+        read_arrays(tmp_path / "a")
 
 
 def test_null_in_the_place_of_strings_is_refused_or_read_as_none(tmp_path: Path) -> None:

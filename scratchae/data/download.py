@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,7 +34,7 @@ def fetch(urls: Sequence[str], path: Path, sha256: str, ways_out: str) -> None:
     failures: dict[str, str] = {}
     for url in queue:
         try:
-            return write_whole(path, _content(url, sha256), f".{os.urandom(4).hex()}.part")
+            return write_whole(path, _content(url, sha256))
         except (OSError, HTTPException, ValueError) as error:
             if url not in failures and _passing(error):
                 queue.append(url)
