@@ -35,6 +35,8 @@ MISTAKES = {
     "no kernel": (lambda: F.conv2d(IMAGES, WEIGHT[:, :, :0]), r"conv2d: kernel_size=\(0, 3\)"),
     "large kernel": (lambda: nn.Conv2d(3, 4, 11)(IMAGES),
         r"size \(-2, -2\).*input \(8, 8\).*kernel \(11, 11\).*padding"),
+    "dilated kernel": (lambda: F.conv2d(IMAGES, WEIGHT, dilation=(1, 4)),
+        r"size \(6, 0\), from input \(8, 8\), kernel \(3, 3\) of dilation \(1, 4\)"),
     "large pool": (lambda: F.max_pool2d(IMAGES, 9), r"size \(0, 0\).*kernel \(9, 9\)"),
     "output padding": (lambda: nn.ConvTranspose2d(3, 4, 3, 2, 1, 2)(IMAGES),
         r"output_padding=\(2, 2\).*stride \(2, 2\)"),

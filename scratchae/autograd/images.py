@@ -166,7 +166,8 @@ def window(
     pads = ((total[0] // 2, total[0] - total[0] // 2), (total[1] // 2, total[1] - total[1] // 2))
     full = Window(kernel, stride, pads, dilation)
     if size is not None and min(out := output_size(size, full)) < 1:
-        given = f"input {tuple(size)}, kernel {kernel} and padding {pads}; use a smaller kernel or more padding"
+        apart = "" if dilation == (1, 1) else f" of dilation {dilation}"
+        given = f"input {tuple(size)}, kernel {kernel}{apart} and padding {pads}; use a smaller kernel or more padding"
         raise ValueError(f"{name}: the output would have size {out}, from {given}")
     return full
 
