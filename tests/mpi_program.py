@@ -1,6 +1,6 @@
 """What `mpi_with_extras.py` starts under mpiexec: one training run, its result written by every process.
 
-    mpiexec -n 2 python tests/mpi_program.py CASE FOLDER
+mpiexec -n 2 python tests/mpi_program.py CASE FOLDER
 """
 
 from __future__ import annotations
@@ -63,24 +63,52 @@ def images(name: str, dtype: str) -> np.ndarray:
     return np.random.default_rng(0).random(shape).astype(dtype)
 
 
-class Fault(sa.Callback):
-    """Something happens to the last process after the first epoch."""
+def fail() -> None:
+    raise RuntimeError("a disk is on fire")
 
-    def __init__(self, what: str):
-        self.what = what
+
+def send(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+FAULTS: dict[str, Callable[[], object]] = {
+    "raise": fail,
+    "exit": lambda: sys.exit(7),
+    "exit 0": lambda: sys.exit(),
+    "leave": lambda: os._exit(9),
+    "kill": lambda: send(signal.SIGKILL),
+    "term": lambda: send(signal.SIGTERM),
+    "term twice": lambda: (send(signal.SIGTERM), send(signal.SIGTERM)),
+}
+
+
+class Fault(sa.Callback):
+    """Something happens to the last process (`everywhere`: to all of them) after the first epoch."""
+
+    def __init__(self, what: str, everywhere: bool):
+        self.what, self.everywhere = what, everywhere
 
     def on_epoch_end(self, trainer, row):
-        if self.what and trainer.world.rank == trainer.world.size - 1 and len(trainer.history["loss"]) == 1:
-            if self.what == "raise":
-                raise RuntimeError("a disk is on fire")
-            if self.what == "stop":
-                trainer.stop = True
-                return
-            os.kill(os.getpid(), {"kill": signal.SIGKILL, "term": signal.SIGTERM}[self.what])
+        here = self.everywhere or trainer.world.rank == trainer.world.size - 1
+        if here and len(trainer.history["loss"]) == 1:
+            trainer.stop = self.what == "stop"
+            FAULTS.get(self.what, lambda: None)()
+
+
+def fault_in(place: str, model: nn.Module, loader: sa.DataLoader) -> None:
+    """Let the model fail in its second pass over the "validation", or the loader in the second epoch of the "data"."""
+    calls = iter(range(1, 10_000))
+    if place == "validation":
+        terms = model.loss_terms
+        model.loss_terms = lambda *x: terms(*x) if model.training or next(calls) != 2 else 1 / 0
+    if place == "data":
+        begin = type(loader).__iter__
+        type(loader).__iter__ = lambda self: begin(self) if self is not loader or next(calls) != 2 else 1 / 0
 
 
 def main(name: str, folder: str, dtype: str = "float64", rule: str = "Adam", epochs: int = 5, fault: str = "",
-         resume: bool = False, differs: str = "", batch_size: int = 30) -> None:  # fmt: skip
+         everywhere: bool = False, resume: bool = False, differs: str = "", batch_size: int = 30,
+         again: bool = False) -> None:  # fmt: skip
     world = sa.distributed.init()
     sa.manual_seed(0 if differs != "weights" else world.rank)  # other weights at the start are no fault
     model = CASES[name]().to(dtype)
@@ -89,10 +117,18 @@ def main(name: str, folder: str, dtype: str = "float64", rule: str = "Adam", epo
         data = data + 1e-3
     if differs == "model" and world.rank:
         model = sa.Autoencoder.dense((36, 21, 5)).to(dtype)
+    loader = sa.DataLoader(data, batch_size, shuffle=True, seed=0)
+    if everywhere or world.rank == world.size - 1:
+        fault_in(fault, model, loader)
     optimizer = getattr(optim, rule)(model.parameters(), lr=1e-2)
-    trainer = sa.Trainer(model, optimizer, [Fault(fault)], distributed=True)
-    history = trainer.fit(data, validation=data[:31], epochs=epochs, batch_size=batch_size, resume=resume,
-                          progress=False, checkpoint=f"{folder}/run.safetensors")  # fmt: skip
+    trainer = sa.Trainer(model, optimizer, [Fault(fault, everywhere)], distributed=True)
+    options = {"validation": data[:31], "epochs": epochs, "progress": False, "checkpoint": f"{folder}/run.safetensors"}
+    try:
+        history = trainer.fit(loader, resume=resume, **options)
+    except (RuntimeError, ZeroDivisionError, SystemExit):
+        if not again:
+            raise
+        history = trainer.fit(loader, resume=True, **options)
     sa.save_checkpoint(f"{folder}/end-{world.size}-{world.rank}.safetensors", model)
     if world.rank == 0:
         numbers = {k: v for k, v in history.items() if k not in ("seconds", "images_per_second")}

@@ -99,19 +99,121 @@ def test_a_batch_that_is_too_small_is_refused(tmp_path: Path) -> None:
     assert "the smallest batch has 1 samples for 2 processes" in done.stderr
 
 
-@pytest.mark.parametrize("fault, status", [("raise", 1), ("kill", 9), ("term", None)])
-def test_a_fault_ends_all_processes_and_the_run_can_go_on(tmp_path: Path, fault: str, status: int | None) -> None:
+@pytest.mark.parametrize(
+    "fault, status",
+    [
+        ("raise", 1),
+        ("validation", 1),
+        ("data", 1),
+        ("exit", 7),
+        ("exit 0", 1),
+        ("leave", 9),
+        ("kill", 9),
+        ("term", 143),
+        ("term twice", 143),
+    ],
+)
+def test_a_fault_ends_all_processes_and_the_run_can_go_on(tmp_path: Path, fault: str, status: int) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert launch(whole, 2, "normalised").returncode == 0
     start = time.monotonic()
     done = launch(broken, 2, "normalised", fault=fault)
     assert time.monotonic() - start < 10 + 20  # ten seconds from the fault on, twenty to get there on a busy machine
-    assert done.returncode != 0
-    if fault == "raise":
-        assert "process 1 of 2 failed" in done.stderr and "a disk is on fire" in done.stderr
+    assert done.returncode == status
+    if fault not in ("leave", "kill", "term"):
+        assert "process 1 of 2 failed" in done.stderr and "process 0 of 2 failed" not in done.stderr
+        error = {"raise": "a disk is on fire", "validation": "ZeroDivisionError", "data": "ZeroDivisionError"}
+        assert error.get(fault, "SystemExit") in done.stderr
     assert not (broken / "end-2-0.safetensors").exists()
     assert launch(broken, 2, "normalised", resume=True).returncode == 0
     assert same_bits(weights(broken, 2), weights(whole, 2))
+
+
+@pytest.mark.parametrize("fault", ["raise", "validation", "data", "exit"])
+def test_what_all_processes_raise_can_be_caught_and_training_goes_on(tmp_path: Path, fault: str) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert launch(whole, 3, "normalised").returncode == 0
+    done = launch(broken, 3, "normalised", fault=fault, everywhere=True, again=True)
+    assert done.returncode == 0, done.stderr
+    assert same_bits(weights(broken, 3), weights(whole, 3))
+
+
+@pytest.mark.parametrize("fault, status", [("exit", 7), ("exit 0", 0)])
+def test_what_all_processes_exit_with_is_the_status(tmp_path: Path, fault: str, status: int) -> None:
+    done = launch(tmp_path, 2, "dense", fault=fault, everywhere=True)
+    assert (done.returncode, done.stderr) == (status, "")
+    assert not (tmp_path / "end-2-0.safetensors").exists()
+
+
+START = "import os, sys, time, scratchae as sa; world = sa.distributed.init(); last = world.rank == world.size - 1\n"
+
+
+def run(program: str, processes: int = 2) -> subprocess.CompletedProcess:
+    command = [str(MPIEXEC), "-n", str(processes), sys.executable, "-c", START + program]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("call", ["share(1)", "gather(1)", "agree({})", "local_rank()", "together().__enter__()"])
+@pytest.mark.parametrize("end", ["sys.exit()", "sys.exit(3)", "print('done')"])
+def test_a_process_that_ends_early_is_told_to_those_who_wait_for_it(call: str, end: str) -> None:
+    done = run(f"{end} if last else world.{call}")
+    name = call.partition("(")[0]
+    assert done.returncode == 1
+    assert f"process 0 to {name}(), process 1 to the end of its script" in done.stderr
+    assert "RuntimeError: all processes must come to the same place" in done.stderr
+    assert done.stdout == ("done\n" if "done" in end else ""), "what a process printed before its end is not lost"
+
+
+def test_processes_that_call_different_methods_are_told() -> None:
+    done = run("world.share(1) if last else world.gather(1)")
+    assert done.returncode == 1
+    assert "process 0 to gather(), process 1 to share()" in done.stderr
+
+
+def test_what_was_told_once_is_told_again() -> None:
+    done = run(
+        """
+if not last:
+    for _ in range(2):
+        try:
+            world.share(1)
+        except RuntimeError as error:
+            print("the end of its script" in str(error), flush=True)
+"""
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\nTrue\n", "")
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_processes_may_end_one_after_the_other(status: int) -> None:
+    done = run(f"world.share(1)\nif last: sys.exit({status})\ntime.sleep(1); print('written', flush=True)", 3)
+    assert (done.returncode, done.stdout, done.stderr) == (status, "written\n" * 2, "")
+
+
+@pytest.mark.parametrize("stream", ["None", "open('/dev/full', 'w')", "open(os.devnull, 'w')"])
+def test_without_a_place_to_write_to_an_error_still_ends_all(stream: str) -> None:
+    close = "sys.stdout.close(); sys.stderr.close()" if "devnull" in stream else "print('something')"
+    done = run(f"sys.stdout = sys.stderr = {stream}; {close}\nif last: 1 / 0\nworld.share(1)")
+    assert done.returncode == 1
+
+
+def test_a_forked_process_is_a_world_of_its_own() -> None:
+    done = run(
+        """
+import multiprocessing
+def alone():
+    with world.together():
+        print(world.size, world.gather(1), sa.distributed.world().size, flush=True)
+        sys.exit(5)
+with world.together():
+    child = multiprocessing.get_context("fork").Process(target=alone)
+    child.start()
+    child.join()
+    print(child.exitcode, world.gather(1), flush=True)
+"""
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(done.stdout.splitlines()) == ["1 [1] 1"] * 2 + ["5 [1, 1]"] * 2
 
 
 def test_one_process_may_stop_all(tmp_path: Path) -> None:

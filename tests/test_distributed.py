@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import re
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +12,7 @@ import numpy as np
 import pytest
 
 import scratchae as sa
+from scratchae import distributed
 from scratchae import functional as F
 from scratchae.data import DataLoader, noise
 from scratchae.distributed import World
@@ -93,6 +97,107 @@ def test_those_who_differ_are_named() -> None:
     World(comm(0, [same, same])).agree(same)
     with pytest.raises(ValueError, match=r"process 2 of 3 differs from process 0 in batch_size: 16, not 8; data: None"):
         World(comm(0, [same, {"batch_size": 16}])).agree(same)
+
+
+class Calls:
+    """A stand-in for the communicator on which processes tell where they are: the others at `places`, in this order."""
+
+    def __init__(self, *places: str):
+        self.places = list(places)
+
+    def Iallgather(self, told: np.ndarray, found: np.ndarray) -> Any:
+        if not self.places:
+            return SimpleNamespace(Test=lambda: False)  # they do something else
+        found[:] = distributed._PLACES.index(self.places.pop(0))
+        found[0] = told[0]
+        return SimpleNamespace(Test=lambda: True)
+
+    def Dup(self) -> str:
+        return "a new communicator"
+
+
+def test_a_method_that_the_others_do_not_call_is_told_each_time() -> None:
+    same = World(comm(0, [3, 3]), Calls("gather()"))
+    assert same.gather(2) == [2, 3, 3] and same._lent == {}
+    world = World(comm(0, [3, 3]), Calls("share()"))
+    for _ in range(2):
+        told = "process 0 to gather(), process 1 to share(), process 2 to share()"
+        with pytest.raises(RuntimeError, match=f"all processes must come to the same place.*: {re.escape(told)}"):
+            world.gather(2)
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), SystemExit(3), KeyboardInterrupt()])
+def test_what_leaves_a_part_in_all_processes_goes_its_way(error: BaseException) -> None:
+    alone, several = World(), World(comm(0, [1]), Calls("together()", "together()", "an exception"))
+    for world in (alone, several):
+        with pytest.raises(type(error)) as caught, world.together(), world.together():
+            raise error
+        assert caught.value is error
+    assert several._calls.places == [], "the inner part asked, the outer one knows"
+    assert several._comm == "a new communicator"
+
+
+class Ended(Exception):
+    """MPI has ended all processes."""
+
+
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The statuses with which MPI was told to end all processes."""
+    statuses: list[int] = []
+
+    def abort(status: int) -> None:
+        statuses.append(status)
+        raise Ended
+
+    monkeypatch.setitem(sys.modules, "mpi4py.MPI", SimpleNamespace(COMM_WORLD=SimpleNamespace(Abort=abort)))
+    monkeypatch.setattr(distributed.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(distributed, "_PATIENCE", 0.05)
+    return statuses
+
+
+@pytest.mark.parametrize(
+    "error, status",
+    [(ValueError("on fire"), 1), (SystemExit(7), 7), (SystemExit(), 1), (SystemExit(256), 1), (SystemExit("no"), 1)],
+    ids=repr,
+)
+@pytest.mark.parametrize("others", [[], ["gather()"], ["the end of its script"]], ids=str)
+def test_what_leaves_a_part_in_one_process_ends_all(
+    error: BaseException, status: int, others: list[str], ended: list[int], monkeypatch: Any, capsys: Any
+) -> None:
+    world = World(comm(0, [1]), Calls("together()", *others))
+    monkeypatch.setattr(distributed, "_world", world)
+    with pytest.raises(Ended), world.together():
+        raise error
+    told = capsys.readouterr().err
+    assert ended == [status]
+    assert told.startswith("process 0 of 2 failed and ends the others:\nTraceback") and repr(error)[:9] in told
+
+
+def closed() -> io.StringIO:
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
+class Full(io.StringIO):
+    def write(self, text: str = "") -> int:
+        raise OSError(28, "No space left on device")
+
+    flush = write  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("stderr", [lambda: None, closed, Full, io.StringIO])
+@pytest.mark.parametrize("stdout", [lambda: None, closed, Full, io.StringIO])
+def test_all_are_ended_where_nothing_can_be_written(stdout: Any, stderr: Any, ended: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(distributed, "_world", World(comm(0, [1])))
+    monkeypatch.setattr(sys, "stdout", stdout())
+    monkeypatch.setattr(sys, "stderr", stderr())
+    with pytest.raises(Ended):
+        distributed._end_all(ValueError, ValueError("on fire"), None)
+    assert ended == [1]
+    if stderr is io.StringIO:
+        assert sys.stderr.getvalue().endswith("ValueError: on fire\n")  # type: ignore[union-attr]
 
 
 def test_gradients_are_given_in_as_few_arrays_as_they_lie_in() -> None:
