@@ -130,6 +130,7 @@ class EarlyStopping(Callback):
                 warnings.warn(
                     f"EarlyStopping ends training: {self.monitor!r} was not finite in any of {epoch} epochs. The "
                     "weights stay the last ones; look for NaN in the data, or lower the learning rate",
+                    RuntimeWarning,
                     stacklevel=2,
                 )
 
