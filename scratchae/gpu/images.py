@@ -17,7 +17,10 @@ Pads = tuple[Pair, Pair]  # ((top, bottom), (left, right))
 
 
 class Window(NamedTuple):
-    """What moves over an image: a kernel of so many rows and columns, in steps, over so many zeros around it."""
+    """What moves over an image: a kernel of so many rows and columns, in steps, over so many zeros around it.
+
+    Where there are fewer than none of these below or to the right, the kernel stops so far before the edge.
+    """
 
     kernel: Pair
     stride: Pair
