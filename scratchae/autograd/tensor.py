@@ -138,7 +138,7 @@ class Tensor(Methods):
         if gradient is None:
             self.node.grad = self.node.home = None
             return
-        array = gradient._data if isinstance(gradient, Tensor) else plain_array(gradient, ".grad")
+        array = gradient._data if isinstance(gradient, Tensor) else numbers(gradient, ".grad")
         if array.shape != self.shape:
             raise ValueError(f".grad needs an array of shape {self.shape}, got {array.shape}")
         xp = xp_of(self._data, array)
