@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import io
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from scratchae.data.idx import DataError
 from scratchae.storage import check_place, write_whole
 
-_LARGEST = 64 << 20  # bytes; the largest of the files has 26 MB
+if TYPE_CHECKING:
+    from http.client import HTTPResponse
+
+_LARGEST = 64 << 20  # bytes that a server may send for one address; the largest of the files has 26 MB
 _PATIENCE = 15.0  # seconds, for each wait for the network
+_SLOWEST = 1000.0  # bytes per second, within each `_PATIENCE`: the largest file would take more than 7 hours
+_DEADLINE = 1800.0  # seconds for one address: the largest file over a poor mobile connection, with 15 kB/s
 
 
 class DownloadError(DataError, OSError):
@@ -50,12 +58,84 @@ def _passing(error: Exception) -> bool:
 
 def _content(url: str, sha256: str) -> bytes:
     import hashlib
-    from urllib.request import Request, urlopen
 
-    with urlopen(Request(url, headers={"User-Agent": "scratchae"}), timeout=_PATIENCE) as response:
-        content = response.read(_LARGEST + 1)
-    if len(content) > _LARGEST:
-        raise ValueError(f"more than {_LARGEST} bytes came, expected fewer")
+    with _open(url) as response:
+        content = response.read(_LARGEST)
+    if response.length:
+        raise ConnectionError(f"the connection ended {response.length} bytes before the end of the file")
     if (found := hashlib.sha256(content).hexdigest()) != sha256:
         raise ValueError(f"{len(content)} bytes with SHA-256 {found} came, expected SHA-256 {sha256}")
     return content
+
+
+def _open(url: str) -> HTTPResponse:
+    """What `urllib.request.urlopen` gives, with its proxies and redirections, but over HTTP and HTTPS alone.
+
+    Every byte of it comes through `_Arriving`: headers and redirections can be as slow and as long as a file.
+    """
+    from http import client
+    from urllib import request
+
+    deadline = time.monotonic() + _DEADLINE
+
+    class Response(client.HTTPResponse):
+        def __init__(self, *arguments: Any, **options: Any):
+            super().__init__(*arguments, **options)
+            self.fp = io.BufferedReader(_Arriving(self.fp.detach(), deadline))
+
+    class Connection(client.HTTPConnection):
+        response_class = Response
+
+    class SecureConnection(client.HTTPSConnection):
+        response_class = Response
+
+    class Handler(request.AbstractHTTPHandler):
+        http_request = https_request = request.AbstractHTTPHandler.do_request_
+
+        def http_open(self, asked: request.Request) -> HTTPResponse:
+            return self.do_open(Connection, asked)
+
+        def https_open(self, asked: request.Request) -> HTTPResponse:
+            return self.do_open(SecureConnection, asked)
+
+    opener = request.OpenerDirector()
+    for handler in (
+        request.ProxyHandler(),
+        request.UnknownHandler(),
+        Handler(),
+        request.HTTPRedirectHandler(),
+        request.HTTPDefaultErrorHandler(),
+        request.HTTPErrorProcessor(),
+    ):
+        opener.add_handler(handler)
+    return opener.open(request.Request(url, headers={"User-Agent": "scratchae"}), timeout=_PATIENCE)
+
+
+class _Arriving(io.RawIOBase):
+    """The bytes of a connection, as long as they come fast enough and are not too many."""
+
+    def __init__(self, connection: io.RawIOBase, deadline: float):
+        self._connection, self._deadline = connection, deadline
+        self._total, self._recent, self._since = 0, 0, time.monotonic()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        n = self._connection.readinto(buffer) or 0
+        if n == 0:  # the end
+            return 0
+        self._total, self._recent, now = self._total + n, self._recent + n, time.monotonic()
+        if self._total > _LARGEST:
+            raise ValueError(f"more than {_LARGEST} bytes came, expected fewer")
+        if now > self._deadline:
+            raise TimeoutError(f"not complete after {_DEADLINE:g} s and {self._total} bytes")
+        if (seconds := now - self._since) > _PATIENCE:
+            if self._recent < _SLOWEST * seconds:
+                raise TimeoutError(f"{self._recent} bytes came in {seconds:.1f} s, expected {_SLOWEST:g} per second")
+            self._recent, self._since = 0, now
+        return n
+
+    def close(self) -> None:
+        self._connection.close()
+        super().close()

@@ -26,6 +26,7 @@ CASES = {
     "torture_full_disk": 200,
     "torture_bytes": 255,
     "torture_fuzz": 10_000,
+    "torture_slow_servers": 1000,
     "torture_memory": 100_000,
     "torture_large_file": 400,
 }
