@@ -1,4 +1,4 @@
-"""Servers that answer well up to a random byte, and then badly: a download ends in time, with all of the file or none."""
+"""Servers that answer well up to a random byte, then badly: a download ends in time, with all of the file or none."""
 
 from __future__ import annotations
 
