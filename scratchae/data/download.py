@@ -29,7 +29,8 @@ def fetch(urls: Sequence[str], path: Path, sha256: str, ways_out: str) -> None:
 
     The bytes are written only after their sum was right, under a name of their own until all are there: two processes
     at once do not disturb each other, and nothing is left behind by a failure or Ctrl-C. Addresses that failed for a
-    passing reason get a second try. One that is too slow (`_SLOWEST`, `_DEADLINE`) is given up. Raises DownloadError (a DataError and an OSError), which `ways_out` closes.
+    passing reason get a second try, such as those that are too slow (`_SLOWEST`, `_DEADLINE`). Raises DownloadError (a
+    DataError and an OSError), which `ways_out` closes.
     """
     from http.client import HTTPException
 
