@@ -47,7 +47,7 @@ def plain_array(x: Any, what: str) -> Array:
     if is_array(x) and x.dtype.kind in "biuf" and (type(x) in (np.ndarray, np.memmap) or not isinstance(x, np.ndarray)):
         native = x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
         return native.view(np.ndarray) if type(native) is np.memmap else native
-    raise TypeError(f"{what} is {_kind(x)}; expected real numbers, an array of them or a Tensor{_way_out(x)}")
+    raise TypeError(f"{what} is {_kind(x)}; expected real numbers or an array of them{_way_out(x)}")
 
 
 def numbers(x: Any, what: str) -> Array:
@@ -70,6 +70,8 @@ def _way_out(x: Any) -> str:
         return ": fill the masked places with .filled(0), say"
     if kind == "c" or isinstance(x, complex):
         return ": take .real and .imag, or numpy.abs"
+    if library == "scratchae":
+        return ": pass the .data of a Tensor"
     if library == "torch":
         return ": convert with .detach().cpu().numpy()"
     if library == "scipy" and hasattr(x, "toarray"):
@@ -80,7 +82,7 @@ def _way_out(x: Any) -> str:
         return ": convert with .astype('int64')"
     if is_array(x) and kind in ("O", "S", "U", "V"):
         return ": convert with .astype('float32')"
-    return ": convert with np.asarray" if hasattr(x, "__array__") else ""
+    return ": convert with np.asarray" if hasattr(x, "__array__") or type(x) in (int, float, list, tuple) else ""
 
 
 def xp_of(*arrays: object) -> ModuleType:

@@ -17,6 +17,7 @@ from scratchae import plotting
 from scratchae.autograd import Tensor
 from scratchae.backend import Array, plain_array, to_device
 from scratchae.checks import check_bool, check_count, check_number, shown
+from scratchae.identity import MadeWith
 from scratchae.optim import CosineLR, Optimizer, ReduceOnPlateau, StepLR
 from scratchae.optim.state import check_names
 from scratchae.storage import check_place
@@ -24,7 +25,7 @@ from scratchae.storage import check_place
 Trainer = Any  # of training.py, which stands above this file
 
 
-class Callback:
+class Callback(MadeWith):
     """Something that looks in after each epoch. It may set `trainer.stop = True`, which ends this `fit`.
 
     A run that is resumed trains on after such a stop: the callback may have gone by the clock. A callback whose stop

@@ -2,23 +2,27 @@
 
 A run that goes on must end with the bits of one that was never broken off. So a checkpoint holds everything that a step
 reads: weights, the optimiser, the random generators, the place in the epoch and its sums, the callbacks' memory. And
-`identity` holds what must be the same when it goes on: the data and their order, the layers' options, the callbacks.
+`identity` holds what must be the same when the run goes on: the data and their order, the kinds and options of all
+layers, the loss, the options of the optimiser and of the callbacks. `resuming.py` puts a checkpoint back.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import warnings
 from typing import Any
 
 from scratchae import backend, random
-from scratchae.checkpoint import apply_state, read_state, state_of, write_state
+from scratchae.checkpoint import apply_state, non_finite_weights, state_of, write_state
+from scratchae.checks import is_finite
 from scratchae.data import DataLoader
-from scratchae.history import History, Means
+from scratchae.history import Means
+from scratchae.identity import MadeWith, frozen, plain, settings_of, structure
 from scratchae.interrupts import HeldSignals
 from scratchae.nn import Module
+from scratchae.resuming import restore
 from scratchae.storage import FilePath
 
 
@@ -27,6 +31,8 @@ class Run:
 
     Attributes:
         epoch: number of complete epochs; `batch`, `means` and `seconds` are of the one in progress.
+        told: how many callbacks have seen the last complete epoch.
+        part: (rank, size), the process's part of each batch; `device` is where batches go.
         asked: the signal that some process had at the last step, for all to end there.
         replay: gpu.replay.Steps, where steps are replayed.
     """
@@ -38,17 +44,34 @@ class Run:
         held_out: DataLoader | None,
         checkpoint: FilePath | None,
         every: int | None,
+        device: str,
     ):
         self.trainer, self.loader, self.held_out = trainer, loader, held_out
-        self.checkpoint, self.every = checkpoint, every
+        self.checkpoint, self.every, self.device = checkpoint, every, device
+        self.part = self.part_of(loader)
         self.first_epoch = loader.epoch  # the loader's own count, when the run began
         self.epoch, self.batch, self.means, self.seconds = 0, 0, Means(), 0.0
+        self.told = 0
         self.saved_step: int | None = None
         self.signals = HeldSignals()
         self.asked: int | None = None
         self.replay: Any = None
         self.identity: dict[str, Any] = {}
-        self.settings: dict[str, Any] = {}
+        self.settings: dict[str, Any] = {}  # as they were when the run began
+        self.moving: set[str] = set()  # those of the settings that have changed since
+        self.resting = [m for top in trainer.model.modules() if _at_rest(top) for m in top.modules()]
+        self.warned = False
+
+    def part_of(self, loader: DataLoader) -> tuple[int, int]:
+        """(rank, size): the part of each batch that this process takes."""
+        world = self.trainer.world
+        return (world.rank, world.size) if world.size > 1 else loader.part
+
+    def train_mode(self) -> None:
+        """Train mode for all modules but those that rested when the run began."""
+        self.trainer.model.train()
+        for module in self.resting:
+            module.training = False
 
     @property
     def step(self) -> int:
@@ -57,9 +80,10 @@ class Run:
     def begin(self, epochs: int, resume: bool) -> None:
         """Know what this run is, agree on it with the other processes, and go on from the checkpoint if asked to."""
         trainer, world = self.trainer, self.trainer.world
-        self.settings = _settings(trainer.model)
-        own = {f"model.{name}": value for name, value in _settings(trainer.model, ours=True).items()}
-        self.identity = {"callbacks": [type(c).__name__ for c in trainer.callbacks], **own}
+        given = {"epochs": epochs, "resume": resume, "checkpoint": self.checkpoint is not None}
+        world.agree({**given, "checkpoint_every": self.every, "validation": self.held_out is not None})
+        self.settings = settings_of(trainer.model)
+        self.identity = self._made_of()
         start = world.share(
             {**state_of(trainer.model, trainer.optimizer), "random": random.random_state(), "seed": self.loader.seed}
             if world.size > 1
@@ -70,45 +94,83 @@ class Run:
         if start is not None or self.checkpoint is not None:
             order = {name: getattr(self.loader, name) for name in ("batch_size", "seed", "shuffle", "drop_last")}
             validation = None if self.held_out is None else self.held_out.fingerprint()
-            self.identity |= {**order, "data": self.loader.fingerprint(), "validation": validation}
+            self.identity = {**order, "data": self.loader.fingerprint(), "validation": validation, **self.identity}
         if start is not None:
-            self._agree(epochs)
+            self._agree()
             apply_state("process 0", start, trainer.model, trainer.optimizer)
             random.set_random_state(start["random"])
         if resume and self.checkpoint is not None and world.share(os.path.exists(self.checkpoint)):
-            self._resume(self.checkpoint)
+            restore(self, self.checkpoint)
 
-    def _agree(self, epochs: int) -> None:
+    def _made_of(self) -> dict[str, Any]:
+        """What the run was made with, as plain values. Of callbacks that only write files, the options may change."""
+        trainer, optimizer = self.trainer, self.trainer.optimizer
+        callbacks = {
+            f"callback {i}, {name}": value
+            for i, c in enumerate(trainer.callbacks)
+            if isinstance(c, MadeWith) and not c.only_writes
+            for name, value in c.made_with.items()
+        }
+        rules = {
+            f"optimizer, group {i}, {name}": plain(value)
+            for i, group in enumerate(optimizer.made_with)
+            for name, value in group.items()
+        }
+        loss = trainer._loss
+        return {
+            "callbacks": [type(c).__name__ for c in trainer.callbacks],
+            **callbacks,
+            **structure(trainer.model),
+            **(structure(loss, "loss") if isinstance(loss, Module) else {"loss": plain(loss)}),
+            "clip_grad_norm": trainer._clip,
+            "frozen": frozen(trainer.model),
+            "optimizer": type(optimizer).__name__,
+            **rules,
+        }
+
+    def _agree(self) -> None:
         """Find out that all processes do the same."""
         trainer, world, loader = self.trainer, self.trainer.world, self.loader
         shapes = {f"model.{n}": f"{p.dtype} {p.shape}" for n, p in trainer.model.named_parameters()}
         groups = trainer.optimizer.param_groups
-        rules = {f"optimizer.{k}": v for group in groups for k, v in group.items() if k != "params"}
-        kind = type(trainer.optimizer).__name__
-        world.agree({**shapes, **self.identity, **rules, "epochs": epochs, "optimizer": kind})
+        now = {f"optimizer.{k}": plain(v) for group in groups for k, v in group.items() if k != "params"}
+        world.agree({**{f"{name}, shape": s for name, s in shapes.items()}, **self.identity, **now})
         if (least := min(map(loader.batch_length, range(len(loader))))) < world.size:
             raise ValueError(
                 f"the smallest batch has {least} samples for {world.size} processes; choose another batch_size, or "
                 "leave the last batch out with a DataLoader(..., drop_last=True)"
             )
 
-    @contextmanager
-    def batches_here(self, device: str) -> Iterator[None]:
-        """Inside, the loaders give this process's part of each batch, on `device` unless they have one."""
-        world = self.trainer.world
-        with ExitStack() as stack:
-            for loader in filter(None, (self.loader, self.held_out)):
-                part = (world.rank, world.size) if world.size > 1 else loader.part
-                stack.enter_context(loader.giving(loader.device or device, part))
-            yield
-
     def next_epoch(self, row: dict[str, float]) -> None:
         """The epoch in progress is complete, and `row` what it gave."""
         trainer = self.trainer
+        self.check_weights()
         if trainer.world.size > 1:
             trainer.world.agree({f"the weights after epoch {self.epoch + 1}": _digest(trainer.model)})
         trainer.history.append(row)
-        self.epoch, self.batch, self.means, self.seconds = self.epoch + 1, 0, Means(), 0.0
+        self.epoch, self.batch, self.means, self.seconds, self.told = self.epoch + 1, 0, Means(), 0.0, 0
+
+    def check_weights(self) -> None:
+        """FloatingPointError where an update has made a parameter infinite or NaN."""
+        trainer = self.trainer
+        if all(map(is_finite, trainer.optimizer.values())):  # few arrays: on a GPU each look waits
+            return
+        if names := non_finite_weights(trainer.model, trainer.optimizer):
+            error = FloatingPointError(
+                f"the weights {', '.join(names[:3])} are not finite after step {self.step}: an update has overflowed. "
+                "Lower the learning rate, or clip gradients with Trainer(..., clip_grad_norm=1.0)"
+            )
+            raise self.with_checkpoint(error)
+
+    def warn_if_not_finite(self, row: dict[str, float]) -> None:
+        """Tell, once in a run, that a number of the validation is NaN or infinite."""
+        bad = [f"{name} is {value}" for name, value in row.items() if not math.isfinite(value)]
+        if bad and not self.warned:
+            self.warned = True
+            warnings.warn(
+                f"epoch {self.epoch + 1}: {', '.join(bad)}. Look for NaN in the validation data", RuntimeWarning,
+                stacklevel=5,
+            )  # fmt: skip
 
     def catch_up(self, wait: bool = True) -> None:
         """Take in the losses of the steps that were replayed: of all, or of those that have arrived."""
@@ -126,7 +188,7 @@ class Run:
             return error
         return FloatingPointError(f"{error}. The last good checkpoint is {self.checkpoint}, of step {self.saved_step}")
 
-    # --- breaking off and going on ---
+    # --- breaking off ---
 
     def end_if_asked(self) -> None:
         """Save and end, as Ctrl-C or SIGTERM asked for; in all processes, if one was asked."""
@@ -139,77 +201,43 @@ class Run:
             signals.act()
 
     def save(self) -> None:
-        """Write the checkpoint, if there is to be one."""
+        """Write the checkpoint, if there is to be one; never with weights that are not finite."""
         if self.checkpoint is None or (self.batch and self.saved_step == self.step):
             return  # within an epoch, a step is saved once; at its end, history and callbacks are new
         self.catch_up()
+        self.check_weights()
         if self.trainer.world.rank == 0:
             write_state(self.checkpoint, self._state(), {"epoch": self.epoch, "step": self.step})
         self.saved_step = self.step
 
     def _state(self) -> dict[str, Any]:
         """All that it takes to go on."""
-        trainer = self.trainer
+        trainer, now = self.trainer, settings_of(self.trainer.model)
+        self.moving |= {name for name, value in now.items() if self.settings.get(name) != value}
+        loss = trainer._loss.state_dict() if isinstance(trainer._loss, Module) else None
         return {
             **state_of(trainer.model, trainer.optimizer),
+            "loss": loss,
             "run": self.identity,
-            "settings": {k: v for k, v in _settings(trainer.model).items() if self.settings.get(k) != v},
+            "settings": {name: value for name, value in now.items() if name in self.moving},
+            "frozen": frozen(trainer.model),
             "epoch": self.epoch,
             "batch": self.batch,
+            "told": self.told,
             "first_epoch": self.first_epoch,
             "sums": self.means.sums,
             "samples": self.means.samples,
             "seconds": self.seconds,
-            "stop": trainer.stop,
             "history": trainer.history,
             "random": random.random_state(),
             "callbacks": [c.state_dict() if hasattr(c, "state_dict") else {} for c in trainer.callbacks],
         }
 
-    def _resume(self, path: FilePath) -> None:
-        """Put everything where `_state` found it; ValueError, with nothing changed, for another run's checkpoint."""
-        trainer = self.trainer
-        state = trainer.world.share(read_state(path)[0] if trainer.world.rank == 0 else None)
-        if "run" not in state:
-            raise ValueError(f"{os.fspath(path)} was not written by Trainer.fit; see load_checkpoint for such files")
-        own, theirs = self.identity, state["run"]
-        before = state_of(trainer.model, trainer.optimizer)
-        if own.keys() != theirs.keys():  # other layers: told best by their weights, if they have any
-            apply_state(path, state, trainer.model, trainer.optimizer)
-            apply_state(path, before, trainer.model, trainer.optimizer)
-        if names := [name for name in {**own, **theirs} if own.get(name) != theirs.get(name)]:
-            listed = "; ".join(f"{name} {own.get(name)!r}, not {theirs.get(name)!r}" for name in names)
-            raise ValueError(f"{os.fspath(path)} is of another run, nothing was loaded. This one has {listed}")
-        apply_state(path, state, trainer.model, trainer.optimizer)
-        for callback, its_state in zip(trainer.callbacks, state["callbacks"], strict=True):
-            try:
-                if hasattr(callback, "load_state_dict"):
-                    callback.load_state_dict(its_state)
-            except Exception as error:
-                apply_state(path, before, trainer.model, trainer.optimizer)
-                where = f"{os.fspath(path)} is of another run: callback {type(callback).__name__}"
-                raise ValueError(f"{where}: {error}; nothing was loaded") from None
-        self.epoch, self.batch, self.first_epoch = state["epoch"], state["batch"], state["first_epoch"]
-        self.means.sums, self.means.samples, self.seconds = state["sums"], state["samples"], state["seconds"]
-        self.saved_step = self.step
-        trainer.stop, trainer.history = state["stop"], History(state["history"])
-        random.set_random_state(state["random"])
-        modules = dict(trainer.model.named_modules())
-        for name, value in state["settings"].items():  # those that changed while it ran: a beta that warms up, say
-            path_to, _, attribute = name.rpartition(".")
-            setattr(modules[path_to], attribute, value)
 
-
-def _settings(model: Module, ours: bool = False) -> dict[str, Any]:
-    """Numbers and strings among the attributes of all modules (or those of our own classes): beta, decoder.2.p, ..."""
-    return {
-        f"{path}.{name}" if path else name: value
-        for path, module in model.named_modules()
-        for name, value in vars(module).items()
-        if isinstance(value, (int, float, str))
-        and name != "training"
-        and (not ours or type(module).__module__.startswith("scratchae."))
-    }
+def _at_rest(module: Module) -> bool:
+    """Whether a module was put aside: all its parameters are frozen, and it is in eval mode."""
+    parameters = list(module.parameters())
+    return not module.training and bool(parameters) and not any(p.requires_grad for p in parameters)
 
 
 def _digest(model: Module) -> str:

@@ -7,36 +7,38 @@ What it does at each step is four lines that anybody can write:
     loss.backward()
     optimizer.step()
 
-The rest is here (progress, validation, looking out for what is not finite) and in runs.py (breaking off and going on).
+The rest is here (validation, looking out for what is not finite), in runs.py and resuming.py (breaking off and going
+on) and in progress.py.
 """
 
 from __future__ import annotations
 
+import inspect
 import math
-import sys
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 
-from scratchae import backend, random
+from scratchae import backend, progress, random
 from scratchae import distributed as _distributed
 from scratchae.autograd import Tensor, no_grad
 from scratchae.autograd.modes import watchers
 from scratchae.callbacks import Callback
-from scratchae.checks import check_count, check_number, is_finite, not_finite
+from scratchae.checks import check_bool, check_count, check_number, is_finite, not_finite
 from scratchae.data import DataLoader
+from scratchae.disk import check_place, locked
 from scratchae.gpu.replay import Steps, replayable, training_stream
 from scratchae.history import History, Means
 from scratchae.interrupts import HELD, HeldSignals
 from scratchae.nn import Module
 from scratchae.nn.module import device_of_model, evaluating
 from scratchae.optim import Optimizer, clip_grad_norm
-from scratchae.plotting.curves import losses
 from scratchae.runs import Run
-from scratchae.storage import FilePath, check_place
+from scratchae.storage import FilePath
 
 
 class Trainer:
@@ -110,104 +112,129 @@ class Trainer:
             checkpoint: a file that gets the whole state after every epoch, and at an interruption; an older one is
                 replaced. It is for going on: it holds the last weights, where early stopping may restore the best.
             resume: go on from that file, to the same weights as without the break; start afresh where there is none.
-                The optimiser's options, the learning rate too, come from the file.
+                The kinds and options of all layers, the loss, the clipping, the frozen parameters, the options of
+                optimiser and callbacks, the data and their order must be those of the run. What has changed since it
+                began, such as the learning rate or a number among a layer's attributes, comes from the file. Free are
+                `epochs`, `progress`, `checkpoint_every`, the device, the number of processes, and the options of
+                callbacks that only write files.
             progress: show a bar in a terminal, one line per epoch elsewhere.
             checkpoint_every: write the checkpoint every so many steps too.
 
         Ctrl-C and SIGTERM finish the step, save, and then end the script in their usual ways; a second one does not
-        wait. Raises ValueError for an empty set, numbers out of range, or a checkpoint of another model, other data
-        or settings; and FloatingPointError, before the weights change, when a loss or a gradient is not finite.
+        wait. Modules that are frozen and in eval mode when `fit` begins stay in eval mode.
+
+        Raises ValueError for an empty set, numbers out of range, or a checkpoint of another run; FileInUse (an
+        OSError) for a checkpoint that another run writes; RuntimeError for a model that another `fit` trains; and
+        FloatingPointError, before the weights change, when a loss or a gradient is not finite, or when an update has
+        made weights infinite.
         """
         for name, count in (("epochs", epochs), ("checkpoint_every", checkpoint_every)):
             if count is not None:
                 check_count(name, count)
         if checkpoint is None and (resume or checkpoint_every):
             raise ValueError("resume and checkpoint_every need to know the file: checkpoint='run.safetensors'")
+        check_bool("resume", resume)
         loader = _loader(images, batch_size, shuffle, seed)
         held_out = None if validation is None else _loader(validation, batch_size, False, seed)
-        run = Run(self, loader, held_out, checkpoint, checkpoint_every)
+        self._check_number_of_arrays(loader)
+        first = self.world.rank == 0
         if checkpoint is not None:
             check_place(checkpoint)  # before the first epoch, not after it
-        progress = progress and self.world.rank == 0
-        self.history, self.stop, self.validates = History(), False, held_out is not None
-        self._tell("on_fit_begin")
-        run.begin(epochs, resume)
-        what = f"a step of {type(self.model).__name__} on a batch of {loader.batch_size} samples"
-        device = device_of_model(self.model)
-        with run.signals, backend.told_when_full(what), training_stream(device), run.batches_here(device):
-            self._epochs(run, epochs, progress)
-        self._tell("on_fit_end")
+        held = locked(checkpoint) if checkpoint is not None and first else nullcontext()
+        with _alone(self.model), self.world.together(), held:
+            device = device_of_model(self.model)
+            run = Run(self, loader, held_out, checkpoint, checkpoint_every, device)
+            self.history, self.stop, self.validates = History(), False, held_out is not None
+            self._tell("on_fit_begin")
+            run.begin(epochs, resume)
+            what = f"a step of {type(self.model).__name__} on a batch of {loader.batch_size} samples"
+            with run.signals, backend.told_when_full(what), training_stream(device):
+                self._epochs(run, epochs, progress and first)
+            self._tell("on_fit_end")
         return self.history
 
-    def _epochs(self, run: Run, epochs: int, progress: bool) -> None:
+    def _epochs(self, run: Run, epochs: int, shown: bool) -> None:
         run.replay = self._replay()
         try:
+            if run.told < len(self.callbacks) and run.epoch:  # a callback had raised
+                self._end_epoch(run)
             while run.epoch < epochs and not self.stop:
                 title = f"epoch {run.epoch + 1}/{epochs}"
-                row = self.world.share(self._epoch(run, title, progress))
+                row = self.world.share(self._epoch(run, title, shown and progress.is_watched()))
                 run.next_epoch(row)
-                if progress and not _watched():
-                    print(f"{title}  {_text(row)}  {row['seconds']:.1f} s", flush=True)
-                try:
-                    self._tell("on_epoch_end", row)
-                finally:  # an epoch is not lost to a picture that could not be written
-                    run.save()
-                self.stop = any(self.world.gather(self.stop))  # a callback may go by the clock
-                run.end_if_asked()
+                if shown and not progress.is_watched():
+                    progress.line(f"{title}  {progress.text(row)}  {row['seconds']:.1f} s")
+                self._end_epoch(run)
         finally:
             run.replay = None  # and with it the memory of its graph
+            for loader in filter(None, (run.loader, run.held_out)):
+                loader.forget_copies()
+
+    def _end_epoch(self, run: Run) -> None:
+        """Tell the callbacks that have not seen the last epoch, and save."""
+        row = {name: values[-1] for name, values in self.history.items()}
+        try:
+            for callback in self.callbacks[run.told :]:
+                self._tell_one(callback, "on_epoch_end", row)
+                run.told += 1
+        finally:  # an epoch is not lost to a picture that could not be written: its callbacks are told when it goes on
+            run.save()
+        self.stop = any(self.world.gather(self.stop))  # a callback may go by the clock
+        run.end_if_asked()
 
     def evaluate(self, data: Any, batch_size: int = 256) -> dict[str, float]:
         """The mean loss and its terms over `data`, in eval mode and without a graph.
 
         Randomness in it comes from a fixed seed, and the generators go on afterwards where they were.
         """
-        return self._evaluate(_loader(data, batch_size, False, 0), HeldSignals())
+        loader = _loader(data, batch_size, False, 0)
+        return self._evaluate(loader, loader.part, None, HeldSignals())
 
-    def _evaluate(self, loader: DataLoader, signals: HeldSignals) -> dict[str, float]:
-        totals = Means()
-        epoch, loader.epoch = loader.epoch, 0  # a shuffled one gives the same batches each time, too
-        try:
+    def _evaluate(
+        self, loader: DataLoader, part: tuple[int, int], device: str | None, signals: HeldSignals
+    ) -> dict[str, float]:
+        totals, epoch = Means(), loader.epoch
+        try:  # a shuffled loader gives the same batches each time, too
             with evaluating(self.model), no_grad(), random.fixed_seed(0), backend.current(device_of_model(self.model)):
-                for i, batch in enumerate(loader):
+                for i, batch in enumerate(loader.placed(0, 0, part, device)):
                     if n := len(_first(batch)):  # of a short last batch, a process may get nothing
-                        with _part_of(loader, i):
+                        with _part_of(loader, i, part):
                             totals.add(_numbers(self._terms(batch)), n)
                     if signals.pending is not None:
                         break
         finally:
             loader.epoch = epoch
-        if loader.part != (0, 1):
+        if part != (0, 1):
             own, totals = totals, Means()
-            for part in self.world.gather(own):
-                totals.join(part)
+            for its_part in self.world.gather(own):
+                totals.join(its_part)
         return totals.means()
 
     def _tell(self, moment: str, *news: Any) -> None:
         for callback in self.callbacks:
-            # any object with on_epoch_end will do
-            if hasattr(callback, moment) and not (self.world.rank and getattr(callback, "only_writes", False)):
-                getattr(callback, moment)(self, *news)
+            self._tell_one(callback, moment, *news)
 
-    def _epoch(self, run: Run, title: str, progress: bool) -> dict[str, float]:
+    def _tell_one(self, callback: Any, moment: str, *news: Any) -> None:
+        # any object with on_epoch_end will do
+        if hasattr(callback, moment) and not (self.world.rank and getattr(callback, "only_writes", False)):
+            getattr(callback, moment)(self, *news)
+
+    def _epoch(self, run: Run, title: str, shown: bool) -> dict[str, float]:
         """The rest of an epoch, then the validation; the numbers that go into the history."""
-        from tqdm.auto import tqdm  # a widget in a notebook
-
         loader = run.loader
-        loader.epoch, loader.skip = run.first_epoch + run.epoch, run.batch
-        buffers = self.model.train().buffer_places()
+        run.train_mode()
+        buffers = self.model.buffer_places()
         named = list(self.model.named_parameters())
-        hidden = not (progress and _watched())
         start = time.perf_counter() - run.seconds
         if run.replay is not None:
             run.replay.begin_epoch()
-        with tqdm(desc=title, total=len(loader), initial=run.batch, disable=hidden, unit="batch") as bar:
-            for batch in loader:
+        with progress.bar(title, len(loader), run.batch, shown) as bar:
+            for batch in loader.placed(run.first_epoch + run.epoch, run.batch, run.part, run.device):
                 if run.replay is None or not run.replay.take(batch, run.step + 1):
                     run.catch_up()
                     run.means.add(self._step(batch, run, named, buffers), loader.batch_length(run.batch))
                 run.batch += 1
-                run.seconds = time.perf_counter() - start
+                run.seconds = max(0.0, time.perf_counter() - start)  # some clocks go back
                 if run.every and run.step % run.every == 0 and run.batch < len(loader):
                     run.save()
                 if self.world.size == 1 or run.asked is not None:
@@ -215,21 +242,24 @@ class Trainer:
                 bar.update()
                 if run.batch % 64 == 1:
                     run.catch_up(wait=False)
-                    bar.set_postfix_str(_text(run.means.means()) if run.means.samples else "", refresh=False)
+                    bar.set_postfix_str(progress.text(run.means.means()) if run.means.samples else "", refresh=False)
             run.catch_up()
-            run.seconds = time.perf_counter() - start
+            run.seconds = max(0.0, time.perf_counter() - start)
             row = run.means.means()
             if run.held_out is not None:
-                row |= {f"val_{name}": value for name, value in self._evaluate(run.held_out, run.signals).items()}
+                held_out = self._evaluate(run.held_out, run.part_of(run.held_out), run.device, run.signals)
+                row |= {f"val_{name}": value for name, value in held_out.items()}
                 run.end_if_asked()
-            bar.set_postfix_str(_text(row))
-        return row | {"seconds": run.seconds, "images_per_second": _samples(loader) / run.seconds}
+                run.warn_if_not_finite(row)
+            bar.set_postfix_str(progress.text(row))
+        speed = _samples(loader) / run.seconds if run.seconds else math.nan  # some clocks stand still
+        return row | {"seconds": run.seconds, "images_per_second": speed}
 
     def _step(self, batch: Any, run: Run, named: list, buffers: list) -> dict[str, float]:
         """Forward, backward, update; FloatingPointError before the update where something is not finite."""
         before = [getattr(module, name).copy() for module, name in buffers]
         try:
-            with _part_of(run.loader, run.batch):
+            with _part_of(run.loader, run.batch, run.part):
                 terms, share = self._terms(batch), random.batch_share()
             numbers = _numbers(terms)
             if self.world.size == 1:
@@ -270,11 +300,27 @@ class Trainer:
         device = device_of_model(self.model)
         tensors = [Tensor(backend.to_device(a, device)) for a in (batch if isinstance(batch, tuple) else (batch,))]
         if self._loss is None:
-            return self.model.loss_terms(*tensors)  # type: ignore[attr-defined]
-        if len(tensors) != 2:
+            terms = self.model.loss_terms(*tensors)  # type: ignore[attr-defined]
+        elif len(tensors) != 2:
             raise ValueError(f"a batch has {len(tensors)} arrays; with a loss it must be a pair (inputs, targets)")
-        inputs, targets = tensors
-        return {"loss": self._loss(self.model(inputs), targets)}
+        else:
+            terms = {"loss": self._loss(self.model(tensors[0]), tensors[1])}
+        _check_terms(terms)
+        return terms
+
+    def _check_number_of_arrays(self, loader: DataLoader) -> None:
+        """TypeError where the model's loss cannot take as many arrays as the data have."""
+        if self._loss is not None or loader.arrays < 2:
+            return
+        takes = inspect.signature(self.model.loss_terms)  # type: ignore[attr-defined]
+        try:
+            takes.bind(*[None] * loader.arrays)
+        except TypeError:
+            name = f"{type(self.model).__name__}.loss_terms{takes}"
+            raise TypeError(
+                f"the data are {loader.arrays} arrays, which {name} does not take. A list of samples becomes one array "
+                "by np.stack(...)"
+            ) from None
 
 
 def _loader(data: Any, batch_size: int, shuffle: bool, seed: int) -> DataLoader:
@@ -284,18 +330,41 @@ def _loader(data: Any, batch_size: int, shuffle: bool, seed: int) -> DataLoader:
     return loader
 
 
-def _part_of(loader: DataLoader, i: int) -> AbstractContextManager[None]:
-    """Of batch `i`, the rows that `loader` gives to this process."""
-    return random.part_of_batch(random.rows_of(loader.batch_length(i), *loader.part), loader.batch_length(i))
+_in_training: set[int] = set()  # the models, by id
+_entering = threading.Lock()
+
+
+@contextmanager
+def _alone(model: Module) -> Iterator[None]:
+    """Inside, no other `fit` trains the model: two would undo each other's work without a word."""
+    with _entering:
+        if id(model) in _in_training:
+            raise RuntimeError(f"this {type(model).__name__} is in training already; wait for that fit, or use a copy")
+        _in_training.add(id(model))
+    try:
+        yield
+    finally:
+        _in_training.discard(id(model))
+
+
+def _part_of(loader: DataLoader, i: int, part: tuple[int, int]) -> AbstractContextManager[None]:
+    """Of batch `i`, the rows that are this process's part."""
+    return random.part_of_batch(random.rows_of(loader.batch_length(i), *part), loader.batch_length(i))
+
+
+def _check_terms(terms: Any) -> None:
+    """TypeError or ValueError for what cannot be added up and differentiated."""
+    if not isinstance(terms, Mapping) or not terms:
+        raise TypeError(f"loss_terms gave {type(terms).__name__}; expected a dict of terms: {{'loss': ...}}")
+    for name, value in terms.items():
+        if not isinstance(value, Tensor):
+            raise TypeError(f"the loss term {name!r} is a {type(value).__name__}; expected a Tensor: leave out .item()")
+        if value.size != 1:
+            raise ValueError(f"the loss term {name!r} has shape {value.shape}; reduce it to a number, with .mean() say")
 
 
 def _numbers(terms: Mapping[str, Any]) -> dict[str, float]:
     return {name: value.item() for name, value in terms.items()}
-
-
-def _watched() -> bool:
-    """Whether a bar that moves can be shown: in a terminal or a notebook, not in a file."""
-    return sys.stderr.isatty() or "ipykernel" in sys.modules
 
 
 def _samples(loader: DataLoader) -> int:
@@ -304,10 +373,6 @@ def _samples(loader: DataLoader) -> int:
 
 def _first(batch: Any) -> Any:
     return batch[0] if isinstance(batch, tuple) else batch
-
-
-def _text(row: Mapping[str, float]) -> str:
-    return "  ".join(f"{name} {value:.5g}" for name, value in losses(row).items())
 
 
 def _check_finite_loss(terms: Mapping[str, float], step: int) -> None:

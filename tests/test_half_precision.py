@@ -1,4 +1,4 @@
-"""float16: what adds up many numbers computes in float32 and rounds once, so that it differs from that by a rounding."""
+"""float16: what adds up many numbers computes in float32 and rounds once, so that the results differ by a rounding."""
 
 from __future__ import annotations
 

@@ -83,8 +83,8 @@ def test_memory_map(tmp_path):
         (np.zeros(()), {}, ValueError, "0-dimensional"),
         ((), {}, ValueError, "no arrays"),
         ((np.zeros(3), np.zeros(4), np.zeros(3)), {}, ValueError, r"lengths \[3, 4, 3\]"),
-        ([1.0, 2.0], {}, TypeError, r"got a float; expected an array.*np.asarray"),
-        ("abc", {}, TypeError, "got a str"),
+        ([1.0, 2.0], {}, TypeError, r"the data is a float; expected.*an array of them.*np.asarray"),
+        ("abc", {}, TypeError, "the data is a str"),
         (np.zeros(3), {"batch_size": 0}, ValueError, "batch_size=0.*at least 1"),
         (np.zeros(3), {"batch_size": -2}, ValueError, "batch_size=-2.*at least 1"),
         (np.zeros(3), {"batch_size": 2.0}, TypeError, "batch_size=2.0.*integer"),
@@ -222,10 +222,50 @@ def test_noise_takes_plain_arrays_of_floats_alone(rng, corrupt, x) -> None:
         corrupt(x, 0.1, rng)
 
 
-def test_a_part_is_given_inside_and_no_longer() -> None:
+def test_a_place_is_for_one_iteration_and_leaves_others_alone() -> None:
     loader = DataLoader(np.arange(10), batch_size=4)
-    with pytest.raises(ZeroDivisionError), loader.giving("cpu", (1, 2)):
-        assert [batch.tolist() for batch in loader] == [[2, 3], [6, 7], [9]]
-        raise ZeroDivisionError
-    assert loader.part == (0, 1) and loader.device is None
+    batches = loader.placed(0, 1, (1, 2))
     assert [batch.tolist() for batch in loader] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    assert [batch.tolist() for batch in batches] == [[6, 7], [9]]
+    assert (loader.part, loader.device, loader.skip) == ((0, 1), None, 0)
+    assert list(loader.placed(0, 3)) == []
+
+
+@pytest.mark.parametrize("generator", [False, True])
+def test_places_reach_loaders_with_an_iteration_of_their_own(generator: bool) -> None:
+    class Doubled(DataLoader):
+        def __iter__(self):
+            batches = super().__iter__()
+            return map(lambda batch: 2 * batch, batches)
+
+    class DoubledLater(DataLoader):
+        def __iter__(self):
+            for batch in super().__iter__():
+                yield 2 * batch
+
+    loader = (DoubledLater if generator else Doubled)(np.arange(6), batch_size=2)
+    assert [batch.tolist() for batch in loader.placed(0, 1, (0, 2))] == [[4], [8]]
+
+
+def test_two_iterations_over_one_loader_do_not_disturb_each_other() -> None:
+    loader, alone = (DataLoader(np.arange(12), 3, shuffle=True, seed=1) for _ in range(2))
+    wanted = [[batch.tolist() for batch in alone] for _ in range(2)]
+    first = loader.placed(0)
+    next(first)
+    for batch, again in zip(loader.placed(1), wanted[1], strict=True):
+        assert batch.tolist() == again
+    assert [batch.tolist() for batch in first] == wanted[0][1:]
+
+
+def test_a_file_of_the_other_byte_order_gives_native_batches(tmp_path) -> None:
+    np.save(tmp_path / "big.npy", np.arange(6, dtype=">f4"))
+    for array in (np.load(tmp_path / "big.npy", mmap_mode="r"), np.arange(6, dtype=">f4")):
+        for shuffle in (False, True):
+            batches = list(DataLoader(array, 4, shuffle, seed=0))
+            assert all(b.dtype == np.float32 and b.dtype.isnative and type(b) is np.ndarray for b in batches)
+            assert sorted(np.concatenate(batches)) == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_list_of_samples_is_told_from_several_arrays() -> None:
+    with pytest.raises(ValueError, match=r"a list of 3 samples becomes one array by np.stack"):
+        DataLoader([np.zeros(3), np.zeros(4), np.zeros(3)], 2)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import mmap
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from itertools import chain, islice
 
 import numpy as np
 
-from scratchae.backend import Array, is_array, to_device, xp_of
+from scratchae.backend import Array, is_array, plain_array, to_device, xp_of
+from scratchae.checks import check_bool, check_count, shown
 from scratchae.gpu import upload
 from scratchae.random import random_seed, rows_of
+
+_placing = threading.RLock()  # several threads may train on batches of one loader
 
 
 class DataLoader:
@@ -54,8 +58,8 @@ class DataLoader:
         self.n_samples = len(given[0])
         self.batch_size = _integer("batch_size", batch_size, smallest=1)
         self.seed = random_seed() if seed is None else _integer("seed", seed, smallest=0)
-        self.shuffle = shuffle
-        self.drop_last = drop_last
+        self.shuffle = check_bool("DataLoader: shuffle", shuffle)
+        self.drop_last = check_bool("DataLoader: drop_last", drop_last)
         self.epoch = 0
         self.skip = 0
         self.part = (0, 1)
@@ -71,9 +75,13 @@ class DataLoader:
     def __iter__(self) -> Iterator[Array | tuple[Array, ...]]:
         epoch, self.epoch = self.epoch, self.epoch + 1
         skip, self.skip = self.skip, 0
-        if not self.shuffle:
-            return self._batches(None, skip)
-        return self._batches(np.random.default_rng([self.seed, epoch]).permutation(self.n_samples), skip)
+        order = np.random.default_rng([self.seed, epoch]).permutation(self.n_samples) if self.shuffle else None
+        return self._batches(order, skip, self.part, self.device or "cpu")
+
+    @property
+    def arrays(self) -> int:
+        """How many arrays a batch holds."""
+        return len(self._arrays)
 
     def batch_length(self, i: int) -> int:
         """Samples in batch `i`, those of other processes included."""
@@ -87,24 +95,38 @@ class DataLoader:
             digest.update(f"{a.shape} {a.dtype}".encode() + np.ascontiguousarray(rows).tobytes())
         return digest.hexdigest()
 
-    def _batches(self, order: np.ndarray | None, skip: int) -> Iterator[Array | tuple[Array, ...]]:
-        arrays, device = self._arrays, self.device or "cpu"
+    def placed(
+        self, epoch: int, skip: int = 0, part: tuple[int, int] = (0, 1), device: str | None = None
+    ) -> Iterator[Array | tuple[Array, ...]]:
+        """The batches of epoch `epoch` from number `skip` on: `part` of each, on `device` unless the loader has one.
+
+        Others may iterate over the loader meanwhile. Its own `part` and `device` stay as they are.
+        """
+        with _placing:
+            before = self.part, self.device
+            self.epoch, self.skip, self.part, self.device = epoch, skip, part, self.device or device
+            try:
+                batches = iter(self)
+                first = list(islice(batches, 1))  # an `__iter__` with a yield in it reads the place only now
+            finally:
+                self.skip = 0
+                self.part, self.device = before
+        return chain(first, batches)
+
+    def forget_copies(self) -> None:
+        """Give up the memory that the arrays take on a GPU, if they were copied there."""
+        self._copies = None
+
+    def _batches(
+        self, order: np.ndarray | None, skip: int, part: tuple[int, int], device: str
+    ) -> Iterator[Array | tuple[Array, ...]]:
+        arrays = self._arrays
         travel = device != "cpu" and all(isinstance(a, np.ndarray) for a in arrays)
         if travel and sum(a.nbytes for a in arrays) <= upload.RESIDENT:
             arrays, travel = self._copied(device), False
-        batches = self._cut(arrays, order, skip)
+        batches = self._cut(arrays, order, skip, part)
         for batch in upload.ahead(batches, device) if travel else batches:
             yield batch if self._several else batch[0]
-
-    @contextmanager
-    def giving(self, device: str, part: tuple[int, int] = (0, 1)) -> Iterator[None]:
-        """Inside, batches come on `device`, and `part` (rank, size) of each."""
-        before = self.device, self.part
-        self.device, self.part = device, part
-        try:
-            yield
-        finally:
-            (self.device, self.part), self._copies = before, None
 
     def _copied(self, device: str) -> tuple[Array, ...]:
         """The arrays on `device`, copied when they are first asked for."""
@@ -112,15 +134,22 @@ class DataLoader:
             self._copies = (device, tuple(to_device(a, device) for a in self._arrays))
         return self._copies[1]
 
-    def _cut(self, arrays: tuple[Array, ...], order: np.ndarray | None, skip: int) -> Iterator[tuple[Array, ...]]:
+    def _cut(
+        self, arrays: tuple[Array, ...], order: np.ndarray | None, skip: int, part: tuple[int, int]
+    ) -> Iterator[tuple[Array, ...]]:
         orders = {xp: order if xp is np else xp.asarray(order) for xp in map(xp_of, arrays) if order is not None}
         for i in range(skip, len(self)):
-            start, own = i * self.batch_size, rows_of(self.batch_length(i), *self.part)
+            start, own = i * self.batch_size, rows_of(self.batch_length(i), *part)
             rows = slice(start + own.start, start + own.stop)
-            yield tuple(a[rows] if order is None else a[orders[xp_of(a)][rows]] for a in arrays)
+            yield tuple(_native(a[rows] if order is None else a[orders[xp_of(a)][rows]]) for a in arrays)
             if self._maps and i % 64 == 63:
                 for pages in self._maps:  # else what was read stays in memory, up to the whole file
                     pages.madvise(mmap.MADV_DONTNEED)
+
+
+def _native(batch: Array) -> Array:
+    """A batch in this machine's byte order: files of others may have another one."""
+    return batch if batch.dtype.isnative else batch.astype(batch.dtype.newbyteorder("="))
 
 
 def _memory_map(array: Array) -> mmap.mmap | None:
@@ -137,24 +166,19 @@ def _check_arrays(arrays: tuple[Array, ...]) -> None:
     if not arrays:
         raise ValueError("DataLoader got no arrays; expected one array or a tuple of at least one")
     for a in arrays:
-        if not is_array(a):
-            raise TypeError(
-                f"DataLoader got a {type(a).__name__}; expected an array, or a tuple of arrays: "
-                f"convert with np.asarray, and pass a Tensor's .data"
-            )
+        plain_array(a[:0] if is_array(a) and a.ndim else a, "DataLoader: the data")  # of a file, nothing is read
         if a.ndim == 0:
             raise ValueError("DataLoader got a 0-dimensional array; expected shape (n, ...), n samples")
     lengths = [len(a) for a in arrays]
+    listed = f"; a list of {len(arrays)} samples becomes one array by np.stack(...)" if len(arrays) > 2 else ""
     if len(set(lengths)) > 1:
-        raise ValueError(f"DataLoader got arrays of lengths {lengths}; expected one row per sample in each")
+        raise ValueError(f"DataLoader got arrays of lengths {lengths[:8]}; expected one row per sample in each{listed}")
     if lengths[0] == 0:
-        shapes = ", ".join(str(tuple(a.shape)) for a in arrays)
+        shapes = ", ".join(str(tuple(a.shape)) for a in arrays[:8])
         raise ValueError(f"DataLoader got an empty data set of shape {shapes}; expected at least one sample")
 
 
 def _integer(name: str, value: int, smallest: int) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"DataLoader({name}={value!r}): expected an integer, such as 64")
-    if value < smallest:
-        raise ValueError(f"DataLoader({name}={value!r}): expected an integer of at least {smallest}")
-    return int(value)
+        raise TypeError(f"DataLoader({name}={shown(value)}): expected an integer, such as 64")
+    return check_count(f"DataLoader: {name}", value, smallest)

@@ -124,6 +124,12 @@ class Optimizer:
         for flat in self.flats():
             yield from flat.all_gradients()
 
+    def values(self) -> Iterator[Array]:
+        """The parameters themselves, many in one array."""
+        for flat in self.flats():
+            flat.gather()
+            yield flat.values
+
     def zero_grad(self) -> None:
         """Set every `.grad` to None."""
         for flat in self.flats():

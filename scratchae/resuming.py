@@ -1,0 +1,127 @@
+"""A run goes on from its checkpoint: all of the file is checked, then all of it is put back, or nothing."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from scratchae import random
+from scratchae.checkpoint import apply_state, read_state, state_of
+from scratchae.history import History
+from scratchae.identity import differences, settings_of
+from scratchae.nn import Module
+from scratchae.storage import FilePath
+
+
+def restore(run: Any, path: FilePath) -> None:
+    """Put everything where `Run.save` found it; ValueError, with nothing changed, for another run's checkpoint."""
+    trainer, name = run.trainer, os.fspath(path)
+    state = trainer.world.share(read_state(path)[0] if trainer.world.rank == 0 else None)
+    if not isinstance(state.get("run"), dict):
+        raise ValueError(f"{name} was not written by Trainer.fit; see load_checkpoint for such files")
+    _check_same_run(run, state, path)
+    try:
+        _check(run, state)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        found = error if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise ValueError(f"{name} is malformed: {found}. Nothing was loaded") from None
+    before = state_of(trainer.model, trainer.optimizer)
+    apply_state(path, state, trainer.model, trainer.optimizer)
+    try:
+        if isinstance(trainer._loss, Module):
+            trainer._loss.load_state_dict(state["loss"])
+        _restore_callbacks(trainer.callbacks, state["callbacks"])
+    except Exception as error:
+        apply_state(path, before, trainer.model, trainer.optimizer)
+        raise ValueError(f"{name} is of another run: {error}; nothing was loaded") from None
+    _restore_place(run, state)
+
+
+def _check_same_run(run: Any, state: Mapping[str, Any], path: FilePath) -> None:
+    """ValueError that names what is different, where the checkpoint is of another run."""
+    own, theirs, trainer = run.identity, state["run"], run.trainer
+    if "told" not in state:  # of a version that compared less
+        own = {name: value for name, value in own.items() if name in theirs}
+        theirs = {name: value for name, value in theirs.items() if name in own}
+    if "frozen" in own and own["frozen"] == state.get("frozen"):  # a callback may have thawed some since the beginning
+        own = {**own, "frozen": theirs.get("frozen")}
+    if found := differences(own, theirs):
+        before = state_of(trainer.model, trainer.optimizer)
+        apply_state(path, state, trainer.model, trainer.optimizer)  # other layers: told best by their weights
+        apply_state(path, before, trainer.model, trainer.optimizer)
+        advice = "To go on with other options, read the weights with sa.load_checkpoint and start a new run"
+        raise ValueError(f"{os.fspath(path)} is of another run, nothing was loaded. This one has {found}. {advice}")
+
+
+def _check(run: Any, state: Mapping[str, Any]) -> None:
+    """Refuse entries that no run writes."""
+    trainer = run.trainer
+    for name in ("epoch", "batch", "first_epoch", "samples"):
+        _expect(name, state[name], lambda v: type(v) is int and 0 <= v < 2**62, "an integer of at least 0")
+    _expect("batch", state["batch"], lambda v: v <= len(run.loader), f"one of {len(run.loader)} batches")
+    told = state.get("told", len(trainer.callbacks))
+    _expect("told", told, lambda v: type(v) is int and 0 <= v <= len(trainer.callbacks), "a number of callbacks")
+    _expect("seconds", state["seconds"], lambda v: _is_number(v) and 0 <= v < math.inf, "seconds")
+    _expect("sums", state["sums"], lambda v: all(map(_is_number, v.values())), "a number for each term")
+    _expect("history", state["history"], lambda v: _is_history(v, state["epoch"]), "a number for each epoch")
+    _expect("stop", state.get("stop", False), lambda v: isinstance(v, bool), "True or False")  # of older versions
+    random.check_random_state(state["random"])
+    own = settings_of(trainer.model)
+    for name, value in state["settings"].items():
+        _expect(f"setting {name}", value, lambda v: name in own and type(v) is type(own[name]), "one of this model's")  # noqa: B023
+    names = {n for n, _ in trainer.model.named_parameters()}
+    _expect("frozen", state.get("frozen", []), lambda v: type(v) is list and names.issuperset(v), "parameters' names")
+    n, dicts = len(trainer.callbacks), [s for s in state["callbacks"] if isinstance(s, dict)]
+    _expect("callbacks", state["callbacks"], lambda v: len(dicts) == len(v) == n, "a dict for each")
+
+
+def _expect(name: str, value: Any, holds: Callable[[Any], bool], wanted: str) -> None:
+    if not holds(value):
+        raise ValueError(f"{name} is {value!r:.60}; expected {wanted}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_history(value: Any, epochs: int) -> bool:
+    lists = [v for v in value.values() if isinstance(v, list) and len(v) == epochs and all(map(_is_number, v))]
+    return len(lists) == len(value) and bool(value) == bool(epochs)
+
+
+def _restore_callbacks(callbacks: list[Any], states: list[dict]) -> None:
+    """Give all callbacks their memory back, or none."""
+    restored: list[tuple[Any, Any]] = []
+    for callback, state in zip(callbacks, states, strict=True):
+        if not hasattr(callback, "load_state_dict"):
+            continue
+        before = callback.state_dict() if hasattr(callback, "state_dict") else {}
+        try:
+            callback.load_state_dict(state)
+        except Exception as error:
+            for earlier, its_state in restored:
+                earlier.load_state_dict(its_state)
+            raise ValueError(f"callback {type(callback).__name__}: {error}") from None
+        restored.append((callback, before))
+
+
+def _restore_place(run: Any, state: Mapping[str, Any]) -> None:
+    """Where the run stood, and what had changed since it began."""
+    trainer = run.trainer
+    run.identity = {**run.identity, "frozen": state["run"].get("frozen", run.identity["frozen"])}
+    run.epoch, run.batch, run.first_epoch = state["epoch"], state["batch"], state["first_epoch"]
+    run.told = state.get("told", len(trainer.callbacks))
+    run.means.sums, run.means.samples, run.seconds = state["sums"], state["samples"], state["seconds"]
+    run.saved_step = run.step
+    trainer.history = History(state["history"])
+    trainer.stop = state.get("stop", False) or any(getattr(c, "stopped", False) for c in trainer.callbacks)
+    random.set_random_state(state["random"])
+    for name, p in trainer.model.named_parameters() if "frozen" in state else ():
+        p.requires_grad = name not in state["frozen"]
+    modules = dict(trainer.model.named_modules())
+    run.moving = set(state["settings"])
+    for name, value in state["settings"].items():  # those that changed while it ran: a beta that warms up, say
+        path_to, _, attribute = name.rpartition(".")
+        setattr(modules[path_to], attribute, value)
