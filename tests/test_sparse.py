@@ -152,11 +152,35 @@ def test_codes_that_are_no_probabilities_are_refused_under_kl(codes: Any) -> Non
     assert SparseAutoencoder(nn.Identity(), nn.Identity(), penalty="l1", weight=1.0).loss(x).item() > 0.5
 
 
-def test_a_unit_that_is_now_and_then_0_or_1_is_fine_and_one_that_always_is_has_no_finite_penalty() -> None:
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("always, nearly", [(0.0, "tiny"), (1.0, "eps")])
+def test_a_unit_that_always_is_0_or_1_has_a_large_penalty(always: float, nearly: str, dtype: Any) -> None:
     model = SparseAutoencoder(nn.Identity(), nn.Identity(), target=0.25, weight=1.0)
     assert term(model, np.array([[1.0, 0.5], [0.0, 0.5]])) == pytest.approx(kl_by_hand(np.full((1, 2), 0.5), 0.25))
-    with pytest.raises(ValueError, match=r"expected \(0, 1\)"):
-        model.loss(sa.Tensor(np.array([[0.0, 0.5], [0.0, 0.5]])))
+    rest = kl_by_hand(np.full((1, 1), 0.5), 0.25)
+    distance = {"tiny": float(np.finfo(dtype).tiny), "eps": float(np.finfo(dtype).eps) / 2}[nearly]
+    rho = 0.25 if always == 0 else 0.75
+    wanted = rho * np.log(rho / distance) + (1 - rho) * np.log((1 - rho) / (1 - distance))
+    assert term(model, np.array([[always, 0.5]] * 3, dtype)) == pytest.approx(rest + wanted, rel=1e-5)
+    x = sa.tensor(np.array([[always, 0.5]] * 3, dtype), requires_grad=True)
+    model.loss_terms(x)["sparsity"].backward()
+    assert np.isfinite(x.grad).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_codes_one_rounding_outside_are_taken_and_told_apart_from_those_further_away(dtype: Any) -> None:
+    model, eps = SparseAutoencoder(nn.Identity(), nn.Identity(), target=0.25, weight=1.0), np.finfo(dtype).eps
+    codes = np.array([[1 + eps, -eps], [0.5, 0.5]], dtype)
+    assert term(model, codes) == pytest.approx(kl_by_hand(np.array([[0.75, 0.25]]), 0.25), rel=1e-5)
+    with pytest.raises(ValueError, match=r"range over \[0.5, 1\.0000\d+\]; end the encoder in a sigmoid"):
+        model.loss(sa.Tensor(np.array([[1 + 16 * eps, 0.5]], dtype)))
+
+
+def test_saturated_codes_do_not_end_the_training() -> None:
+    x = (np.random.default_rng(0).random((64, 200)) * 255).astype(np.float32)
+    model = SparseAutoencoder.dense((200, 50), loss="mse", output=None)
+    history = sa.Trainer(model, optim.Adam(model.parameters())).fit(x, epochs=5, progress=False)
+    assert np.isfinite(history["sparsity"]).all() and history["loss"][-1] < history["loss"][0]
 
 
 MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
@@ -165,6 +189,10 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "target 1": ({"target": 1}, "target=1;"),
     "target nan": ({"target": float("nan")}, "target=nan"),
     "a word": ({"target": "few"}, "target='few'"),
+    "target True": ({"target": True}, "target=True"),
+    "a huge target": ({"target": 10**400}, "target=1000.*; expected a mean activation"),
+    "targets": ({"target": np.ones(2)}, "target=array"),
+    "penalties": ({"penalty": ["kl"]}, r"penalty=\['kl'\]; expected 'kl' or 'l1'"),
     "weight below 0": ({"weight": -0.1}, "weight=-0.1; expected a finite number of at least 0"),
     "weight nan": ({"weight": float("nan")}, "weight=nan"),
     "endless weight": ({"weight": float("inf")}, "weight=inf"),

@@ -12,7 +12,8 @@ of both. (An option that both have, `weight`, goes to the first; the attributes 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,10 @@ import numpy as np
 from scratchae import functional as F
 from scratchae import nn
 from scratchae.autograd import Tensor, no_grad
-from scratchae.backend import Array, current, is_array, to_device, told_when_full
-from scratchae.checks import check_count
+from scratchae.backend import Array, current, plain_array, to_device, told_when_full
+from scratchae.checks import check_choice, check_count, shown
 from scratchae.nn.module import device_of_model, evaluating
+from scratchae.random import generator
 
 LOSSES: dict[str, Callable[..., Any]] = {
     "mse": F.mse_loss,
@@ -52,6 +54,9 @@ class Autoencoder(nn.Module):
     """
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, loss: str | Callable[..., Any] = F.mse_loss):
+        for name, half in (("encoder", encoder), ("decoder", decoder)):
+            if not isinstance(half, nn.Module):
+                raise TypeError(f"{type(self).__name__}: the {name} is a {type(half).__name__}; expected a module")
         self.encoder, self.decoder = encoder, decoder
         self._distance, self._loss_function = resolve_loss(loss)
         self._loss_name = getattr(self._loss_function, "__name__", type(loss).__name__)
@@ -83,14 +88,16 @@ class Autoencoder(nn.Module):
 
         Images are flattened on the way in, and `forward` gives them back in their shape.
         """
-        sizes = check_sizes(sizes)
-        activation_layers(activation)  # refuses an unknown one, also where there is no hidden layer to use it
-        if code_activation == "default":
+        sizes, output = check_sizes(sizes), output_activation(output, loss)
+        if not isinstance(code_activation, str) or code_activation != "default":
+            check_activation(code_activation, "code_activation")
+        else:
             code_activation = cls.default_code_activation(activation, options)
-        hidden = [activation] * (len(sizes) - 2)
-        encoder, told = cls.dense_encoder(sizes, hidden, code_activation)
-        decoder = dense_layers(sizes[::-1], [*hidden, output_activation(output, loss)])
-        return cls(nn.Sequential(nn.Flatten(), *encoder), nn.Sequential(*decoder), loss=loss, **told, **options)
+        hidden = [check_activation(activation)] * (len(sizes) - 2)
+        with drawn_or_not():
+            encoder, told = cls.dense_encoder(sizes, hidden, code_activation)
+            decoder = dense_layers(sizes[::-1], [*hidden, output])
+            return cls(nn.Sequential(nn.Flatten(), *encoder), nn.Sequential(*decoder), loss=loss, **told, **options)
 
     @classmethod
     def default_code_activation(cls, activation: str | None, options: dict[str, Any]) -> str | None:
@@ -176,12 +183,8 @@ class Autoencoder(nn.Module):
 
     def in_batches(self, function: Callable[[Tensor], Tensor], arrays: Array, batch_size: int = 1024) -> np.ndarray:
         """`function` of Tensors, one half of the model say, over an array (n, ...): in eval mode, without a graph."""
-        arrays = arrays.data if isinstance(arrays, Tensor) else arrays
-        if not is_array(arrays):
-            raise TypeError(f"expected an array of samples, got {type(arrays).__name__}; convert with np.asarray")
-        if len(arrays) == 0:
-            raise ValueError(f"got an empty array of shape {arrays.shape}; expected at least one sample")
-        check_count("batch_size", batch_size)
+        batch_size = check_count("batch_size", batch_size)
+        arrays = check_samples(self, arrays)
         device = device_of_model(self)
         with evaluating(self), no_grad(), current(device), told_when_full(f"a batch of {batch_size} samples"):
             batches = (arrays[i : i + batch_size] for i in range(0, len(arrays), batch_size))
@@ -191,33 +194,57 @@ class Autoencoder(nn.Module):
 # --- building blocks of every kind ----------------------------------------------------------------
 
 
+@contextmanager
+def drawn_or_not() -> Iterator[None]:
+    """Inside, layers are made; where one of them or the model is refused, no random number has been drawn."""
+    before = generator().bit_generator.state
+    try:
+        yield
+    except Exception:
+        generator().bit_generator.state = before
+        raise
+
+
+def check_samples(model: nn.Module, arrays: Any) -> Array:
+    """`arrays` as a plain array (n, ...), n at least 1; TypeError for what is none, ValueError for another shape."""
+    arrays = plain_array(arrays.data if isinstance(arrays, Tensor) else arrays, f"{type(model).__name__}: the data")
+    if arrays.ndim == 0:
+        raise ValueError("got a single number; expected an array of samples, (n, ...)")
+    if len(arrays) == 0:
+        raise ValueError(f"got an empty array of shape {arrays.shape}; expected at least one sample")
+    return arrays
+
+
 def resolve_loss(loss: str | Callable[..., Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """What to call with (reconstruction, target), and the plain function behind it: of nn.MSELoss(), F.mse_loss."""
-    if not callable(loss) and loss not in LOSSES:
-        raise ValueError(f"loss={loss!r}; expected a function or one of {sorted(LOSSES)}")
-    distance = loss if callable(loss) else LOSSES[loss]
+    distance = loss if callable(loss) else LOSSES[check_choice("loss", loss, sorted(LOSSES), "a function or ")]
     return distance, getattr(type(distance), "function", distance)
 
 
 def check_sizes(sizes: Sequence[int]) -> list[int]:
     """`sizes` as a list; ValueError unless it holds an input size and a code size, with hidden ones between."""
     if not isinstance(sizes, Iterable):
-        raise ValueError(f"sizes={sizes!r}; expected several: input size, hidden sizes and code size")
-    sizes = list(sizes)
-    if len(sizes) < 2 or any(not isinstance(n, (int, np.integer)) or n < 1 for n in sizes):
-        raise ValueError(f"sizes={tuple(sizes)}; expected input size, hidden sizes and code size, each at least 1")
-    return sizes
+        raise ValueError(f"sizes={shown(sizes)}; expected several: input size, hidden sizes and code size")
+    given = tuple(sizes)
+    if len(given) < 2:
+        raise ValueError(f"sizes={shown(given)}; expected input size, hidden sizes and code size, each at least 1")
+    return [check_count(f"sizes={shown(given)}: sizes[{i}]", n) for i, n in enumerate(given)]
+
+
+def check_activation(name: Any, option: str = "activation") -> str | None:
+    """`name` if there is an activation of that name, or None; ValueError that names the option if not."""
+    return None if name is None else check_choice(option, name, sorted(ACTIVATIONS), "None or ")
 
 
 def activation_layers(name: str | None) -> list[nn.Module]:
     """The layer of that name, or none for None."""
-    if name is not None and name not in ACTIVATIONS:
-        raise ValueError(f"activation={name!r}; expected None or one of {sorted(ACTIVATIONS)}")
+    name = check_activation(name)
     return [] if name is None else [ACTIVATIONS[name]()]
 
 
 def output_activation(output: str | None, loss: str | Callable[..., Any]) -> str | None:
     """The last layer's activation: where the loss works on logits, it applies the sigmoid itself."""
+    check_activation(output, "output")
     on_logits = resolve_loss(loss)[1] is F.binary_cross_entropy_with_logits
     return None if on_logits and output == "sigmoid" else output
 

@@ -19,7 +19,14 @@ from typing import Any
 import numpy as np
 
 from scratchae import nn
-from scratchae.autoencoders.base import Autoencoder, activation_layers, output_activation
+from scratchae.autoencoders.base import (
+    Autoencoder,
+    activation_layers,
+    check_activation,
+    drawn_or_not,
+    output_activation,
+)
+from scratchae.checks import check_choice, check_count, shown
 
 
 def conv_encoder(
@@ -40,14 +47,15 @@ def conv_encoder(
         code_size: the code's length; None keeps the code an image.
         size: side of the images, which `code_size` needs to know.
     """
-    channels = _check(channels, down, kernel_size)
+    channels, features = _check(channels, down, kernel_size, code_size, size)
     layers: list[nn.Module] = []
-    for c_in, c_out in zip(channels[:-1], channels[1:], strict=True):
-        stride = 2 if down == "stride" else 1
-        layers += [nn.Conv2d(c_in, c_out, kernel_size, stride, kernel_size // 2), *activation_layers(activation)]
-        layers += [nn.MaxPool2d(2)] if down == "pool" else []
-    if code_size is not None:
-        layers += [nn.Flatten(), nn.Linear(feature_size(channels, size), code_size)]
+    with drawn_or_not():
+        for c_in, c_out in zip(channels[:-1], channels[1:], strict=True):
+            stride = 2 if down == "stride" else 1
+            layers += [nn.Conv2d(c_in, c_out, kernel_size, stride, kernel_size // 2), *activation_layers(activation)]
+            layers += [nn.MaxPool2d(2)] if down == "pool" else []
+        if code_size is not None:
+            layers += [nn.Flatten(), nn.Linear(features, code_size)]
     return nn.Sequential(*layers)
 
 
@@ -61,28 +69,31 @@ def conv_decoder(
     size: int = 28,
 ) -> nn.Sequential:
     """The way back from `conv_encoder` of the same arguments; `output` is the activation of the last layer."""
-    channels = _check(channels, down, kernel_size)
+    channels, features = _check(channels, down, kernel_size, code_size, size)
+    last = activation_layers(check_activation(output, "output"))
     back, pad = channels[::-1], kernel_size // 2
     layers: list[nn.Module] = []
-    if code_size is not None:
-        side = size // 2 ** (len(channels) - 1)
-        layers += [nn.Linear(code_size, feature_size(channels, size)), nn.Unflatten(1, (back[0], side, side))]
-        layers += activation_layers(activation)
-    if down == "stride":
-        for c_in, c_out in zip(back[:-2], back[1:-1], strict=True):
-            layers += [nn.ConvTranspose2d(c_in, c_out, kernel_size, 2, pad, 1), *activation_layers(activation)]
-        layers += [nn.ConvTranspose2d(back[-2], back[-1], kernel_size, 2, pad, 1)]
-    else:
-        for c_in, c_out in zip(back[:-1], [*back[1:-1], back[-2]], strict=True):
-            layers += [nn.Conv2d(c_in, c_out, kernel_size, 1, pad), *activation_layers(activation), nn.Upsample(2)]
-        layers += [nn.Conv2d(back[-2], back[-1], kernel_size, 1, pad)]
-    return nn.Sequential(*layers, *activation_layers(output))
+    with drawn_or_not():
+        if code_size is not None:
+            side = size // 2 ** (len(channels) - 1)
+            layers += [nn.Linear(code_size, features), nn.Unflatten(1, (back[0], side, side))]
+            layers += activation_layers(activation)
+        if down == "stride":
+            for c_in, c_out in zip(back[:-2], back[1:-1], strict=True):
+                layers += [nn.ConvTranspose2d(c_in, c_out, kernel_size, 2, pad, 1), *activation_layers(activation)]
+            layers += [nn.ConvTranspose2d(back[-2], back[-1], kernel_size, 2, pad, 1)]
+        else:
+            for c_in, c_out in zip(back[:-1], [*back[1:-1], back[-2]], strict=True):
+                layers += [nn.Conv2d(c_in, c_out, kernel_size, 1, pad), *activation_layers(activation), nn.Upsample(2)]
+            layers += [nn.Conv2d(back[-2], back[-1], kernel_size, 1, pad)]
+    return nn.Sequential(*layers, *last)
 
 
 def feature_size(channels: Sequence[int], size: int) -> int:
     """The number of features of the last images: what a `VariationalAutoencoder` needs to know of its encoder."""
+    channels, size = _check_channels(channels), check_count("size", size)
     halvings = len(channels) - 1
-    if size < 1 or size % 2**halvings:
+    if size % 2**halvings:
         raise ValueError(f"size={size} cannot be halved {halvings} times; expected a multiple of {2**halvings}")
     return channels[-1] * (size // 2**halvings) ** 2
 
@@ -102,22 +113,32 @@ class ConvAutoencoder(Autoencoder):
         size: int = 28,
     ):
         code: dict[str, Any] = {"code_size": code_size, "size": size}
-        super().__init__(
-            conv_encoder(channels, down, kernel_size, activation, **code),
-            conv_decoder(channels, down, kernel_size, activation, output_activation(output, loss), **code),
-            loss,
-        )
+        with drawn_or_not():
+            super().__init__(
+                conv_encoder(channels, down, kernel_size, activation, **code),
+                conv_decoder(channels, down, kernel_size, activation, output_activation(output, loss), **code),
+                loss,
+            )
 
 
-def _check(channels: Sequence[int], down: str, kernel_size: int) -> list[int]:
+def _check(channels: Any, down: Any, kernel_size: Any, code_size: Any, size: Any) -> tuple[list[int], int]:
+    """The channels as a list, and the number of features before a flat code, else 0; ValueError for odd options."""
+    channels = _check_channels(channels)
+    check_choice("down", down, ("pool", "stride"))
+    if not isinstance(kernel_size, (int, np.integer)) or isinstance(kernel_size, bool) or kernel_size % 2 == 0:
+        raise ValueError(f"kernel_size={shown(kernel_size)}; expected an odd number, which keeps the size")
+    check_count("kernel_size", kernel_size)
+    if code_size is None:
+        return channels, 0
+    check_count("code_size", code_size)
+    return channels, feature_size(channels, size)
+
+
+def _check_channels(channels: Any) -> list[int]:
     if isinstance(channels, nn.Module):
         raise TypeError("ConvAutoencoder builds its own halves; for halves of yours, or dense ones, use Autoencoder")
-    channels = list(channels) if isinstance(channels, Iterable) else [channels]
-    if len(channels) < 2 or any(not isinstance(c, (int, np.integer)) or c < 1 for c in channels):
-        given = channels[0] if len(channels) == 1 else tuple(channels)
-        raise ValueError(f"channels={given!r}; expected the images' channels and one number per halving: (1, 16, 16)")
-    if down not in ("pool", "stride"):
-        raise ValueError(f"down={down!r}; expected 'pool' or 'stride'")
-    if not isinstance(kernel_size, (int, np.integer)) or kernel_size < 1 or kernel_size % 2 == 0:
-        raise ValueError(f"kernel_size={kernel_size!r}; expected an odd number, which keeps the size")
-    return channels
+    given = list(channels) if isinstance(channels, Iterable) else [channels]
+    if len(given) < 2:
+        shape = shown(given[0]) if given else "()"
+        raise ValueError(f"channels={shape}; expected the images' channels and one number per halving: (1, 16, 16)")
+    return [check_count(f"channels={shown(tuple(given))}: channels[{i}]", n) for i, n in enumerate(given)]

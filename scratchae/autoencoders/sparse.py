@@ -9,16 +9,17 @@ Source: A. Ng, "Sparse autoencoder", CS294A lecture notes, Stanford 2011.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from numbers import Real
 from typing import Any
+
+import numpy as np
 
 from scratchae import functional as F
 from scratchae import nn
 from scratchae.autoencoders.base import Autoencoder
 from scratchae.backend import unwatched
-from scratchae.checks import check_number
+from scratchae.checks import check_choice, check_number, shown
 
 
 class SparseAutoencoder(Autoencoder):
@@ -43,11 +44,9 @@ class SparseAutoencoder(Autoencoder):
         **others: Any,
     ):
         super().__init__(encoder, decoder, loss, **others)
-        if penalty not in ("kl", "l1"):
-            raise ValueError(f"penalty={penalty!r}; expected 'kl' or 'l1'")
         if not isinstance(target, Real) or not 0 < target < 1:
-            raise ValueError(f"target={target!r}; expected a mean activation in (0, 1), such as 0.05")
-        self.penalty: str = penalty
+            raise ValueError(f"target={shown(target)}; expected a mean activation in (0, 1), such as 0.05")
+        self.penalty: str = check_choice("penalty", penalty, ("kl", "l1"))
         self.target: float = float(target)
         self.sparsity_weight: float = check_number("weight", weight)
 
@@ -62,12 +61,22 @@ class SparseAutoencoder(Autoencoder):
         if self.penalty == "l1":
             sparsity = F.sum(F.abs(units)) / len(units)
         else:
-            if unwatched():
-                units = F.where((units.data >= 0) & (units.data <= 1), units, math.nan)  # for the loss to show
-            elif (low := units.data.min()) < 0 or units.data.max() > 1:
-                raise ValueError(
-                    f"SparseAutoencoder: penalty 'kl' takes codes for probabilities, but they range over "
-                    f"[{low:.4g}, {units.data.max():.4g}]; end the encoder in a sigmoid, or use penalty='l1'"
-                )
-            sparsity = F.bernoulli_kl(self.target, F.batch_mean(units, axis=0), reduction="sum")
+            sparsity = F.bernoulli_kl(self.target, _mean_activation(units), reduction="sum")
         return {**super().penalties(x, code), "sparsity": self.sparsity_weight * sparsity}
+
+
+def _mean_activation(units: Any) -> Any:
+    """The mean of each unit over the batch, a probability; ValueError where the codes are none.
+
+    A unit that is always on, or always off, is held a rounding away from 1, or from 0: its divergence is finite then.
+    """
+    data, limits = units.data, np.finfo(units.dtype)
+    rounding = 4 * float(limits.eps)  # so much, and a sum in another order has pushed a 1 there
+    if unwatched():
+        units = F.where((data >= -rounding) & (data <= 1 + rounding), units, np.nan)  # for the loss to show
+    elif (low := data.min()) < -rounding or data.max() > 1 + rounding:
+        raise ValueError(
+            f"SparseAutoencoder: penalty 'kl' takes codes for probabilities, but they range over "
+            f"[{low!s}, {data.max()!s}]; end the encoder in a sigmoid, or use penalty='l1'"
+        )
+    return F.clip(F.batch_mean(units, axis=0), float(limits.tiny), 1 - float(limits.eps) / 2)

@@ -19,10 +19,10 @@ import numpy as np
 
 from scratchae import functional as F
 from scratchae import nn
-from scratchae.autoencoders.base import LOSSES, Autoencoder, check_sizes, dense_layers
+from scratchae.autoencoders.base import LOSSES, Autoencoder, check_samples, dense_layers, drawn_or_not
 from scratchae.autograd import Tensor
-from scratchae.backend import Array
-from scratchae.checks import check_count, check_number
+from scratchae.backend import Array, xp_of
+from scratchae.checks import check_count, check_fits, check_number, shown
 from scratchae.random import generator, normal_like
 
 # A loss summed over features is -log p(x | z) but for a constant per feature: the logarithm of what makes
@@ -61,9 +61,13 @@ class VariationalAutoencoder(Autoencoder):
         super().__init__(encoder, decoder, loss, **others)
         if getattr(loss, "reduction", "mean") != "mean":
             raise ValueError(f"loss={loss}: expected a mean over all elements, which is scaled to a sum here")
-        check_sizes((feature_size, code_size))
-        self.mu, self.logvar = nn.Linear(feature_size, code_size), nn.Linear(feature_size, code_size)
-        self.code_size, self.beta = int(code_size), check_number("beta", beta)
+        self.beta = check_number("beta", beta)
+        given = f"(feature_size, code_size)={shown((feature_size, code_size))}"
+        feature_size = check_count(f"{given}: feature_size", feature_size)
+        self.code_size = check_count(f"{given}: code_size", code_size)
+        with drawn_or_not():
+            self.mu = nn.Linear(feature_size, self.code_size)
+            self.logvar = nn.Linear(feature_size, self.code_size)
 
     @classmethod
     def default_code_activation(cls, activation: str | None, options: dict[str, Any]) -> str | None:
@@ -114,7 +118,8 @@ class VariationalAutoencoder(Autoencoder):
 
     def sample(self, n: int) -> np.ndarray:
         """`n` new inputs, decoded from codes drawn from N(0, 1)."""
-        check_count("n", n)
+        n = check_count("n", n)
+        check_fits(f"n={n}: the codes", (n, self.code_size))
         return self._decoded(generator().standard_normal((n, self.code_size)))
 
     def manifold(self, n: int = 20, low: float = -2.0, high: float = 2.0) -> np.ndarray:
@@ -122,7 +127,9 @@ class VariationalAutoencoder(Autoencoder):
         z_2 from `high` at the top to `low` at the bottom, in standard deviations of the prior."""
         if self.code_size != 2:
             raise ValueError(f"manifold() draws codes of size 2, this model has {self.code_size}; see interpolate()")
-        check_count("n", n)
+        n = check_count("n", n)
+        check_fits(f"n={n}: a map of n x n", (n, n, 2))
+        low, high = (check_number(name, x, "[-10000, 10000]") for name, x in (("low", low), ("high", high)))
         across, down = np.meshgrid(np.linspace(low, high, n), np.linspace(high, low, n))
         return self._decoded(np.stack([across.ravel(), down.ravel()], axis=1))
 
@@ -131,11 +138,13 @@ class VariationalAutoencoder(Autoencoder):
 
         `a` and `b` are single samples, or batches of one where samples are images or vectors.
         """
-        check_count("steps", steps, least=2)
+        steps = check_count("steps", steps, least=2)
+        check_fits(f"steps={steps}: the codes", (steps, self.code_size))
+        a, b = (check_samples(self, x) for x in (a, b))
         a, b = (x[0] if x.ndim in (2, 4) and len(x) == 1 else x for x in (a, b))
         if a.shape != b.shape:
             raise ValueError(f"interpolate() between shapes {a.shape} and {b.shape}; they must be equal")
-        start, end = self.transform(np.stack([a, b]))
+        start, end = self.transform(xp_of(a, b).stack([a, b]))
         return self._decoded(start + np.linspace(0, 1, steps)[:, None] * (end - start))
 
     def log_likelihood(self, x: Array, samples: int = 100, batch_size: int = 256) -> np.ndarray:
@@ -147,7 +156,7 @@ class VariationalAutoencoder(Autoencoder):
         """
         if self._loss_function not in LOG_NORMALISERS:
             raise ValueError(f"log_likelihood() needs a loss that is a log-probability: one of {sorted(LOSSES)}")
-        check_count("samples", samples)
+        samples = check_count("samples", samples)
 
         def log_mean_weight(x: Any) -> Any:
             mu, logvar = self.posterior(x)

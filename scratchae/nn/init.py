@@ -40,8 +40,12 @@ def normal_(t: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
 
 def constant_(t: Tensor, value: float) -> Tensor:
     """`value` everywhere."""
-    _tensor(t, "constant_")
-    t.data[...] = check_number("constant_: value", value, "(-inf, inf)")
+    if _tensor(t, "constant_").dtype.kind in "iu":
+        limits = np.iinfo(t.dtype)
+        within = f"[{max(limits.min, -(2**53))}, {min(limits.max, 2**53)}]"  # integers that a float holds exactly
+    else:
+        within = f"[-{_largest(t, 'constant_')}, {_largest(t, 'constant_')}]"
+    t.data[...] = check_number("constant_: value", value, within)
     t.changed()
     return t
 

@@ -20,10 +20,16 @@ MOST_DIMENSIONS = 64  # of NumPy's arrays
 class Layer(Module):
     """A module that keeps its constructor's options as attributes of the same names, and takes an array first."""
 
-    def _check_inputs(self, *inputs: Any) -> None:
-        """TypeError where the first input is no array of real numbers; it names the layer and a way out."""
-        if inputs and not isinstance(inputs[0], (Tensor, int, float, np.generic)):
-            plain_array(inputs[0], f"{type(self).__name__}({self.describe()}): the input")
+    def _taken(self, x: Any) -> Any:
+        """An array of real numbers; TypeError that names the layer for anything else.
+
+        A layer of somebody else's, with a `forward` of its own, takes what it likes.
+        """
+        if isinstance(x, Tensor) or not type(self).forward.__module__.startswith("scratchae."):
+            return x
+        if isinstance(x, (int, float, np.generic)):
+            x = np.asarray(x, None if isinstance(x, np.generic) else np.float32)
+        return plain_array(x, f"{type(self).__name__}({self.describe()}): the input")
 
     def describe(self) -> str:
         """The options as the constructor takes them, without those at their defaults."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from scratchae import functional as F
 from scratchae.nn.layer import Layer, check_dtype, dimension, new_parameters, shape_of, size
+from scratchae.nn.module import Module
 
 
 class Linear(Layer):
@@ -62,8 +63,8 @@ class Unflatten(Layer):
         return F.reshape(x, (*x.shape[:dim], *self.shape, *x.shape[dim + 1 :]))
 
 
-class Identity(Layer):
-    """The input itself."""
+class Identity(Module):
+    """The input itself, whatever it is."""
 
     def forward(self, x: Any) -> Any:
         return x

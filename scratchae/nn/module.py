@@ -17,6 +17,7 @@ from scratchae import storage
 from scratchae.autograd import Tensor
 from scratchae.backend import Array, is_array, plain_array, to_device, xp_of
 from scratchae.checks import check_bool, shown
+from scratchae.identity import MadeWith
 from scratchae.nn import loading, summary
 from scratchae.nn.inside import inside
 from scratchae.nn.modes import evaluated, evaluating
@@ -32,7 +33,7 @@ class Parameter(Tensor):
         super().__init__(data, requires_grad)
 
 
-class Module:
+class Module(MadeWith):
     """Base class of layers and models: assign Parameters and Modules as attributes, define `forward`."""
 
     _buffers: tuple[str, ...] = ()
@@ -57,18 +58,17 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} defines no forward()")
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        try:
-            out = self.forward(*inputs, **options)
-        except Exception:
-            self._check_inputs(*inputs)  # what came in may be the reason, and is looked at only now
-            raise
+        if inputs and type(inputs[0]) is not Tensor:
+            inputs = (self._taken(inputs[0]), *inputs[1:])
+        out = self.forward(*inputs, **options)
         if summary.watchers:
             for watcher in tuple(summary.watchers):
                 watcher.told(self, out)
         return out
 
-    def _check_inputs(self, *inputs: Any) -> None:
-        """After a `forward` that failed: raise a clearer error, if the inputs explain it. Layers do."""
+    def _taken(self, x: Any) -> Any:
+        """What `forward` gets of a first input that is no Tensor: anything here, arrays in a layer."""
+        return x
 
     # --- what is inside ---
 

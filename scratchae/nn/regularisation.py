@@ -18,7 +18,7 @@ class Dropout(Layer):
     def __init__(self, p: float = 0.5):
         if not isinstance(p, Real) or isinstance(p, bool) or not 0 <= p <= 1:
             raise ValueError(f"{type(self).__name__}: p={shown(p)}; expected a number with 0 <= p <= 1")
-        self.p = float(p)
+        self.p: float = float(p)
 
     def forward(self, x: Any) -> Any:
         return F.dropout(x, self.p, self.training)
