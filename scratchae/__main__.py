@@ -7,11 +7,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import inspect
-import math
+import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ import numpy as np
 
 from scratchae import __version__, autoencoders, data, optim, plotting, random
 from scratchae.autoencoders.base import ACTIVATIONS, LOSSES
-from scratchae.checkpoint import load_checkpoint, read_state, save_checkpoint
-from scratchae.storage import check_place
+from scratchae.builds import KINDS, build, load_built
+from scratchae.checkpoint import save_checkpoint
+from scratchae.data.files import SUFFIXES
+from scratchae.storage import FilePath, check_apart, check_place, write_whole
 from scratchae.training import Trainer
 
 
@@ -29,7 +32,7 @@ def _name(text: str) -> str | None:
 
 
 SETS: dict[str, Any] = {"sample": data.mnist_sample, "mnist": data.mnist, "fashion": data.fashion_mnist}
-KINDS: dict[str, Any] = {**autoencoders.KINDS, "conv": autoencoders.ConvAutoencoder}
+CURVE = "scratchae: loss curve of a model"  # the title in such a picture, by which it is known again
 OPTIONS: dict[str, tuple[Any, str]] = {  # name -> (type, help)
     "activation": (_name, f"{', '.join(ACTIVATIONS)}, or none for a linear model"),
     "output": (_name, "activation of the last layer, or none"),
@@ -55,7 +58,14 @@ examples:
 
 DATA is sample (embedded digits), mnist, fashion, a folder of images, or a .npy or .npz file of images (n, ...) whose
 values are in [0, 1], or bytes. Where a verb writes images, the name's ending decides: .png for a picture, .npy for
-the numbers. The exit status is 0, 1 for an error in files or numbers, 2 for a wrong command line.
+the numbers. No output may be an input, nor a picture in a folder of input images.
+
+train draws the loss curve beside the model: model.png for model.safetensors. It replaces an older loss curve, but no
+other picture: where there is one, the curve is called model-loss.png.
+
+anomaly calls what is not finite anomalous; normal images must be finite.
+
+The exit status is 0, 1 for an error in files or numbers, 2 for a wrong command line.
 """
 
 
@@ -64,105 +74,143 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     try:
         args.verb(args)
+        _flush()
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # whoever reads our output has seen enough
-        sys.stderr.close()
-    except (OSError, ValueError, TypeError, ModuleNotFoundError, RuntimeError, FloatingPointError) as error:
-        print(f"scratchae: {error}", file=sys.stderr)
+        with contextlib.suppress(OSError):
+            _flush()
+    except (OSError, ValueError, TypeError, ImportError, RuntimeError, ArithmeticError, MemoryError, Warning) as error:
+        text = str(error) or type(error).__name__
+        # Names in files are other people's: none of their characters may steer the terminal.
+        print("scratchae:", "".join(c if c.isprintable() or c == "\n" else "?" for c in text), file=sys.stderr)
+        with contextlib.suppress(OSError):
+            _flush()
         return 1
     return 0
+
+
+def _flush() -> None:
+    """Write what was printed; what cannot be written is given up, so that Python does not try again as it ends."""
+    try:
+        if sys.stdout is not None:  # as under pythonw
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
 
 
 # --- the verbs ------------------------------------------------------------------------------------
 
 
 def train(args: argparse.Namespace) -> None:
-    check_place(args.out)  # an hour of training later would be too late
+    for name in filter(None, (args.out, args.checkpoint)):
+        if Path(name).suffix.lower() in SUFFIXES:
+            raise ValueError(f"{name} is the name of a picture; expected one for a model, such as model.safetensors")
+    check_place(args.out)
+    curve = _curve_beside(args.out)
+    outputs = {"--out": args.out, "--checkpoint": args.checkpoint, "the loss curve": curve}
+    _check_places({what: path for what, path in outputs.items() if path}, args.data)  # not after an hour of training
     images = _load(args.data, args)
+    _check_finite(args.data, images)
     held_out = _load(args.data, args, "test") if args.data in SETS else None
     random.manual_seed(args.seed)
-    build = {"kind": args.kind, "sizes": _numbers(args.sizes), "shape": list(images.shape[1:]), **_options(args)}
-    model = _build(build).to(args.device)
+    described = {"kind": args.kind, "sizes": _numbers(args.sizes), "shape": list(images.shape[1:]), **_options(args)}
+    model = build(described).to(args.device)
     print(model)
     trainer = Trainer(model, optim.Adam(model.parameters(), lr=args.lr))
     history = trainer.fit(images, held_out, args.epochs, args.batch_size, seed=args.seed, checkpoint=args.checkpoint,
                           resume=args.resume)  # fmt: skip
-    save_checkpoint(args.out, model, build=build)
-    picture = Path(args.out).with_suffix(".png")
-    history.plot(picture)
-    print(f"model: {args.out}\nloss curve: {picture}")
+    save_checkpoint(args.out, model, build=described)
+    write_whole(curve, plotting.png(history.plot(), metadata={"Title": CURVE}))
+    print(f"model: {args.out}\nloss curve: {curve}")
 
 
 def reconstruct(args: argparse.Namespace) -> None:
-    model, build = _model(args)
-    images = _load(args.data, args, shape=build["shape"])
+    model, described = _model(args, args.data)
+    images = _load(args.data, args, shape=described["shape"])
     _write(args.out, model.reconstruct(images), originals=images)
 
 
 def encode(args: argparse.Namespace) -> None:
-    model, build = _model(args)
-    _write(args.out, model.transform(_load(args.data, args, shape=build["shape"])))
+    model, described = _model(args, args.data)
+    _write(args.out, model.transform(_load(args.data, args, shape=described["shape"])))
 
 
 def decode(args: argparse.Namespace) -> None:
-    model, build = _model(args)
+    model, described = _model(args, args.codes)
     images = model.inverse_transform(np.asarray(data.load_array(args.codes), np.float32))
-    _write(args.out, images.reshape(-1, *build["shape"]))
+    _write(args.out, images.reshape(-1, *described["shape"]))
 
 
 def sample(args: argparse.Namespace) -> None:
-    model, build = _model(args)
+    model, described = _model(args)
     if not isinstance(model, autoencoders.VariationalAutoencoder):
-        raise ValueError(f"{args.model} is of kind {build['kind']!r}; only a variational autoencoder can be sampled")
+        raise ValueError(f"{args.model} is of kind {described['kind']!r}; only a variational one can be sampled")
     random.manual_seed(args.seed)
-    _write(args.out, model.sample(args.n).reshape(-1, *build["shape"]))
+    _write(args.out, model.sample(args.n).reshape(-1, *described["shape"]))
 
 
 def anomaly(args: argparse.Namespace) -> None:
     if not 0 < args.quantile < 1:
         raise ValueError(f"--quantile {args.quantile}: expected a number between 0 and 1")
-    model, build = _model(args)
-    normal, suspects = (_load(d, args, shape=build["shape"]) for d in (args.normal, args.data))
-    threshold = float(np.quantile(model.reconstruction_error(normal), args.quantile))
+    model, described = _model(args)
+    normal, suspects = (_load(d, args, shape=described["shape"]) for d in (args.normal, args.data))
+    with np.errstate(all="ignore"):  # what overflows is an anomaly, and not worth a warning
+        errors, found = model.reconstruction_error(normal), model.reconstruction_error(suspects)
+    if (odd := np.flatnonzero(~np.isfinite(errors))).size:
+        listed = f"image number {odd[0]} has the error {errors[odd[0]]}, one of {odd.size} that are not finite"
+        raise ValueError(f"{args.normal}: {listed}; remove these, since no threshold can be taken from them")
+    threshold = float(np.quantile(errors, args.quantile))
     print(f"# threshold {threshold:.6g}, the {args.quantile:g} quantile of {len(normal)} normal images")
     print("number,error,anomalous")
-    for i, error in enumerate(model.reconstruction_error(suspects)):
-        print(f"{i},{error:.6g},{int(error > threshold)}")
+    for i, error in enumerate(found):
+        print(f"{i},{error:.6g},{int(not error <= threshold)}")  # NaN is not below it
 
 
 def info(args: argparse.Namespace) -> None:
-    model, build = _model(args)
-    print(f"{args.model}: {build['kind']}, for inputs of shape {tuple(build['shape'])}\n{model}")
+    model, described = _model(args)
+    print(f"{args.model}: {described['kind']}, for inputs of shape {tuple(described['shape'])}\n{model}")
 
 
 # --- what they share ------------------------------------------------------------------------------
 
 
-def _build(build: dict[str, Any]) -> Any:
-    """The untrained model that a description of it asks for."""
-    shape, sizes = tuple(build["shape"]), build["sizes"]
-    options = {k: v for k, v in build.items() if k not in ("kind", "sizes", "shape", "size")}
-    if build["kind"] == "conv":
-        if len(shape) != 3 or shape[0] != sizes[0]:
-            raise ValueError(f"--sizes {sizes}: the first is the images' channels; these have shape {shape}")
-        if "code_size" in options and shape[1] != shape[2]:
-            raise ValueError(f"--code-size: expected square images; these have shape {shape}")
-        return KINDS["conv"](sizes, size=shape[2], **options)
-    if math.prod(shape) != sizes[0]:
-        found = f"inputs of shape {shape} have {math.prod(shape)} numbers"
-        raise ValueError(f"--sizes {sizes}: {found}; the first size must be that")
-    return KINDS[build["kind"]].dense(sizes, **options)
+def _model(args: argparse.Namespace, *inputs: str) -> tuple[Any, dict[str, Any]]:
+    """The model of a verb and its description, once it is known that the verb's output can be written."""
+    if hasattr(args, "out"):
+        if Path(args.out).suffix not in (".npy", ".png"):
+            raise ValueError(f"{args.out}: expected a name that ends in .npy, or .png for images")
+        _check_places({"OUT": args.out}, args.model, *inputs)
+    model, described = load_built(args.model)
+    return model.to(args.device), described
 
 
-def _model(args: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
-    """A model and its description, from a file that `train` wrote."""
-    build = read_state(args.model)[1].get("build")
-    if build is None:
-        raise ValueError(f"{args.model} does not say how its model was built; expected a file of 'scratchae train'")
-    model = _build(build)
-    load_checkpoint(args.model, model)
-    return model.to(args.device), build
+def _check_places(outputs: Mapping[str, FilePath], *inputs: str) -> None:
+    """Refuse, before the work, outputs that cannot be written, and those that would spoil an input."""
+    check_apart(outputs, [source for source in inputs if source not in SETS])
+    for folder in filter(os.path.isdir, inputs):
+        for what, path in outputs.items():
+            inside = Path(os.path.realpath(folder)) in Path(os.path.realpath(path)).parents
+            if inside and Path(path).suffix.lower() in SUFFIXES:
+                found = f"{what} {os.fspath(path)} would be one of the images of {folder} the next time"
+                raise ValueError(f"{found}; choose a place outside that folder")
+
+
+def _curve_beside(out: str) -> Path:
+    """Where the loss curve of a model goes: a name that is free, or has an older loss curve."""
+    for ending in (".png", "-loss.png"):
+        curve = Path(out).with_name(Path(out).name.removesuffix(".safetensors") + ending)
+        if not os.path.isfile(curve) or CURVE.encode() in curve.read_bytes():
+            return curve
+    raise ValueError(f"{curve} is there and no loss curve; rename it, or choose another --out")
+
+
+def _check_finite(source: str, images: np.ndarray) -> None:
+    flat = images.reshape(len(images), -1)
+    finite = np.isfinite(flat.min(axis=1)) & np.isfinite(flat.max(axis=1))
+    if (odd := np.flatnonzero(~finite)).size:
+        raise ValueError(f"{source}: image number {odd[0]} is not finite, one of {odd.size}; remove these")
 
 
 def _load(source: str, args: argparse.Namespace, split: str = "train", shape: Sequence[int] | None = None) -> Any:
@@ -170,12 +218,17 @@ def _load(source: str, args: argparse.Namespace, split: str = "train", shape: Se
     if source in SETS:
         images = SETS[source](split)[0]
     elif os.path.isdir(source):
+        if shape is not None and len(shape) != 3:
+            raise ValueError(f"{source} is a folder of images; the model takes items of shape {tuple(shape)}")
         channels, height, width = shape if shape is not None else (args.channels, args.size, args.size)
         images = data.image_folder(source, (height, width), channels)
     else:
         images = data.load_array(source)
+    if images.ndim < 2 or not images.size:
+        raise ValueError(f"{source} holds an array of shape {images.shape}; expected images (n, ...), one or more")
     is_bytes = images.dtype == np.uint8
-    images = images.astype(np.float32) / 255 if is_bytes else images.astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):  # of float64; infinities are told, or are anomalies
+        images = images.astype(np.float32) / 255 if is_bytes else images.astype(np.float32, copy=False)
     if shape is not None and list(images.shape[1:]) != list(shape):
         raise ValueError(f"{source} holds items of shape {images.shape[1:]}; the model takes {tuple(shape)}")
     return images
@@ -183,8 +236,9 @@ def _load(source: str, args: argparse.Namespace, split: str = "train", shape: Se
 
 def _write(path: str, array: np.ndarray, originals: np.ndarray | None = None) -> None:
     if path.endswith(".npy"):
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        np.save(path, array)
+        buffer = io.BytesIO()
+        np.save(buffer, array)
+        write_whole(path, buffer.getvalue())
     elif path.endswith(".png") and originals is not None:
         plotting.reconstructions(originals[:10], array[:10], path)
     elif path.endswith(".png") and array.ndim > 2:

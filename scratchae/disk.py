@@ -15,7 +15,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,23 @@ def check_place(path: FilePath) -> None:
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
                 raise _error(error.errno, "this name is too long for the file system; choose another", given) from None
+
+
+def check_apart(outputs: Mapping[str, FilePath], inputs: Iterable[FilePath]) -> None:
+    """Check the places of several files, by what they are called to the user; ValueError where two are one file."""
+    taken = [("the input", path) for path in inputs]
+    for what, path in outputs.items():
+        check_place(path)
+        for other, place in taken:
+            if _same(path, place):
+                raise ValueError(f"{what} and {other} are one file, {os.fspath(path)}; choose two names")
+        taken.append((what, path))
+
+
+def _same(path: FilePath, other: FilePath) -> bool:
+    if os.path.exists(path) and os.path.exists(other):
+        return os.path.samefile(path, other)
+    return os.path.realpath(path) == os.path.realpath(other)
 
 
 def _error(number: int, text: str, path: FilePath) -> OSError:

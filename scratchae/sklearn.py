@@ -9,6 +9,7 @@ anything else becomes float64. They are taken as they come: put a scaler before 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 from typing import Any
@@ -74,8 +75,20 @@ class _AutoencoderEstimator(BaseEstimator):
         self._n_features_out = self.code_size
 
     def _reconstruction_error(self, X: Any) -> np.ndarray:
+        """One number per sample; an overflow gives the largest one, since scikit-learn's scores take no infinity."""
         X = self._checked(X)
-        return self.model_.reconstruction_error(X)
+        with np.errstate(over="ignore", invalid="ignore"):
+            errors = self.model_.reconstruction_error(X)
+        largest = np.finfo(errors.dtype).max
+        return np.nan_to_num(errors, nan=largest, posinf=largest)
+
+    def _finite(self, function: Callable[[np.ndarray], np.ndarray], X: np.ndarray) -> np.ndarray:
+        """`function` of samples; ValueError where what it gives is not finite."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = function(X)
+        if (odd := np.flatnonzero(~np.isfinite(found).all(axis=1))).size:
+            raise ValueError(f"X[{odd[0]}] is too large for {found.dtype}: put a scaler before the estimator")
+        return found
 
     def _checked(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
@@ -128,7 +141,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     def transform(self, X: Any) -> Any:
         """Codes, (n_samples, code_size)."""
         X = self._checked(X)
-        return self.model_.transform(X)
+        return self._finite(self.model_.transform, X)
 
     def inverse_transform(self, X: Any) -> np.ndarray:
         """What the decoder makes of codes, (n_samples, n_features)."""
@@ -136,11 +149,12 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         codes = check_array(X, dtype=self._dtype)
         if codes.shape[1] != self._n_features_out:
             raise ValueError(f"X has {codes.shape[1]} features, but the codes have {self._n_features_out}")
-        return self.model_.inverse_transform(codes)
+        return self._finite(self.model_.inverse_transform, codes)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Minus the mean squared error of the reconstruction: higher is better, 0 is perfect."""
-        return -float(self._reconstruction_error(X).mean())
+        with np.errstate(over="ignore"):
+            return -float(self._reconstruction_error(X).mean(dtype=np.float64))
 
 
 @dataclass(eq=False, repr=False)

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from scratchae.backend import Array, to_device
-from scratchae.disk import FileInUse, FilePath, check_place, locked, write_whole
+from scratchae.disk import FileInUse, FilePath, check_apart, check_place, locked, write_whole
 
-__all__ = ["FORMAT", "FileError", "FileInUse", "FilePath", "check_place", "locked", "read_arrays", "write_arrays",
-           "write_whole"]  # fmt: skip
+__all__ = ["FORMAT", "FileError", "FileInUse", "FilePath", "check_apart", "check_place", "locked", "read_arrays",
+           "write_arrays", "write_whole"]  # fmt: skip
 
 FORMAT = "scratchae checkpoint 1"  # the string "format" of a file that is more than weights (checkpoint.py)
 _LARGEST_HEADER = 100_000_000  # bytes that safetensors reads

@@ -199,3 +199,31 @@ def test_data_that_do_not_fit() -> None:
         fitted.transform(PLANE[:, :2])
     with pytest.raises(ValueError, match="X has 3 features, but the codes have 2"):
         fitted.inverse_transform(PLANE)
+
+
+@pytest.mark.parametrize("dtype, huge", [(np.float64, 1e200), (np.float64, 1.7e308), (np.float32, 1e30)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_finite_samples_that_overflow_are_outliers(kind: str, dtype: Any, huge: float) -> None:
+    detector = quick(AutoencoderOutlierDetector, kind=kind).fit(PLANE.astype(dtype))
+    X = np.array([PLANE[0], [huge, 0, 0], [-huge, huge, huge]], dtype)
+    scores = detector.score_samples(X)
+    assert scores[1:].tolist() == [-np.finfo(dtype).max] * 2 and -np.inf < detector.offset_ < 0
+    assert detector.predict(X)[1:].tolist() == [-1, -1] and (detector.decision_function(X)[1:] < 0).all()
+
+
+def test_the_score_of_samples_that_overflow_is_very_low_and_no_nan() -> None:
+    transformer = quick().fit(PLANE)
+    X = PLANE.copy()
+    X[7, 1] = 1e200
+    assert transformer.score(X) < -1e300 and transformer.score(np.full((3, 3), 1e200)) < -1e300
+    np.testing.assert_array_equal(quick().fit(PLANE).score(PLANE), transformer.score(PLANE))
+
+
+def test_codes_and_reconstructions_that_overflow_are_refused() -> None:
+    transformer = quick(activation=None).fit(PLANE)
+    X = PLANE[:3].copy()
+    X[2] = 1.7e308
+    with pytest.raises(ValueError, match=r"X\[2\] is too large for float64: put a scaler before the estimator"):
+        transformer.transform(X)
+    with pytest.raises(ValueError, match=r"X\[0\] is too large for float64"):
+        transformer.inverse_transform(np.full((1, 2), 1.7e308))

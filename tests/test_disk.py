@@ -18,13 +18,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
 import scratchae as sa
 from scratchae import disk, nn, optim
-from scratchae.disk import FileInUse, check_place, locked, write_whole
+from scratchae.disk import FileInUse, check_apart, check_place, locked, write_whole
+from scratchae.interop import onnx
+from scratchae.plotting.style import finish
 
 ZEROS = np.zeros((1, 2), np.float32)
 LEFT = ".0123456789abcdef.part"  # how a temporary name ends
@@ -316,6 +319,52 @@ def test_without_locks_a_leftover_goes_after_an_hour(tmp_path: Path, monkeypatch
         assert os.listdir(tmp_path) == ["a"]
 
 
+def written_onnx(path: Path) -> None:
+    onnx.write_whole(path, b"a graph")  # making one needs a package of the extras
+
+
+FIGURE = sa.plotting.loss_curves({"loss": [1.0, 0.5]})
+WRITERS: dict[str, Any] = {
+    "history.csv": lambda path: sa.History(loss=[1.0, 0.5]).to_csv(path),
+    "history.json": lambda path: sa.History(loss=[1.0, 0.5]).to_json(path),
+    "curve.png": lambda path: sa.History(loss=[1.0, 0.5]).plot(path),
+    "curve.svg": lambda path: finish(FIGURE, path),
+    "curve.pdf": lambda path: finish(FIGURE, path),
+    "images.idx": lambda path: sa.data.write_idx(path, np.zeros((2, 3), np.uint8)),
+    "images.idx.gz": lambda path: sa.data.write_idx(path, np.zeros((2, 3), np.uint8)),
+    "weights": lambda path: nn.Linear(2, 2).save_weights(path),
+    "checkpoint": lambda path: sa.save_checkpoint(path, nn.Linear(2, 2)),
+    "model.onnx": written_onnx,
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("where", ["fsync", "replace"])
+def test_every_file_is_whole_or_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, where: str
+) -> None:
+    for old in (b"", b"the old file"):
+        if old:
+            (tmp_path / name).write_bytes(old)
+        with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+            patch.setattr(os, where, Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
+            WRITERS[name](tmp_path / name)
+        assert [path.read_bytes() for path in tmp_path.iterdir()] == ([old] if old else [])
+    WRITERS[name](tmp_path / name)
+    assert os.listdir(tmp_path) == [name] and (tmp_path / name).read_bytes() != old
+    (tmp_path / "pipe").mkdir()
+    os.mkfifo(tmp_path / "pipe" / name)
+    with pytest.raises(FileExistsError, match="this is a pipe"):
+        WRITERS[name](tmp_path / "pipe" / name)
+
+
+def test_a_picture_without_an_ending_is_a_png_and_one_of_no_format_is_refused(tmp_path: Path) -> None:
+    finish(FIGURE, tmp_path / "curve")
+    with pytest.raises(ValueError, match="xyz"):
+        finish(FIGURE, tmp_path / "new" / "curve.xyz")
+    assert os.listdir(tmp_path) == ["curve.png"] and (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
 # --- before the work ------------------------------------------------------------------------------
 
 
@@ -392,6 +441,20 @@ def test_a_folder_without_permission_is_told(open_folder: Path) -> None:
             with pytest.raises(PermissionError, match="no permission to write into .*closed; choose another place"):
                 check_place(open_folder / "closed" / name)
     (open_folder / "closed").chmod(0o755)
+
+
+def test_files_that_are_one_are_told_by_what_they_are_called(tmp_path: Path) -> None:
+    (tmp_path / "in").touch()
+    os.link(tmp_path / "in", tmp_path / "hard")
+    (tmp_path / "soft").symlink_to("in")
+    check_apart({"a": tmp_path / "x", "b": tmp_path / "y"}, [tmp_path / "in"])
+    for name in ("in", "hard", "soft"):
+        with pytest.raises(ValueError, match=f"a and the input are one file, .*{name}; choose two names"):
+            check_apart({"a": tmp_path / name}, [tmp_path / "in"])
+    with pytest.raises(ValueError, match="b and a are one file"):
+        check_apart({"a": tmp_path / "new" / "x", "b": tmp_path / "new" / ".." / "new" / "x"}, [])
+    with pytest.raises(IsADirectoryError):
+        check_apart({"a": tmp_path}, [])
 
 
 # --- one run for one file -------------------------------------------------------------------------

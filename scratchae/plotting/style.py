@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import io
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scratchae.storage import FilePath
+from scratchae.storage import FilePath, write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,16 +61,16 @@ def tidy_bar(bar: Any, label: str | None) -> None:
     bar.set_label(label or "", fontsize=10, color=INK)
 
 
-def png(fig: Figure) -> bytes:
-    """The picture as a PNG file's bytes."""
+def png(fig: Figure, **options: Any) -> bytes:
+    """The picture as a PNG file's bytes; `options` are those of matplotlib's `savefig`."""
     buffer = io.BytesIO()
-    fig.savefig(buffer, format="png", **TIGHT)
+    fig.savefig(buffer, **{"format": "png", **TIGHT, **options})
     return buffer.getvalue()
 
 
 def finish(fig: Figure, path: FilePath | None) -> Figure:
-    """The figure, saved if there is a path."""
+    """The figure, saved if there is a path: whole, or not at all."""
     if path is not None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        fig.savefig(path, dpi=SAVED_DPI, **TIGHT)
+        path = Path(path) if Path(path).suffix else Path(f"{os.fspath(path)}.png")  # as matplotlib does
+        write_whole(path, png(fig, format=path.suffix[1:], dpi=SAVED_DPI))
     return fig

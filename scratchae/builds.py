@@ -1,0 +1,91 @@
+"""Models by description: what `scratchae train` writes into its files, and what the other verbs make of it.
+
+    {"kind": "variational", "sizes": [784, 256, 20], "shape": [1, 28, 28], "beta": 2.0}
+
+A description is data that somebody else may have written. So it is checked as a whole before a model is made of it, and
+a model is made only where the arrays in the same file are as large as it will be.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from scratchae import autoencoders
+from scratchae.backend import is_array
+from scratchae.checkpoint import apply_state, read_state
+from scratchae.checks import check_count, shown
+from scratchae.storage import FileError, FilePath
+
+KINDS: dict[str, Any] = {**autoencoders.KINDS, "conv": autoencoders.ConvAutoencoder}
+OPTIONS = ("activation", "output", "loss", "corruption", "amount", "penalty", "target", "weight", "beta", "down",
+           "code_size")  # fmt: skip
+_LARGEST_INPUT = 1 << 28  # numbers in one: a gigabyte of float32
+
+
+def build(description: dict[str, Any]) -> Any:
+    """The untrained model that a description asks for. Raises ValueError where its sizes and shape do not agree."""
+    kind, shape, sizes = description["kind"], tuple(description["shape"]), description["sizes"]
+    options = {name: value for name, value in description.items() if name in OPTIONS}
+    if kind == "conv":
+        if len(shape) != 3 or shape[0] != sizes[0]:
+            raise ValueError(f"--sizes {sizes}: the first is the images' channels; these have shape {shape}")
+        if "code_size" in options and shape[1] != shape[2]:
+            raise ValueError(f"--code-size: expected square images; these have shape {shape}")
+        return KINDS["conv"](sizes, size=shape[2], **options)
+    if math.prod(shape) != sizes[0]:
+        found = f"inputs of shape {shape} have {math.prod(shape)} numbers"
+        raise ValueError(f"--sizes {sizes}: {found}; the first size must be that")
+    return KINDS[kind].dense(sizes, **options)
+
+
+def load_built(path: FilePath) -> tuple[Any, dict[str, Any]]:
+    """A model and its description, from a file that `scratchae train` wrote. Raises ValueError or OSError."""
+    state, metadata = read_state(path)
+    description = metadata.get("build")
+    if description is None:
+        raise ValueError(f"{path} does not say how its model was built; expected a file of 'scratchae train'")
+    try:
+        _check(description)
+        _check_promise(description, [a for a in state["model"].values() if is_array(a)])
+        model = build(description)
+    except (ValueError, TypeError) as error:
+        raise FileError(f"{path} describes no model that can be built: {error}") from None
+    apply_state(path, state, model, None)
+    return model, description
+
+
+def _check(description: Any) -> None:
+    """Refuse a description that `scratchae train` would not write."""
+    if not isinstance(description, dict):
+        raise TypeError(f"{shown(description)}, expected a dict")
+    known = {"kind", "sizes", "shape", *OPTIONS, "size"}  # the last one in older files, where `shape` says the same
+    if unknown := sorted(set(description) - known):
+        raise ValueError(f"it has no options {shown(unknown)}")
+    if not isinstance(kind := description.get("kind"), str) or kind not in KINDS:
+        raise ValueError(f"kind={shown(kind)}; expected one of {sorted(KINDS)}")
+    for name, least in (("sizes", 2), ("shape", 1)):
+        numbers = description.get(name)
+        if not isinstance(numbers, list) or len(numbers) < least:
+            raise ValueError(f"{name}={shown(numbers)}; expected a list of at least {least} numbers")
+        for number in numbers:
+            check_count(name, number)
+    if math.prod(description["shape"]) > _LARGEST_INPUT:
+        raise ValueError(f"shape={shown(description['shape'])}; expected at most {_LARGEST_INPUT} numbers")
+    for name in OPTIONS:
+        if not isinstance(value := description.get(name), (str, int, float, type(None))):
+            raise TypeError(f"{name}={shown(value)}; expected a number, a name or None")
+
+
+def _check_promise(description: dict[str, Any], arrays: list[Any]) -> None:
+    """Refuse a model that is larger than the arrays of its file, before memory is taken for it."""
+    sizes, code_size = description["sizes"], description.get("code_size")
+    weights = 2 * sum(a * b for a, b in zip(sizes[:-1], sizes[1:], strict=True))  # there and back
+    if description["kind"] == "conv":
+        weights *= 3 * 3  # the kernels
+        if code_size is not None:
+            side = description["shape"][-1] // 2 ** (len(sizes) - 1)
+            weights += 2 * sizes[-1] * side**2 * check_count("code_size", code_size)
+    held = sum(a.size for a in arrays)
+    if weights > held or 2 * (len(sizes) - 1) > len(arrays):
+        raise ValueError(f"sizes={shown(sizes)} need at least {weights:,} weights; the file holds {held:,} numbers")
