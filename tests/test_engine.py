@@ -422,3 +422,10 @@ def test_backward_of_one_model_in_several_threads_adds_up() -> None:
         for thread in threads:
             thread.join()
         equal(layer.weight.grad, np.full((64, 64), 16.0))
+
+
+@pytest.mark.parametrize("check", [sa.gradcheck, sa.gradgradcheck])
+@pytest.mark.parametrize("alone", [np.ones((3, 4)), sa.tensor(np.ones((3, 4)))], ids=["array", "Tensor"])
+def test_one_input_that_stands_alone_is_told(check, alone):
+    with pytest.raises(TypeError, match=r"takes a list of inputs, got one .*check\(f, \[x\]\)"):
+        check(lambda x: (x * x).sum(), alone)

@@ -6,6 +6,7 @@ import pytest
 pytest.importorskip("matplotlib")
 from matplotlib.image import imread
 
+import scratchae as sa
 from scratchae import plotting
 
 rng = np.random.default_rng(0)
@@ -121,3 +122,15 @@ def test_filters_guess_squares_and_stop_at_n():
     assert np.isfinite(tiles(plotting.filters(rng.normal(size=(70, 16))), 8, 8, 4, 4, gap=3)).all()
     shown = tiles(plotting.filters(rng.normal(size=(8, 1, 3, 5)), n=5), 2, 3, 3, 5, gap=2)
     assert np.isfinite(shown).all(axis=(1, 2)).tolist() == [True] * 5 + [False]
+
+
+def test_tensors_are_drawn_like_their_arrays() -> None:
+    images = np.random.default_rng(0).random((4, 1, 3, 3)).astype(np.float32)
+    graph = sa.tensor(images, requires_grad=True) * 1.0
+    for draw in (plotting.image_grid, plotting.filters, lambda x: plotting.image_rows({"a": x}),
+                 lambda x: plotting.reconstructions(images, x)):  # fmt: skip
+        assert plotting.png(draw(graph)) == plotting.png(draw(images))
+    codes, labels = graph.reshape(6, 6)[:, :2], sa.tensor(np.arange(6))
+    assert plotting.png(plotting.latent_scatter(codes, labels)) == plotting.png(
+        plotting.latent_scatter(codes.numpy(), np.arange(6))
+    )

@@ -30,6 +30,7 @@ def gradcheck(
         TypeError: an input is not float64, whose precision the differences need.
         AssertionError: a gradient differs; the message names input, element and both values.
     """
+    _check_listed("gradcheck", inputs)
     arrays = [np.array(x.numpy() if isinstance(x, Tensor) else x) for x in inputs]
     for i, a in enumerate(arrays):
         if a.dtype != np.float64:
@@ -65,6 +66,12 @@ def gradcheck(
     return True
 
 
+def _check_listed(name: str, inputs: Any) -> None:
+    """One input that stands alone would be taken apart along its first axis."""
+    if not isinstance(inputs, (list, tuple)):
+        raise TypeError(f"{name} takes a list of inputs, got one {type(inputs).__name__}: {name}(f, [x])")
+
+
 def _slope(value: Callable[[], float], a: np.ndarray, index: tuple[int, ...], eps: float) -> float:
     """The central difference of `value()` in one element of `a`, which is put back."""
     old = a[index]
@@ -96,6 +103,7 @@ def gradgradcheck(f: Callable[..., Any], inputs: Sequence[Any], **tolerances: fl
 
     The vector that the Jacobian is multiplied with is an input of that check too.
     """
+    _check_listed("gradgradcheck", inputs)
     inputs = [x if isinstance(x, Tensor) else Tensor(np.asarray(x), requires_grad=True) for x in inputs]
     n = len(inputs)
     first = f(*inputs)

@@ -102,7 +102,7 @@ class Methods:
 
     def __len__(self) -> int:
         if self.ndim == 0:
-            raise TypeError("len() of a Tensor of shape ()")
+            raise TypeError("len() of a Tensor of shape (); .item() gives its value, .numpy() an array")
         return self.shape[0]
 
     def __iter__(self) -> Any:

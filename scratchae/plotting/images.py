@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from scratchae.checks import check_count
-from scratchae.plotting.style import INK, SAVED_DPI, Axes, finish, new_figure, tidy_bar
+from scratchae.plotting.style import INK, SAVED_DPI, Axes, as_array, finish, new_figure, tidy_bar
 from scratchae.storage import FilePath
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def image_rows(rows: Mapping[str, ArrayLike], path: FilePath | None = None, n: i
     if not rows:
         raise ValueError("rows is empty: expected named images; pass e.g. {'original': x, 'reconstruction': y}")
     images = {name: _pixels(row, name, n) for name, row in rows.items()}
-    shapes = {name: np.shape(row)[:1] + images[name].shape[1:3] for name, row in rows.items()}
+    shapes = {name: as_array(row).shape[:1] + images[name].shape[1:3] for name, row in rows.items()}
     if len(set(shapes.values())) > 1:
         raise ValueError(f"expected as many images of one size in each row, got {shapes}; pass matching batches")
     channels = max(row.shape[-1] for row in images.values())  # grey beside colour is repeated
@@ -49,7 +49,7 @@ def image_grid(
     images: ArrayLike, path: FilePath | None = None, columns: int | None = None, title: str | None = None
 ) -> Figure:
     """All the images row by row on the fixed range [0, 1], by default in a square; shapes as in ``image_rows``."""
-    tiles = _pixels(images, "images", max(1, len(np.atleast_1d(images))))
+    tiles = _pixels(images, "images", max(1, len(np.atleast_1d(as_array(images)))))
     columns = math.ceil(len(tiles) ** 0.5) if columns is None else check_count("columns", columns)
 
     fig, ax = _mosaic(tiles, min(columns, len(tiles)))
@@ -129,7 +129,7 @@ def _pixels(array: ArrayLike, name: str, n: int) -> np.ndarray:
 
 def _images(array: ArrayLike, name: str, n: int, shape: tuple[int, int] | None = None) -> np.ndarray:
     """The first ``n`` as images (n, H, W, 1) or (n, H, W, 3), from any of the accepted shapes."""
-    images = np.asarray(array)
+    images = as_array(array)
     given = images.shape
     if not images.size or images.dtype.kind not in "biuf" or n < 1:
         found = f"shape {given}, dtype {images.dtype} and n={n}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from scratchae.plotting.style import INK, PALETTE, finish, legend, new_axes, new_figure, tidy_bar
+from scratchae.plotting.style import INK, PALETTE, as_array, finish, legend, new_axes, new_figure, tidy_bar
 from scratchae.storage import FilePath
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def points_3d(
 
 
 def _points(name: str, points: ArrayLike, width: int) -> np.ndarray:
-    points = np.asarray(points)
+    points = as_array(points)
     if points.ndim != 2 or points.shape[1] != width or not len(points):
         raise ValueError(f"{name!r}: got shape {points.shape}, expected (N, {width}); project wider ones, e.g. by PCA")
     return points
@@ -85,7 +85,7 @@ def _paint(fig: Any, sets: Mapping[str, np.ndarray], labels: ArrayLike | None, n
 
     if labels is None:
         return {"color": PALETTE[0]}
-    labels = np.asarray(labels)
+    labels = as_array(labels)
     for one, points in sets.items():
         if labels.shape != (len(points),):
             raise ValueError(f"{one!r}: got labels of shape {labels.shape}, expected ({len(points)},): one a point")

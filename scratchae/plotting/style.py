@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from scratchae.storage import FilePath, write_whole
 
 if TYPE_CHECKING:
@@ -21,6 +23,11 @@ MARKERS = ("o", "s", "^", "D", "v", "<", ">", "p", "P", "*")
 INK, SPINE, GRID = "#333333", "#999999", "#E4E4E4"
 SAVED_DPI = 150
 TIGHT: Any = {"bbox_inches": "tight", "pad_inches": 0.08}
+
+
+def as_array(values: Any) -> np.ndarray:
+    """What is to be drawn as a NumPy array: a Tensor's values too, wherever they are."""
+    return values.numpy() if hasattr(values, "numpy") else np.asarray(values)
 
 
 def new_figure(width: float, height: float, layout: Any = "constrained", dpi: int = 120) -> Any:
