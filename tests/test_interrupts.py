@@ -1,12 +1,9 @@
-"""Signals that are held back: what becomes of them in each way out of the block, and in a process forked inside."""
+"""Signals that are held back: what becomes of them in each way out of the block."""
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -251,109 +248,26 @@ def test_a_callback_that_fails_after_the_signal_hides_it_not(tmp_path: Path) -> 
     assert (tmp_path / "run").exists()
 
 
-# --- processes forked inside ----------------------------------------------------------------------
+@pytest.mark.parametrize("step", [0, 3, 4, 9])
+def test_a_script_with_a_handler_of_its_own_decides_itself_whether_training_goes_on(step: int, tmp_path: Path) -> None:
+    calls: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: calls.append(number))
 
+    def run(path: Path | None = None) -> tuple[sa.History, np.ndarray]:
+        sa.manual_seed(0)
+        model = sa.Autoencoder.dense((6, 2))
+        trainer, steps = sa.Trainer(model, sa.optim.Adam(model.parameters())), iter(range(100))
+        update = trainer.optimizer.step
 
-def script(text: str) -> list[str]:
-    """The lines that a script of its own prints; pytest's process has threads, which do not go well with a fork."""
-    start = "import multiprocessing as mp, os, signal, sys, threading, time, numpy as np, scratchae as sa\n"
-    start += "from scratchae.interrupts import HELD, HeldSignals\n"
-    start += "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    run = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", start + textwrap.dedent(text)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(sa.__file__).parents[1]), *sys.path])},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert run.returncode == 0, run.stderr
-    return run.stdout.splitlines()
+        def step_and_signal() -> None:
+            if next(steps) == step and path is not None:
+                os.kill(os.getpid(), signal.SIGTERM)
+            update()
 
+        trainer.optimizer.step = step_and_signal  # type: ignore[method-assign]
+        x = np.random.default_rng(0).random((40, 6), np.float32)
+        history = trainer.fit(x, epochs=2, batch_size=8, progress=False, checkpoint=path)
+        return history["loss"], model.encoder[1].weight.data.copy()
 
-def test_workers_forked_by_a_callback_can_be_terminated() -> None:
-    lines = script(
-        """
-        from test_interrupts import fit
-
-        def act():
-            context = mp.get_context("fork")
-            child = context.Process(target=time.sleep, args=(60,))
-            child.start()
-            child.terminate()
-            child.join()
-            print(child.exitcode)
-            with context.Pool(2) as pool:
-                print(pool.map(abs, [-1, 2]))
-            with context.Pool(2) as pool:  # left at once, and while its workers are busy
-                pool.map_async(time.sleep, [60, 60])
-            print("left", [c.exitcode for c in mp.active_children()])
-
-        fit(act)
-        """
-    )
-    assert lines == [f"-{int(signal.SIGTERM)}", "[1, 2]", "left []"]
-
-
-def test_a_child_has_the_handlers_from_before_and_nothing_pending() -> None:
-    lines = script(
-        """
-        def report(*signals):
-            if not os.fork():
-                if not os.fork():
-                    own = [signal.getsignal(n) for n in HELD] == [signal.default_int_handler, mine]
-                    print(own, [s.pending for s in signals], signal.pthread_sigmask(signal.SIG_BLOCK, ()), flush=True)
-                    os._exit(0)
-                os._exit(os.wait()[1])
-            assert os.wait()[1] == 0
-
-        def mine(number, frame):
-            print("mine", flush=True)
-
-        signal.signal(signal.SIGTERM, mine)
-        with HeldSignals() as outer:
-            with HeldSignals() as inner:
-                signal.raise_signal(signal.SIGTERM)
-                report(outer, inner)
-                thread = threading.Thread(target=report, args=(outer, inner))
-                thread.start()
-                thread.join()
-                print(inner.pending == signal.SIGTERM, signal.pthread_sigmask(signal.SIG_BLOCK, ()), flush=True)
-        """
-    )
-    assert lines == ["True [None, None] set()"] * 2 + ["True set()", "mine"]
-
-
-def test_a_block_that_is_left_in_the_child_as_well_is_the_parents_alone() -> None:
-    lines = script(
-        """
-        try:
-            with HeldSignals():
-                child = os.fork()
-                signal.raise_signal(signal.SIGINT)
-                print("parent goes on", flush=True)
-        except KeyboardInterrupt as error:
-            print("child" if child == 0 else "parent", "ends", flush=True)
-            if child == 0:
-                os._exit(0)
-            os.wait()
-        """
-    )
-    assert sorted(lines) == ["child ends", "parent ends", "parent goes on"]
-
-
-def test_a_signal_that_comes_with_the_fork_is_not_lost() -> None:
-    lines = script(
-        """
-        ended = []
-        with HeldSignals():
-            for _ in range(100):
-                child = os.fork()
-                if child == 0:
-                    time.sleep(60)
-                    os._exit(0)
-                os.kill(child, signal.SIGTERM)
-                ended.append(os.waitpid(child, 0)[1])
-        print(set(ended) == {signal.SIGTERM}, len(ended))
-        """
-    )
-    assert lines == ["True 100"]
+    (losses, weights), (undisturbed, wanted) = run(tmp_path / "run"), run()
+    assert calls == [signal.SIGTERM] and losses == undisturbed and (weights == wanted).all()
