@@ -176,7 +176,8 @@ class Fragile(nn.Module):
 
 
 def run_into(breaks: str, step: int, path: Path | None, **options: Any) -> tuple[sa.Trainer, str]:
-    model = Fragile(breaks, step)
+    model = Fragile("nothing", 0)
+    model.breaks, model.step = breaks, step  # no options of the constructor: those of a resumed run must be the same
     trainer = sa.Trainer(model, optim.Adam(model.parameters(), lr=0.01))
     with pytest.raises(FloatingPointError) as caught:
         trainer.fit(X, batch_size=4, epochs=9, progress=False, checkpoint=path, **options)
