@@ -25,7 +25,6 @@ from scratchae.data import DataError, read_idx, write_idx
 from scratchae.storage import read_arrays, write_arrays
 
 N = common.count(10_000)
-VALUES = [None, True, -1, 0, 1, 2**63, 2**80, 0.5, float("inf"), "", "x", "@", [], [1], {}, {"@": "x"}, {"@": 1}]
 
 
 def damaged(content: bytes) -> bytes:
@@ -39,19 +38,6 @@ def damaged(content: bytes) -> bytes:
         new = random.choice([b"", random.randbytes(length), b"\xff" * length, bytes(length), bytes(data[:length])])
         data[place : place + random.choice([0, len(new), len(new), 8])] = new
     return bytes(data[: random.randrange(len(data) + 1)]) if random.random() < 0.2 else bytes(data)
-
-
-def nonsense(tree: Any) -> Any:
-    """The tree with one random place of it exchanged, left out or doubled."""
-    if isinstance(tree, (dict, list)) and tree and random.random() < 0.85:
-        copy = tree.copy()
-        key = random.choice(list(copy) if isinstance(copy, dict) else range(len(copy)))
-        if random.random() < 0.15:
-            del copy[key]
-        else:
-            copy[key] = nonsense(copy[key])
-        return copy
-    return random.choice(VALUES)
 
 
 def model_and_optimizer() -> tuple[nn.Module, optim.Optimizer]:
@@ -111,7 +97,7 @@ def main() -> None:
                     path.write_bytes(damaged(weights))
                     expect(kind, model.load_weights, (ValueError, OSError))
                 else:
-                    state = nonsense(json.loads(strings["state"]))
+                    state = common.nonsense(json.loads(strings["state"]))
                     write_arrays(path, arrays, {**strings, "state": json.dumps(state)})
                     expect(kind, lambda p: sa.load_checkpoint(p, model, optimizer), (ValueError, OSError))
     kinds = Counter(problem[:70] for problem in problems)
