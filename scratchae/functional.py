@@ -123,18 +123,18 @@ def _data(x: Any) -> Array:
     return x.data if isinstance(x, Tensor) else x
 
 
-def _range(values: Any) -> tuple[Any, Any] | None:
+def _range(values: Any) -> tuple[float, float] | None:
     """The least and the greatest value; None where there is none, or where a NaN is for the loss to show."""
     data = _data(values)
     if not data.size or unwatched():  # in a step that is recorded, kernels make a NaN of what is out of range
         return None
-    low, high = data.min(), data.max()
-    return None if low != low or high != high else (low, high)
+    low, high = float(data.min()), float(data.max())
+    return None if math.isnan(low) or math.isnan(high) else (low, high)
 
 
 def _probabilities(what: str, values: Any, advice: str) -> Any:
     """Values in [0, 1], of which rounding may have pushed some beyond. Raises ValueError for others."""
-    low, high = _range(values) or (0, 1)
+    low, high = _range(values) or (0.0, 1.0)
     if low >= 0 and high <= 1:
         return values
     rounding = 4 * np.finfo(values.dtype).eps
@@ -143,10 +143,10 @@ def _probabilities(what: str, values: Any, advice: str) -> Any:
     raise ValueError(f"{what} ranges over [{_digits(low)}, {_digits(high)}]; expected [0, 1]: {advice}")
 
 
-def _digits(number: Any) -> str:
-    """Six digits, or as many as tell the number from a bound."""
-    text = f"{float(number):.6g}"
-    return text if float(text) not in (0.0, 1.0) or number == float(text) else str(number)
+def _digits(number: float) -> str:
+    """Six digits, or nine where six do not tell the number from a bound."""
+    text = f"{number:.6g}"
+    return text if float(text) not in (0.0, 1.0) or number == float(text) else f"{number:.9g}"
 
 
 @in_float32

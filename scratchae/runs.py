@@ -108,7 +108,7 @@ class Run:
         callbacks = {
             f"callback {i}, {name}": value
             for i, c in enumerate(trainer.callbacks)
-            if isinstance(c, MadeWith) and not c.only_writes
+            if isinstance(c, MadeWith) and not getattr(c, "only_writes", False)
             for name, value in c.made_with.items()
         }
         rules = {

@@ -82,15 +82,19 @@ FAULTS: dict[str, Callable[[], object]] = {
 }
 
 
-class Fault(sa.Callback):
-    """Something happens to the last process (`everywhere`: to all of them) after the first epoch."""
+class Fault:
+    """Something happens once to the last process (`everywhere`: to all of them), after the first epoch.
+
+    It is no `sa.Callback`, whose options must be the same in a run that goes on.
+    """
 
     def __init__(self, what: str, everywhere: bool):
-        self.what, self.everywhere = what, everywhere
+        self.what, self.everywhere, self.happened = what, everywhere, False
 
     def on_epoch_end(self, trainer, row):
         here = self.everywhere or trainer.world.rank == trainer.world.size - 1
-        if here and len(trainer.history["loss"]) == 1:
+        if here and not self.happened:
+            self.happened = True
             trainer.stop = self.what == "stop"
             FAULTS.get(self.what, lambda: None)()
 
@@ -115,6 +119,8 @@ def main(name: str, folder: str, dtype: str = "float64", rule: str = "Adam", epo
     data = images(name, dtype)
     if differs == "data" and world.rank:
         data = data + 1e-3
+    if differs == "resume":
+        resume = world.rank == 0
     if differs == "model" and world.rank:
         model = sa.Autoencoder.dense((36, 21, 5)).to(dtype)
     loader = sa.DataLoader(data, batch_size, shuffle=True, seed=0)

@@ -84,7 +84,8 @@ def test_weights_that_differ_at_the_start_become_the_first_ones(tmp_path: Path) 
     "differs, said",
     [
         ("data", "process 1 of 2 differs from process 0 in data: "),
-        ("model", "process 1 of 2 differs from process 0 in model.encoder.1.weight: 'float64 (21, 36)', not"),
+        ("model", "process 1 of 2 differs from process 0 in model.encoder.1.weight, shape: 'float64 (21, 36)', not"),
+        ("resume", "process 1 of 2 differs from process 0 in resume: False, not True"),
     ],
 )
 def test_a_process_that_differs_is_named(tmp_path: Path, differs: str, said: str) -> None:
