@@ -123,8 +123,8 @@ def main() -> None:
             fit(path, done + 1)
             if odd := [name for name in os.listdir(folder) if name.startswith(f".{trial}.")]:
                 problems.append(f"run {trial}: left over: {odd}")
-    common.verdict(problems, f"{N} times four writers killed, {left} times with a temporary file left, {saved:,} saves, "
-                             f"none failed, the file whole each time; {refused} second runs refused by name")  # fmt: skip
+    common.verdict(problems, f"{N} times four writers killed, {left} times a temporary file left, {saved:,} saves, "
+                             f"none failed, the file whole each time; {refused} second runs refused")  # fmt: skip
 
 
 main()
