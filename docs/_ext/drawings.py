@@ -115,13 +115,16 @@ def _reach(way: np.ndarray) -> float:
 WHAT = {
     "__main__": "the command line", "sklearn": "estimators", "interop": "ONNX, PyTorch",
     "training": "the loop: progress, validation", "runs": "one fit: saving, resuming, sharing",
-    "callbacks": "what looks in after each epoch",
+    "resuming": "going on from a checkpoint",
+    "progress": "what is shown meanwhile",
+    "identity": "what a run was made with",
+    "callbacks": "what looks in after each epoch", "builds": "models by description",
     "history": "numbers per epoch", "autoencoders": "the family", "checkpoint": "models and runs in files",
     "nn": "layers, losses, initialisation", "optim": "optimisers, schedules",
     "functional": "operators and losses as functions",
     "autograd": "Tensor, the engine, the operators",
     "plotting": "pictures", "data": "sets, batches, noise", "storage": "arrays in files", "interrupts": "Ctrl-C",
-    "distributed": "several processes",
+    "distributed": "several processes", "disk": "files written whole, places, locks",
     "gpu": "kernels, replayed steps", "backend": "NumPy or CuPy, devices", "random": "generators, seeds",
     "checks": "of options and numbers",
 }  # fmt: skip
