@@ -151,7 +151,8 @@ START = "import os, sys, time, scratchae as sa; world = sa.distributed.init(); l
 
 def run(program: str, processes: int = 2) -> subprocess.CompletedProcess:
     command = [str(MPIEXEC), "-n", str(processes), sys.executable, "-c", START + program]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    environment = {**os.environ, "PYTHONUNBUFFERED": ""}  # a line is written in one piece
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
 
 
 @pytest.mark.parametrize("call", ["share(1)", "gather(1)", "agree({})", "local_rank()", "together().__enter__()"])
