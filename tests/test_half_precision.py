@@ -7,11 +7,13 @@ import pytest
 
 import scratchae as sa
 from scratchae import functional as F
+from scratchae import nn
 
 LARGE = np.random.default_rng(0).uniform(100, 300, (40, 50)).astype(np.float16)  # its squares overflow in float16
 LOGITS = np.random.default_rng(1).uniform(-10, 10, (40, 50)).astype(np.float16)
 UNIT = np.random.default_rng(2).uniform(0.01, 0.99, (40, 50)).astype(np.float16)
 LABELS = np.arange(40) % 50
+KERNEL = np.random.default_rng(3).uniform(-0.1, 0.1, (2, 2, 3, 3)).astype(np.float16)
 
 OPERATIONS = {
     "sum": (lambda x: x.sum(axis=1), LARGE),
@@ -34,6 +36,39 @@ OPERATIONS = {
     "gaussian_kl": (lambda x: F.gaussian_kl(x, LOGITS), LARGE),
     "bernoulli_kl": (lambda x: F.bernoulli_kl(0.05, x), UNIT),
 }
+
+
+def norm(kind, training=True):
+    """A layer of the input's dtype, as a function."""
+
+    def apply(x):
+        layer = kind().to(x.dtype).train(training)
+        if not training:
+            layer.running_mean[...], layer.running_var[...] = 200, 400
+        return layer(x)
+
+    return apply
+
+
+OPERATIONS |= {
+    "LayerNorm": (norm(lambda: nn.LayerNorm(50)), LARGE),
+    "BatchNorm1d": (norm(lambda: nn.BatchNorm1d(50)), LARGE),
+    "BatchNorm1d, eval": (norm(lambda: nn.BatchNorm1d(50), training=False), LARGE),
+    "conv2d": (lambda x: F.conv2d(x.reshape(5, 2, 10, 20), KERNEL.astype(x.dtype), padding=1), LARGE),
+    "conv_transpose2d": (lambda x: F.conv_transpose2d(x.reshape(5, 2, 10, 20), KERNEL.astype(x.dtype)), LARGE),
+    "avg_pool2d": (lambda x: F.avg_pool2d(x.reshape(1, 1, 40, 50), (40, 50)), LARGE),
+    "upsample": (lambda x: F.upsample(x.reshape(1, 1, 40, 50), 3, mode="bilinear"), LARGE),
+}
+
+
+def test_the_running_statistics_of_half_precision_are_rounded_once():
+    layer, wide = nn.BatchNorm1d(50).to(np.float16), nn.BatchNorm1d(50)
+    for _ in range(3):
+        layer(sa.tensor(LARGE))
+        wide(sa.tensor(LARGE.astype(np.float32)))
+    assert layer.running_var.dtype == np.float16
+    np.testing.assert_allclose(layer.running_var, wide.running_var, rtol=3 * 2.0**-11)
+    np.testing.assert_allclose(layer.running_mean, wide.running_mean, rtol=3 * 2.0**-11)
 
 
 def value_and_slope(function, array):

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from scratchae.autograd import Tensor
-from scratchae.autograd.reductions import batch_mean
+from scratchae.autograd.precision import in_float32
+from scratchae.autograd.reductions import batch_mean, mean
 from scratchae.backend import Array
 from scratchae.checks import check_fits
 from scratchae.nn.layer import Layer, check_dtype, number, shape_of, size
@@ -31,12 +32,17 @@ class LayerNorm(Layer):
             wanted = f"(..., {self.describe()})"
             raise ValueError(f"LayerNorm({self.describe()}): the input has shape {x.shape}; expected {wanted}")
         check_dtype(self, x, self.weight)
-        centred = x - x.mean(axes, keepdims=True)
-        variance = (centred * centred).mean(axes, keepdims=True)
-        return centred * (variance + self.eps) ** -0.5 * self.weight + self.bias
+        return _layer_norm(x, self.weight, self.bias, axes, self.eps)
 
     def describe(self) -> str:
         return ", ".join(map(str, self.normalized_shape))
+
+
+@in_float32
+def _layer_norm(x: Any, weight: Any, bias: Any, axes: tuple[int, ...], eps: float) -> Any:
+    centred = x - mean(x, axes, keepdims=True)
+    variance = mean(centred * centred, axes, keepdims=True)
+    return centred * (variance + eps) ** -0.5 * weight + bias
 
 
 class BatchNorm1d(Layer):
@@ -66,30 +72,35 @@ class BatchNorm1d(Layer):
             expected = " or ".join(self._shapes.values())
             raise ValueError(f"{name}: the input has shape {x.shape}; expected {expected} with C = {self.num_features}")
         check_dtype(self, x, self.weight)
+        n = round(x.size // self.num_features / batch_share())
+        if self.training and n < 2:
+            raise ValueError(
+                f"{name}: a batch of shape {x.shape} has {('no', 'one')[n]} value per feature; train mode needs "
+                "two. If it is the short last batch, choose another batch_size, or leave it out with "
+                "sa.DataLoader(..., drop_last=True)"
+            )
+        return self._normalised(x, self.weight, self.bias, n)
+
+    @in_float32
+    def _normalised(self, x: Any, weight: Any, bias: Any, n: int) -> Any:
         axes = (0, *range(2, x.ndim))
         along_channels = (1, -1, *[1] * (x.ndim - 2))
         if self.training:
-            n = round(x.size // self.num_features / batch_share())
-            if n < 2:
-                raise ValueError(
-                    f"{name}: a batch of shape {x.shape} has {('no', 'one')[n]} value per feature; train mode needs "
-                    "two. If it is the short last batch, choose another batch_size, or leave it out with "
-                    "sa.DataLoader(..., drop_last=True)"
-                )
-            mean = batch_mean(x, axes, keepdims=True)
-            centred = x - mean
+            average = batch_mean(x, axes, keepdims=True)
+            centred = x - average
             variance = batch_mean(centred * centred, axes, keepdims=True)
-            self._update(mean, variance, n)
+            self._update(average, variance, n)
         else:
-            centred = x - self.running_mean.reshape(along_channels)
-            variance = self.running_var.reshape(along_channels)
-        scale = self.weight.reshape(along_channels) * (variance + self.eps) ** -0.5
-        return centred * scale + self.bias.reshape(along_channels)
+            centred = x - self.running_mean.reshape(along_channels).astype(x.dtype)
+            variance = self.running_var.reshape(along_channels).astype(x.dtype)
+        scale = weight.reshape(along_channels) * (variance + self.eps) ** -0.5
+        return centred * scale + bias.reshape(along_channels)
 
-    def _update(self, mean: Any, variance: Any, n: int) -> None:
-        for running, now in ((self.running_mean, mean), (self.running_var, variance * (n / (n - 1)))):
-            running *= 1 - self.momentum
-            running += self.momentum * (now.data if isinstance(now, Tensor) else now).reshape(-1)
+    def _update(self, average: Any, variance: Any, n: int) -> None:
+        for running, now in ((self.running_mean, average), (self.running_var, variance * (n / (n - 1)))):
+            moved = running.astype(now.dtype) * (1 - self.momentum)
+            moved += self.momentum * (now.data if isinstance(now, Tensor) else now).reshape(-1)
+            running[...] = moved
 
     def describe(self) -> str:
         return f"{self.num_features}"
