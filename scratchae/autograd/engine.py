@@ -220,14 +220,19 @@ _REAL = "fd?bBhHiIlLqQeg"  # the letters of the dtypes of real numbers
 def _explain(op: _Op, values: list, parents: list, error: Exception) -> None:
     """Raise an error that says more than that of the forward function, where something more is known."""
     xp_of(*values)  # where CPU and GPU arrays met, this says so by name
+    if isinstance(error, OverflowError):
+        large = [name for name, a in zip(op.arguments, values, strict=True) if _is_large(a)]
+        raise ValueError(f"{op.name}: the integer {' or '.join(large)} is too large for an array") from error
     for i in op.operands:
         name, a = op.arguments[i], values[i]
         if type(parents[i]) is list:
             raise TypeError(f"{op.name} takes no list of Tensors as {name}; put them together with F.stack") from error
-        if isinstance(error, OverflowError) and type(a) is int:
-            raise ValueError(f"{op.name}: the integer {name} is too large for an array's dtype") from error
         if not isinstance(a, (int, float)) and not (a is None and op.signature.parameters[name].default is None):
             plain_array(a, f"{op.name}: {name}")
+
+
+def _is_large(a: Any) -> bool:
+    return any(type(n) is int and not -(2**31) <= n < 2**31 for n in (a if isinstance(a, (tuple, list)) else [a]))
 
 
 def _unbox_odd(

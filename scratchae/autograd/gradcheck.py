@@ -9,6 +9,7 @@ import numpy as np
 
 from scratchae.autograd.backprop import gradients
 from scratchae.autograd.tensor import Tensor
+from scratchae.checks import check_number
 
 
 def gradcheck(
@@ -31,6 +32,9 @@ def gradcheck(
         AssertionError: a gradient differs; the message names input, element and both values.
     """
     _check_listed("gradcheck", inputs)
+    check_number("gradcheck: eps", eps, "(0, inf)")
+    for name, tolerance in (("rtol", rtol), ("atol", atol)):
+        check_number(f"gradcheck: {name}", tolerance)
     arrays = [np.array(x.numpy() if isinstance(x, Tensor) else x) for x in inputs]
     for i, a in enumerate(arrays):
         if a.dtype != np.float64:
