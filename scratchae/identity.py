@@ -31,6 +31,9 @@ class MadeWith:
         vars(made)["made_with"] = {name: plain(value) for name, value in given if not _holds_modules(value)}
         return made
 
+    # What a class without a constructor of its own takes, for `inspect.signature`: nothing.
+    __new__.__signature__ = inspect.Signature([inspect.Parameter("cls", inspect.Parameter.POSITIONAL_ONLY)])  # type: ignore[attr-defined]
+
 
 def plain(value: Any) -> Any:
     """A value as JSON has it; functions and objects by their names and by what they were made with."""

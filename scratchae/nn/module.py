@@ -276,8 +276,11 @@ class Module(MadeWith):
 
 def device_of_model(model: Module) -> str:
     """Where its parameters are; the CPU if it has none."""
-    values = (value for _, value in model._named_state())  # asked for at every step
-    return next((value.device for value in values if isinstance(value, Parameter)), "cpu")
+    for _, _, held in model._walk():
+        for _, value in held:
+            if isinstance(value, Parameter):
+                return value.device  # the first will do: it is asked for at every step
+    return "cpu"
 
 
 def _joined(path: str, name: str) -> str:
