@@ -7,6 +7,7 @@ import math
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from unittest.mock import Mock
 
@@ -382,6 +383,21 @@ def test_parameters_outside_the_model_come_back(tmp_path: Path) -> None:
         o.step()  # it moves what was loaded, not an older copy
     assert [p.data.tobytes() for p in others] == [p.data.tobytes() for p in outside] != saved
     sa.load_checkpoint(tmp_path / "run", network(1))  # the model alone
+
+
+def test_they_come_back_to_a_gpu_too(stand_in: ModuleType, tmp_path: Path) -> None:
+    def on_gpu(value: float) -> tuple[nn.Module, optim.Optimizer, sa.Tensor]:
+        model = network().to("gpu")
+        outside = sa.tensor([value], requires_grad=True, device="gpu")
+        return model, optim.Adam([*model.parameters(), outside]), outside
+
+    model, optimizer, _ = on_gpu(3.0)
+    sa.save_checkpoint(tmp_path / "run", model, optimizer)
+    other, fresh, outside = on_gpu(7.0)
+    sa.load_checkpoint(tmp_path / "run", other, fresh)
+    assert outside.numpy().tolist() == [3.0] and outside.device == "gpu:0"
+    outside.data[...] = math.inf
+    assert non_finite_weights(other, fresh) == ["parameter 0 outside the model"]
 
 
 def test_a_graph_that_read_them_before_notices(tmp_path: Path) -> None:
