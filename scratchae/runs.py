@@ -190,15 +190,20 @@ class Run:
 
     # --- breaking off ---
 
-    def end_if_asked(self) -> None:
-        """Save and end, as Ctrl-C or SIGTERM asked for; in all processes, if one was asked."""
+    def end_if_asked(self) -> bool:
+        """Save and end, as Ctrl-C or SIGTERM asked for; in all processes, if one was asked.
+
+        Returns whether there was a signal whose handler, one of the script's own, came back.
+        """
         world, signals = self.trainer.world, self.signals
         if world.size > 1:
             signals.pending = max(world.gather(signals.pending or 0)) or None
-        if signals.pending is not None:
-            self.save()
-            world.share(None)  # nobody leaves while the first one writes
-            signals.act()
+        if signals.pending is None:
+            return False
+        self.save()
+        world.share(None)  # nobody leaves while the first one writes
+        signals.act()
+        return True
 
     def save(self) -> None:
         """Write the checkpoint, if there is to be one; never with weights that are not finite."""

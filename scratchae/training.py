@@ -68,6 +68,7 @@ class Trainer:
         clip_grad_norm: float | None = None,
         distributed: bool = False,
     ):
+        self.world = _distributed.init() if distributed else _distributed.World()  # first: errors end all processes
         if clip_grad_norm is not None:
             check_number("clip_grad_norm", clip_grad_norm)
         if loss is None and not hasattr(model, "loss_terms"):
@@ -77,7 +78,6 @@ class Trainer:
             raise ValueError("the optimiser holds none of the model's parameters; make it from model.parameters()")
         self.model, self.optimizer, self.callbacks, self._loss = model, optimizer, list(callbacks), loss
         self._clip = clip_grad_norm
-        self.world = _distributed.init() if distributed else _distributed.World()
         for callback in self.callbacks:
             if not hasattr(callback, "on_epoch_end"):
                 name = type(callback).__name__
@@ -174,9 +174,10 @@ class Trainer:
         """Tell the callbacks that have not seen the last epoch, and save."""
         row = {name: values[-1] for name, values in self.history.items()}
         try:
-            for callback in self.callbacks[run.told :]:
-                self._tell_one(callback, "on_epoch_end", row)
-                run.told += 1
+            with self.world.together():  # while the first process saves, the others wait for it
+                for callback in self.callbacks[run.told :]:
+                    self._tell_one(callback, "on_epoch_end", row)
+                    run.told += 1
         finally:  # an epoch is not lost to a picture that could not be written: its callbacks are told when it goes on
             run.save()
         self.stop = any(self.world.gather(self.stop))  # a callback may go by the clock
@@ -247,9 +248,11 @@ class Trainer:
             run.seconds = max(0.0, time.perf_counter() - start)
             row = run.means.means()
             if run.held_out is not None:
-                held_out = self._evaluate(run.held_out, run.part_of(run.held_out), run.device, run.signals)
+                while True:
+                    held_out = self._evaluate(run.held_out, run.part_of(run.held_out), run.device, run.signals)
+                    if not run.end_if_asked():  # a signal breaks off; a script's own handler may want to go on
+                        break
                 row |= {f"val_{name}": value for name, value in held_out.items()}
-                run.end_if_asked()
                 run.warn_if_not_finite(row)
             bar.set_postfix_str(progress.text(row))
         speed = _samples(loader) / run.seconds if run.seconds else math.nan  # some clocks stand still

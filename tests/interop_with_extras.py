@@ -404,3 +404,20 @@ def test_the_deep_autoencoder_trains_an_epoch_here_and_an_epoch_there() -> None:
     assert_equal(there)
     assert model.reconstruction_error(held_out).mean() < 0.95 * before
     assert all(torch.equal(a, b) for a, b in zip(moved().parameters(), there.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("theirs", [torch.ones(2), torch.ones(2, requires_grad=True), torch.tensor(1.0)], ids=str)
+def test_tensors_of_pytorch_are_refused_by_name(theirs):
+    x = sa.tensor([1.0, 2.0], requires_grad=True)
+    calls = {
+        "x + t": lambda: x + theirs, "t + x": lambda: theirs + x, "x @ t": lambda: x @ theirs,
+        "t @ x": lambda: theirs @ x,
+        "t > x": lambda: theirs > x, "mse_loss": lambda: sa.functional.mse_loss(x, theirs),
+        "tensor": lambda: sa.tensor(theirs),
+        "Linear": lambda: nn.Linear(2, 1)(theirs), "transform": lambda: sa.Autoencoder.dense((2, 1)).transform(theirs),
+        "DataLoader": lambda: sa.DataLoader(theirs, 1),
+    }  # fmt: skip
+    for name, call in calls.items():
+        with pytest.raises(TypeError) as caught:
+            call()
+        assert ".detach().cpu().numpy()" in str(caught.value), (name, str(caught.value))

@@ -7,6 +7,7 @@ python -m pytest tests/sklearn_with_extras.py
 from __future__ import annotations
 
 import doctest
+import operator
 import os
 import pickle
 import unittest
@@ -16,8 +17,9 @@ from typing import Any
 os.environ["SCIPY_ARRAY_API"] = "1"  # read when SciPy is imported; without it one of the checks would be skipped
 
 import numpy as np
+import pandas as pd
 import pytest
-from scipy.sparse import csr_array
+from scipy.sparse import coo_matrix, csr_array
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
@@ -227,3 +229,33 @@ def test_codes_and_reconstructions_that_overflow_are_refused() -> None:
         transformer.transform(X)
     with pytest.raises(ValueError, match=r"X\[0\] is too large for float64"):
         transformer.inverse_transform(np.full((1, 2), 1.7e308))
+
+
+# --- operands of these libraries ------------------------------------------------------------------
+
+OPERATORS = [operator.add, operator.sub, operator.mul, operator.truediv, operator.matmul, operator.gt, operator.eq]
+FOREIGN = {
+    "Series": lambda: pd.Series([1.0, 2.0]),
+    "DataFrame": lambda: pd.DataFrame([[1.0, 2.0], [3.0, 4.0]]),
+    "Index": lambda: pd.Index([1.0, 2.0]),
+    "an extension array": lambda: pd.array([1.0, 2.0]),
+    "a sparse array": lambda: csr_array(np.eye(2)),
+    "a sparse matrix": lambda: coo_matrix(np.eye(2)),
+}
+
+
+@pytest.mark.parametrize("op", OPERATORS, ids=lambda op: op.__name__)
+@pytest.mark.parametrize("name", FOREIGN)
+def test_operands_of_pandas_and_scipy_are_refused_on_both_sides(name, op):
+    x = sa.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    for operands in ((x, FOREIGN[name]()), (FOREIGN[name](), x)):
+        with pytest.raises(TypeError, match=r"convert with \.to(_numpy|array)\(\)|would lose its graph|np\.ravel"):
+            op(*operands)
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_data_of_pandas_and_scipy_are_refused_by_name(name):
+    for call in (sa.tensor, lambda a: sa.functional.mse_loss(sa.tensor([1.0, 2.0]), a), lambda a: sa.DataLoader(a, 1),
+                 sa.Autoencoder.dense((2, 1)).transform, sa.nn.Linear(2, 1)):  # fmt: skip
+        with pytest.raises(TypeError, match=r"convert with \.to(_numpy|array)\(\)"):
+            call(FOREIGN[name]())

@@ -271,3 +271,28 @@ def test_a_script_with_a_handler_of_its_own_decides_itself_whether_training_goes
 
     (losses, weights), (undisturbed, wanted) = run(tmp_path / "run"), run()
     assert calls == [signal.SIGTERM] and losses == undisturbed and (weights == wanted).all()
+
+
+@pytest.mark.parametrize("batch", range(4))
+def test_a_handler_that_comes_back_during_the_validation_costs_none_of_it(batch: int) -> None:
+    calls: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: calls.append(number))
+    x = np.random.default_rng(0).random((40, 6), np.float32)
+
+    def run(interrupted: bool) -> sa.History:
+        sa.manual_seed(0)
+        model = sa.Autoencoder.dense((6, 2))
+        trainer, looks = sa.Trainer(model, sa.optim.Adam(model.parameters())), iter(range(100))
+        terms = trainer._terms
+
+        def terms_and_signal(inputs: Any) -> Any:
+            if not model.training and next(looks) == batch and interrupted:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return terms(inputs)
+
+        trainer._terms = terms_and_signal  # type: ignore[method-assign]
+        return trainer.fit(x, validation=x, epochs=2, batch_size=12, progress=False)
+
+    history, undisturbed = run(True), run(False)
+    assert calls == [signal.SIGTERM]
+    assert (history["loss"], history["val_loss"]) == (undisturbed["loss"], undisturbed["val_loss"])

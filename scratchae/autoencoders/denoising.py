@@ -85,5 +85,5 @@ class DenoisingAutoencoder(Autoencoder):
         """With `x` alone: its reconstruction from a damaged copy. With `target`: `x` is the noisy image, `target`
         the clean one."""
         if target is None:
-            x, target = Tensor(self.corrupt(x.data if isinstance(x, Tensor) else x)), x
+            x, target = Tensor(self.corrupt(x.data if isinstance(x, Tensor) else plain_array(x, "the images"))), x
         return super().loss_terms(x, target)
