@@ -103,8 +103,8 @@ def _walk(
                 "call the earlier one with retain_graph=True"
             )
         for i in node.plan.read:
-            if type(parent := node.parents[i]) is not Node and parent is not None:
-                _check_unchanged(node, parent)
+            if type(read := node.parents[i]) is Leaf and read.changed > node.order or type(read) is list:
+                _check_unchanged(node, read)
         saved = _tensors(node) if create_graph else node.saved
         for argument, vjp, slots, writes in node.plan.calls:
             parent = node.parents[argument]

@@ -41,6 +41,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from scratchae.autograd.modes import arrays_in, check_finite, recording, watchers
+from scratchae.autograd.precision import HALF, rounded_once
 from scratchae.autograd.tensor import Tensor, box, moments
 from scratchae.backend import Array, is_array, numbers, plain_array, xp_of
 
@@ -155,6 +156,8 @@ def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
         raise TypeError(f"primitive: each keyword gives a vjp, a function; got {vjps}")
 
     def decorate(forward: Callable) -> Callable[..., Any]:
+        wide = hasattr(forward, "in_float32")
+        forward = forward.__wrapped__ if wide else forward  # type: ignore[attr-defined]
         op = _Op(forward, vjps)
         arity, operands, options, residuals = len(op.arguments), op.operands, op.options, op.residuals
         keeps_dtype = "dtype" in op.arguments  # somebody asks for one: float64 is meant
@@ -172,8 +175,10 @@ def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
                     if a.node is not None:
                         parents[i] = a.node
                         mask |= 1 << i
-                elif type(a) not in _USUAL and (type(a) is not np.ndarray or a.dtype.char not in _REAL or not a.ndim):
+                elif type(a) not in _USUAL and (type(a) is not np.ndarray or not a.ndim or not vjps):
                     odd += (i,)
+            if wide and getattr(values[0], "dtype", None) == HALF:
+                return rounded_once(call, args, {})
             if odd:
                 tensor, mask = _unbox_odd(op, odd, values, parents, tensor, mask)
             if options:
@@ -190,6 +195,8 @@ def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
             if isinstance(out, np.generic):  # NumPy's reductions to one number give a scalar
                 out = np.asarray(out)
             kind = out.dtype.char  # cheaper to compare than dtypes
+            if kind not in _REAL:  # nor was an operand: to look at all of them each time would cost more
+                _explain(op, values, parents, TypeError(f"{op.name} gave {out.dtype}"))
             if kind == "d" and not keeps_dtype:
                 out = _narrowed(out, values)
             if watchers:

@@ -15,21 +15,22 @@ def in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
     """Half precision goes through `function` as float32, and its result is rounded once, as PyTorch does.
 
     A float16 sum overflows at 65,504, and so does each square of a number above 256. Beside wider operands the result
-    stays as wide as they are.
+    stays as wide as they are. Of a primitive it is the forward function that is decorated, and the vjps follow.
     """
 
     @functools.wraps(function)
     def call(*args: Any, **options: Any) -> Any:
-        for a in (*args, *options.values()) if options else args:
-            if getattr(a, "dtype", None) == HALF:
-                return _rounded_once(function, args, options)
-        return function(*args, **options)
+        return rounded_once(function, args, options)
 
+    call.in_float32 = True  # type: ignore[attr-defined]  # for `primitive`
     return call
 
 
-def _rounded_once(function: Callable[..., Any], args: tuple, options: dict[str, Any]) -> Any:
+def rounded_once(function: Callable[..., Any], args: tuple, options: dict[str, Any]) -> Any:
+    """`function` of arrays and Tensors, those of half precision widened, and its result in the operands' dtype."""
     dtypes = [a.dtype for a in (*args, *options.values()) if getattr(getattr(a, "dtype", None), "kind", "") == "f"]
+    if HALF not in dtypes:
+        return function(*args, **options)
     result = function(*map(_widened, args), **{name: _widened(a) for name, a in options.items()})
     return result.astype(np.result_type(*dtypes))
 

@@ -39,12 +39,12 @@ def _matrix(a: Any) -> Array:
     return array.astype(np.float32) if isinstance(a, (list, tuple)) else array
 
 
-@in_float32
 @primitive(
     x=lambda g, weight: linear(g, swapaxes(weight, 0, 1), None),  # g W
     weight=lambda g, x, into: linear_weight_grad(g, x, into),  # g^T x
     bias=lambda g, into: sum_rows(g, into),  # a bias for each row: its broadcasting is undone here
 )
+@in_float32
 def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     """x weight^T + bias over the last axis of `x`; `weight` is (out, in) as in PyTorch."""
     xp_of(x, weight, bias)  # refuses a mixture

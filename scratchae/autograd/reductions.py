@@ -43,14 +43,14 @@ def _count(shape: tuple[int, ...], axis: Axis) -> int:
     return math.prod(shape[a] for a in _axes(axis, len(shape)))
 
 
-@in_float32
 @primitive(x=lambda g, x_shape, axis: _spread(g, x_shape, axis))
+@in_float32
 def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     return x.sum(axis=axis, keepdims=keepdims)
 
 
-@in_float32
 @primitive(x=lambda g, x_shape, axis: _spread(g / _count(x_shape, axis), x_shape, axis))
+@in_float32
 def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     return x.mean(axis=axis, keepdims=keepdims)
 
@@ -66,10 +66,10 @@ def _sum_over_processes(x: Array) -> Array:
     return world().sum(x.copy())
 
 
-@in_float32
 @primitive(
     x=lambda g, x, axis: _spread(g * 2 / _count(x.shape, axis), x.shape, axis) * (x - mean(x, axis, keepdims=True))
 )
+@in_float32
 def var(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """The mean squared distance from the mean (divided by n, as NumPy does)."""
     return x.var(axis=axis, keepdims=keepdims)
@@ -121,8 +121,8 @@ def _shifted_exp(x: Array, axis: Axis) -> tuple[Array, Array]:
         return xp.exp(x - m), m
 
 
-@in_float32
 @primitive(x=lambda g, x, out, axis: _spread(g, x.shape, axis) * exp(x - _kept(out, x.shape, axis)))
+@in_float32
 def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """log(sum(exp(x))) without overflow; the gradient is the softmax."""
     e, m = _shifted_exp(x, axis)
@@ -131,8 +131,8 @@ def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     return out if keepdims else out.squeeze(axis)
 
 
-@in_float32
 @primitive(x=lambda g, out, axis: out * (g - sum(g * out, axis, keepdims=True)))
+@in_float32
 def softmax(x: Array, axis: Axis = -1) -> Array:
     """exp(x) / sum(exp(x)) along `axis`."""
     e, _ = _shifted_exp(x, axis)
@@ -140,16 +140,16 @@ def softmax(x: Array, axis: Axis = -1) -> Array:
     return e
 
 
-@in_float32
 @primitive(x=lambda g, out, axis: g - exp(out) * sum(g, axis, keepdims=True))
+@in_float32
 def log_softmax(x: Array, axis: Axis = -1) -> Array:
     """log(softmax(x)), without ever forming a probability that could round to 0."""
     e, m = _shifted_exp(x, axis)
     return x - m - xp_of(x).log(e.sum(axis=axis, keepdims=True))
 
 
-@in_float32
 @primitive(x=lambda g, x, scale: 2 * scale * g * x)
+@in_float32
 def sum_of_squares(x: Array, scale: float = 1.0) -> Array:
     """The sum of all squared elements, times `scale`: one dot product, and no squares in memory."""
     if xp_of(x) is not np:
@@ -167,8 +167,8 @@ def _norm_vjp(g: Any, x: Any, out: Any, axis: Axis) -> Any:
     return _spread(g, x.shape, axis) * (x / (length + (length == 0)))
 
 
-@in_float32
 @primitive(x=_norm_vjp)
+@in_float32
 def norm(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """The Euclidean length along `axis`; its gradient at 0 is 0."""
     return xp_of(x).sqrt((x * x).sum(axis=axis, keepdims=keepdims))

@@ -79,22 +79,7 @@ class BatchNorm1d(Layer):
                 "two. If it is the short last batch, choose another batch_size, or leave it out with "
                 "sa.DataLoader(..., drop_last=True)"
             )
-        return self._normalised(x, self.weight, self.bias, n)
-
-    @in_float32
-    def _normalised(self, x: Any, weight: Any, bias: Any, n: int) -> Any:
-        axes = (0, *range(2, x.ndim))
-        along_channels = (1, -1, *[1] * (x.ndim - 2))
-        if self.training:
-            average = batch_mean(x, axes, keepdims=True)
-            centred = x - average
-            variance = batch_mean(centred * centred, axes, keepdims=True)
-            self._update(average, variance, n)
-        else:
-            centred = x - self.running_mean.reshape(along_channels).astype(x.dtype)
-            variance = self.running_var.reshape(along_channels).astype(x.dtype)
-        scale = weight.reshape(along_channels) * (variance + self.eps) ** -0.5
-        return centred * scale + bias.reshape(along_channels)
+        return _batch_norm(x, self.weight, self.bias, self, n)
 
     def _update(self, average: Any, variance: Any, n: int) -> None:
         for running, now in ((self.running_mean, average), (self.running_var, variance * (n / (n - 1)))):
@@ -104,3 +89,19 @@ class BatchNorm1d(Layer):
 
     def describe(self) -> str:
         return f"{self.num_features}"
+
+
+@in_float32
+def _batch_norm(x: Any, weight: Any, bias: Any, layer: BatchNorm1d, n: int) -> Any:
+    axes = (0, *range(2, x.ndim))
+    along_channels = (1, -1, *[1] * (x.ndim - 2))
+    if layer.training:
+        average = batch_mean(x, axes, keepdims=True)
+        centred = x - average
+        variance = batch_mean(centred * centred, axes, keepdims=True)
+        layer._update(average, variance, n)
+    else:
+        centred = x - layer.running_mean.reshape(along_channels).astype(x.dtype)
+        variance = layer.running_var.reshape(along_channels).astype(x.dtype)
+    scale = weight.reshape(along_channels) * (variance + layer.eps) ** -0.5
+    return centred * scale + bias.reshape(along_channels)
