@@ -47,7 +47,7 @@ class Module(MadeWith):
 
     @property
     def training(self) -> bool:
-        """Whether dropout, noise and batch statistics are on: the module's own switch, but inside `evaluating`."""
+        """Whether dropout, noise and batch statistics are on. Inside `evaluating` they are off, whatever the switch."""
         return self.__dict__.get("training", self._starts_in_train_mode) and id(self) not in evaluated.blocks
 
     @training.setter
