@@ -52,8 +52,27 @@ def plain_array(x: Any, what: str) -> Array:
 
 def numbers(x: Any, what: str) -> Array:
     """`x` as a plain array, where it may also be a number, or numbers in nested lists."""
-    listed = isinstance(x, (list, tuple, range, int, float, np.generic))
-    return plain_array(np.asarray(x) if listed else x, what)
+    if not isinstance(x, (list, tuple, range, int, float, np.generic)):
+        return plain_array(x, what)
+    if isinstance(x, (list, tuple)):
+        _check_items(x, what)
+    try:
+        array = np.asarray(x)
+    except ValueError:
+        raise ValueError(f"{what} holds lists of unequal lengths; expected as many numbers in each") from None
+    if array.dtype.kind == "O":
+        raise ValueError(f"{what} holds an integer that is too large for an array")
+    return plain_array(array, what)
+
+
+def _check_items(listed: Any, what: str) -> None:
+    """Refuse a list with something in it that NumPy would take apart, and so lose its mask, its index or its graph."""
+    for item in listed:
+        if isinstance(item, (list, tuple)):
+            _check_items(item, what)
+        elif type(item) not in (float, int, bool) and not isinstance(item, (range, np.generic)):
+            if not hasattr(item, "requires_grad") or type(item).__module__.partition(".")[0] != "scratchae":
+                plain_array(item, f"{what}: an item")
 
 
 def _kind(x: Any) -> str:

@@ -19,7 +19,7 @@ from scratchae.autograd.ops import *
 from scratchae.autograd.precision import in_float32
 from scratchae.autograd.tensor import Tensor
 from scratchae.backend import Array, device_of, numbers, unwatched, xp_of
-from scratchae.checks import check_number
+from scratchae.checks import check_bool, check_number, shown
 from scratchae.gpu.kernels import fused
 from scratchae.random import generator
 
@@ -33,6 +33,7 @@ __all__ += [name for name in vars(ops) if not name.startswith("_")]
 def dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:
     """Each element set to 0 with probability `p`, the others divided by 1 - p (Srivastava et al. 2014)."""
     check_number("dropout: p", p, "[0, 1]")
+    check_bool("dropout: training", training)
     if not training or p == 0:
         return x
     data = _data(_plain(x, "dropout: x"))
@@ -63,8 +64,9 @@ def _plain(x: Any, what: str) -> Any:
 
 
 def _check_reduction(name: str, reduction: str, *more: str) -> None:
-    if reduction not in (allowed := ("mean", "sum", "none", *more)):
-        raise ValueError(f"{name}: reduction={reduction!r}; expected one of {allowed}")
+    allowed = ("mean", "sum", "none", *more)
+    if not isinstance(reduction, str) or reduction not in allowed:
+        raise ValueError(f"{name}: reduction={shown(reduction)}; expected one of {allowed}")
 
 
 def _reduce(elements: Any, reduction: str) -> Any:
@@ -72,20 +74,26 @@ def _reduce(elements: Any, reduction: str) -> Any:
 
 
 @in_float32
+def _reduced(input: Any, target: Any, elements: Any, reduction: str) -> Any:
+    return _reduce(elements(input, target), reduction)
+
+
 def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     """(input - target)^2; the mean and the sum as one dot product, with the gradient 2 (input - target), / n."""
-    input, target = _operands("mse_loss", input, target, reduction)
+    return _mse(*_operands("mse_loss", input, target, reduction), reduction)
+
+
+@in_float32
+def _mse(input: Any, target: Any, reduction: str) -> Any:
     difference = input - target
     if reduction == "none":
         return difference * difference
     return sum_of_squares(difference, 1.0 if reduction == "sum" else 1 / difference.size)
 
 
-@in_float32
 def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     """|input - target|."""
-    input, target = _operands("l1_loss", input, target, reduction)
-    return _reduce(abs(input - target), reduction)
+    return _reduced(*_operands("l1_loss", input, target, reduction), lambda x, t: abs(x - t), reduction)
 
 
 @primitive(
@@ -101,21 +109,20 @@ def _bernoulli_nll(input: Array, target: Array) -> Array:
     return target * (log_q - log_p) - log_q
 
 
-@in_float32
 def binary_cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Any:
     """-(t log x + (1 - t) log(1 - x)), both logs held at -100 or above, as PyTorch does.
 
     The gradient is (x - t) / max(x (1 - x), 1e-12). Raises ValueError for values outside [0, 1].
     """
-    input, target = _operands("binary_cross_entropy", input, target, reduction)
     target = _probabilities("binary_cross_entropy: target", target, "scale the data to [0, 1]")
-    loss = _reduce(_bernoulli_nll(input, target), reduction)
+    input, target = _operands("binary_cross_entropy", input, target, reduction)
+    loss = _reduced(input, target, _bernoulli_nll, reduction)
     # The logarithm of a negative number has made the sum NaN; only then is it worth looking where.
     if not unwatched() and math.isnan(float(_data(loss).sum())):
         advice = "pass logits to binary_cross_entropy_with_logits"
         clamped = _probabilities("binary_cross_entropy: input", input, advice)
         if clamped is not input:
-            return _reduce(_bernoulli_nll(clamped, target), reduction)
+            return _reduced(clamped, target, _bernoulli_nll, reduction)
     return loss
 
 
@@ -134,10 +141,11 @@ def _range(values: Any) -> tuple[float, float] | None:
 
 def _probabilities(what: str, values: Any, advice: str) -> Any:
     """Values in [0, 1], of which rounding may have pushed some beyond. Raises ValueError for others."""
+    values = _plain(values, what)
     low, high = _range(values) or (0.0, 1.0)
     if low >= 0 and high <= 1:
         return values
-    rounding = 4 * np.finfo(values.dtype).eps
+    rounding = 4 * np.finfo(values.dtype).eps if values.dtype.kind == "f" else 0
     if low >= -rounding and high <= 1 + rounding:
         return clip(values, 0.0, 1.0)
     raise ValueError(f"{what} ranges over [{_digits(low)}, {_digits(high)}]; expected [0, 1]: {advice}")
@@ -149,12 +157,11 @@ def _digits(number: float) -> str:
     return text if float(text) not in (0.0, 1.0) or number == float(text) else f"{number:.9g}"
 
 
-@in_float32
 def binary_cross_entropy_with_logits(input: Any, target: Any, reduction: str = "mean") -> Any:
     """binary_cross_entropy(sigmoid(x), t) = softplus(x) - t x, exact for any logit."""
-    input, target = _operands("binary_cross_entropy_with_logits", input, target, reduction)
     target = _probabilities("binary_cross_entropy_with_logits: target", target, "scale the data to [0, 1]")
-    return _reduce(_bernoulli_nll_of_logits(input, target), reduction)
+    input, target = _operands("binary_cross_entropy_with_logits", input, target, reduction)
+    return _reduced(input, target, _bernoulli_nll_of_logits, reduction)
 
 
 @primitive(
@@ -224,7 +231,6 @@ def gaussian_kl(mu: Any, logvar: Any, reduction: str = "mean") -> Any:
     return _reduce(0.5 * (mu * mu + expm1(logvar) - logvar), reduction)
 
 
-@in_float32
 def bernoulli_kl(rho: Any, rho_hat: Any, reduction: str = "mean") -> Any:
     """KL between coins: rho log(rho / rho_hat) + (1 - rho) log((1 - rho) / (1 - rho_hat)).
 
@@ -237,8 +243,13 @@ def bernoulli_kl(rho: Any, rho_hat: Any, reduction: str = "mean") -> Any:
     for name, values in (("rho", rho), ("rho_hat", rho_hat)):
         if (found := _range(values)) and not (found[0] > 0 and found[1] < 1):
             ends = f"[{_digits(found[0])}, {_digits(found[1])}]"
-            advice = f"hold it off the ends with F.clip({name}, 1e-7, 1 - 1e-7)"
+            margin = "1e-3" if values.dtype == np.float16 else "1e-7"
+            advice = f"hold it off the ends with F.clip({name}, {margin}, 1 - {margin})"
             raise ValueError(f"bernoulli_kl: {name} ranges over {ends}; expected probabilities in (0, 1): {advice}")
-    rho = rho.astype(rho_hat.dtype)
-    log_p, log_q = log(rho), log1p(-rho)
-    return _reduce(rho * (log_p - log(rho_hat)) + (1 - rho) * (log_q - log1p(-rho_hat)), reduction)
+    number = not isinstance(rho, Tensor) and rho.ndim == 0
+    return _reduced(rho_hat, rho.item() if number else rho.astype(rho_hat.dtype), _bernoulli_kl, reduction)
+
+
+def _bernoulli_kl(rho_hat: Any, rho: Any) -> Any:
+    log_p, log_q = (math.log(rho), math.log1p(-rho)) if isinstance(rho, float) else (log(rho), log1p(-rho))
+    return rho * (log_p - log(rho_hat)) + (1 - rho) * (log_q - log1p(-rho_hat))

@@ -6,6 +6,7 @@ that its constructor was given do not.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import math
@@ -28,7 +29,8 @@ class MadeWith:
             return made
         bound.apply_defaults()
         _, *given = bound.arguments.items()
-        vars(made)["made_with"] = {name: plain(value) for name, value in given if not _holds_modules(value)}
+        with contextlib.suppress(RecursionError):  # a list that contains itself
+            vars(made)["made_with"] = {name: plain(value) for name, value in given if not _holds_modules(value)}
         return made
 
     # What a class without a constructor of its own takes, for `inspect.signature`: nothing.

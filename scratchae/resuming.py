@@ -14,6 +14,8 @@ from scratchae.identity import differences, settings_of
 from scratchae.nn import Module
 from scratchae.storage import FilePath
 
+_ALWAYS = ("batch_size", "seed", "shuffle", "drop_last", "data", "validation", "callbacks")
+
 
 def restore(run: Any, path: FilePath) -> None:
     """Put everything where `Run.save` found it; ValueError, with nothing changed, for another run's checkpoint."""
@@ -42,9 +44,8 @@ def restore(run: Any, path: FilePath) -> None:
 def _check_same_run(run: Any, state: Mapping[str, Any], path: FilePath) -> None:
     """ValueError that names what is different, where the checkpoint is of another run."""
     own, theirs, trainer = run.identity, state["run"], run.trainer
-    if "told" not in state:  # of a version that compared less
-        own = {name: value for name, value in own.items() if name in theirs}
-        theirs = {name: value for name, value in theirs.items() if name in own}
+    if "told" not in state:  # of a version that knew less of a run
+        own, theirs = ({name: run[name] for name in _ALWAYS if name in run} for run in (own, theirs))
     if "frozen" in own and own["frozen"] == state.get("frozen"):  # a callback may have thawed some since the beginning
         own = {**own, "frozen": theirs.get("frozen")}
     if found := differences(own, theirs):
@@ -71,6 +72,8 @@ def _check(run: Any, state: Mapping[str, Any]) -> None:
     own = settings_of(trainer.model)
     for name, value in state["settings"].items():
         _expect(f"setting {name}", value, lambda v: name in own and type(v) is type(own[name]), "one of this model's")  # noqa: B023
+    modules = {n for n, _ in trainer.model.named_modules()}
+    _expect("evaluating", state.get("evaluating", []), lambda v: type(v) is list and modules.issuperset(v), "modules")
     names = {n for n, _ in trainer.model.named_parameters()}
     _expect("frozen", state.get("frozen", []), lambda v: type(v) is list and names.issuperset(v), "parameters' names")
     n, dicts = len(trainer.callbacks), [s for s in state["callbacks"] if isinstance(s, dict)]
@@ -121,6 +124,8 @@ def _restore_place(run: Any, state: Mapping[str, Any]) -> None:
     for name, p in trainer.model.named_parameters() if "frozen" in state else ():
         p.requires_grad = name not in state["frozen"]
     modules = dict(trainer.model.named_modules())
+    for name, module in modules.items() if "evaluating" in state else ():
+        module.training = name not in state["evaluating"]
     run.moving = set(state["settings"])
     for name, value in state["settings"].items():  # those that changed while it ran: a beta that warms up, say
         path_to, _, attribute = name.rpartition(".")

@@ -59,7 +59,8 @@ class Run:
         self.identity: dict[str, Any] = {}
         self.settings: dict[str, Any] = {}  # as they were when the run began
         self.moving: set[str] = set()  # those of the settings that have changed since
-        self.resting = [m for top in trainer.model.modules() if _at_rest(top) for m in top.modules()]
+        # A model that is frozen and yet in train mode when the run begins wants its batch statistics.
+        self.lively = {id(m) for m in trainer.model.modules() if _is_frozen(m) and m.training}
         self.warned = False
 
     def part_of(self, loader: DataLoader) -> tuple[int, int]:
@@ -68,9 +69,12 @@ class Run:
         return (world.rank, world.size) if world.size > 1 else loader.part
 
     def train_mode(self) -> None:
-        """Train mode for all modules but those that rested when the run began."""
-        self.trainer.model.train()
-        for module in self.resting:
+        """Train mode for all modules but those that were put aside: frozen, and in eval mode."""
+        model = self.trainer.model
+        aside = [m for m in model.modules() if _is_frozen(m) and not m.training and id(m) not in self.lively]
+        resting = [m for top in aside for m in top.modules()]
+        model.train()
+        for module in resting:
             module.training = False
 
     @property
@@ -113,7 +117,7 @@ class Run:
         }
         rules = {
             f"optimizer, group {i}, {name}": plain(value)
-            for i, group in enumerate(optimizer.made_with)
+            for i, group in enumerate(getattr(optimizer, "made_with", ()))
             for name, value in group.items()
         }
         loss = trainer._loss
@@ -226,6 +230,7 @@ class Run:
             "run": self.identity,
             "settings": {name: value for name, value in now.items() if name in self.moving},
             "frozen": frozen(trainer.model),
+            "evaluating": [name for name, module in trainer.model.named_modules() if not module.training],
             "epoch": self.epoch,
             "batch": self.batch,
             "told": self.told,
@@ -239,10 +244,10 @@ class Run:
         }
 
 
-def _at_rest(module: Module) -> bool:
-    """Whether a module was put aside: all its parameters are frozen, and it is in eval mode."""
+def _is_frozen(module: Module) -> bool:
+    """Whether a module has parameters, and none of them is trained."""
     parameters = list(module.parameters())
-    return not module.training and bool(parameters) and not any(p.requires_grad for p in parameters)
+    return bool(parameters) and not any(p.requires_grad for p in parameters)
 
 
 def _digest(model: Module) -> str:

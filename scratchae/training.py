@@ -28,7 +28,7 @@ from scratchae import distributed as _distributed
 from scratchae.autograd import Tensor, no_grad
 from scratchae.autograd.modes import watchers
 from scratchae.callbacks import Callback
-from scratchae.checks import check_bool, check_count, check_number, is_finite, not_finite
+from scratchae.checks import check_bool, check_count, check_number, is_finite, not_finite, shown
 from scratchae.data import DataLoader
 from scratchae.disk import check_place, locked
 from scratchae.gpu.replay import Steps, replayable, training_stream
@@ -71,6 +71,14 @@ class Trainer:
         self.world = _distributed.init() if distributed else _distributed.World()  # first: errors end all processes
         if clip_grad_norm is not None:
             check_number("clip_grad_norm", clip_grad_norm)
+        for name, given, wanted in (("model", model, Module), ("optimizer", optimizer, Optimizer)):
+            if not isinstance(given, wanted):
+                example = "a Module" if wanted is Module else "an optimiser, such as optim.Adam(model.parameters())"
+                raise TypeError(f"Trainer: {name} is {shown(given)}; expected {example}")
+        if loss is not None and not callable(loss):
+            raise TypeError(f"Trainer: loss={shown(loss)}; expected a function of (output, target), such as F.mse_loss")
+        if not isinstance(callbacks, Iterable):
+            raise TypeError(f"Trainer: callbacks={shown(callbacks)}; expected a list of them: [{shown(callbacks)}]")
         if loss is None and not hasattr(model, "loss_terms"):
             raise TypeError(f"{type(model).__name__} has no loss_terms(); pass a loss: Trainer(..., loss=F.mse_loss)")
         moved = {id(p) for group in optimizer.param_groups for p in group["params"]}
@@ -79,6 +87,8 @@ class Trainer:
         self.model, self.optimizer, self.callbacks, self._loss = model, optimizer, list(callbacks), loss
         self._clip = clip_grad_norm
         for callback in self.callbacks:
+            if isinstance(callback, type):
+                raise TypeError(f"callback {callback.__name__} is a class; pass one made of it: {callback.__name__}()")
             if not hasattr(callback, "on_epoch_end"):
                 name = type(callback).__name__
                 advice = "derive it from sa.Callback, or wrap a learning-rate schedule in sa.Schedule(...)"
@@ -360,6 +370,8 @@ def _check_terms(terms: Any) -> None:
     if not isinstance(terms, Mapping) or not terms:
         raise TypeError(f"loss_terms gave {type(terms).__name__}; expected a dict of terms: {{'loss': ...}}")
     for name, value in terms.items():
+        if not isinstance(name, str):
+            raise TypeError(f"a loss term is called {name!r}; expected a name, such as 'reconstruction'")
         if not isinstance(value, Tensor):
             raise TypeError(f"the loss term {name!r} is a {type(value).__name__}; expected a Tensor: leave out .item()")
         if value.size != 1:

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from scratchae import functional as F
 from scratchae import nn
 from scratchae.autoencoders.base import Autoencoder
@@ -74,7 +76,9 @@ class DenoisingAutoencoder(Autoencoder):
         """A damaged copy of the array `x`, drawn from the seeded generator of its device."""
         if not callable(self.corruption):
             options = {"clip": self.clip} if self.corruption == "gaussian" else {}
-            return CORRUPTIONS[self.corruption](x, self.amount, generator(device_of(x)), **options)
+            wide = x.astype(np.float32) if x.dtype == np.float16 else x  # noise is drawn in float32 at least
+            noisy = CORRUPTIONS[self.corruption](wide, self.amount, generator(device_of(x)), **options)
+            return noisy.astype(x.dtype, copy=False)
         damaged = self.corruption(x.copy())
         damaged = plain_array(damaged.data if isinstance(damaged, Tensor) else damaged, "what the corruption returns")
         if damaged.shape != x.shape:

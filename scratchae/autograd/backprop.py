@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from heapq import heappop, heappush
 from typing import Any
 
+from scratchae.autograd.changes import changed_since
 from scratchae.autograd.engine import Node
 from scratchae.autograd.modes import check_finite, watchers
 from scratchae.autograd.tensor import Leaf, Tensor, box
@@ -46,6 +47,9 @@ def grad(
     """
     outs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     ins = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    for name, tensors in (("outputs", outs), ("inputs", ins)):
+        if odd := [type(t).__name__ for t in tensors if not isinstance(t, Tensor)]:
+            raise TypeError(f"grad: among the {name} is a {odd[0]}; expected Tensors, those that the graph was made of")
     seeds = grad_outputs
     if not isinstance(seeds, (list, tuple)) or _is_one_gradient(seeds, outputs):
         seeds = [seeds] * len(outs)
@@ -103,8 +107,8 @@ def _walk(
                 "call the earlier one with retain_graph=True"
             )
         for i in node.plan.read:
-            if type(read := node.parents[i]) is Leaf and read.changed > node.order or type(read) is list:
-                _check_unchanged(node, read)
+            if hasattr(value := node.saved[i], "base") and changed_since(value, node.order) or type(value) is list:
+                _check_unchanged(node, value)
         saved = _tensors(node) if create_graph else node.saved
         for argument, vjp, slots, writes in node.plan.calls:
             parent = node.parents[argument]
@@ -135,12 +139,12 @@ def _walk(
     return arrived
 
 
-def _check_unchanged(node: Node, read: Any) -> None:
-    """Refuse a Leaf, or a list with one, whose values are no longer those that the forward pass read."""
-    for leaf in read if type(read) is list else [read]:
-        if type(leaf) is Leaf and leaf.changed > node.order:
+def _check_unchanged(node: Node, value: Any) -> None:
+    """Refuse an array, or a list with one, that is no longer what the forward pass read."""
+    for array in value if type(value) is list else [value]:
+        if hasattr(array, "base") and changed_since(array, node.order):
             raise RuntimeError(
-                f"backward through {node.op.name!r}: a parameter of shape {leaf.shape} that it read was changed in "
+                f"backward through {node.op.name!r}: a parameter of shape {array.shape} that it read was changed in "
                 "place since then, by an optimiser's step or by loading values. Call step() after the last "
                 "backward(), or compute the loss again"
             )

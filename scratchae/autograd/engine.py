@@ -40,9 +40,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from scratchae.autograd.changes import moments
 from scratchae.autograd.modes import arrays_in, check_finite, recording, watchers
 from scratchae.autograd.precision import HALF, rounded_once
-from scratchae.autograd.tensor import Tensor, box, moments
+from scratchae.autograd.tensor import Tensor, box
 from scratchae.backend import Array, is_array, numbers, plain_array, xp_of
 
 
@@ -82,7 +83,7 @@ class _Plan:
     def __init__(self, op: _Op, needed: list[str]):
         reads = {name: [p for p in op.reads[name] if p != "into"] for name in needed}
         self.keep = sorted({op.values.index(p) for wanted in reads.values() for p in wanted})
-        self.read = [i for i in self.keep if i < len(op.arguments)]  # the arguments among them
+        self.read = [i for i, value in enumerate(self.keep) if value < len(op.arguments)]  # slots of arguments
         self.calls = [
             _Call(
                 op.values.index(name),
@@ -196,7 +197,9 @@ def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
                 out = np.asarray(out)
             kind = out.dtype.char  # cheaper to compare than dtypes
             if kind not in _REAL:  # nor was an operand: to look at all of them each time would cost more
-                _explain(op, values, parents, TypeError(f"{op.name} gave {out.dtype}"))
+                odd_result = TypeError(f"{op.name} gave {out.dtype}; expected real numbers, of options too")
+                _explain(op, values, parents, odd_result)
+                raise odd_result
             if kind == "d" and not keeps_dtype:
                 out = _narrowed(out, values)
             if watchers:
@@ -260,11 +263,12 @@ def _unbox_odd(
     for i in odd:
         a = values[i]
         what = f"{op.name}: {op.arguments[i]}"
-        if type(a) in (list, tuple):
-            if op.vjps and parents[i] is None and not any(map(is_array, a)):
+        if type(a) in (list, tuple, range):
+            if op.arguments[i] != "axis" and parents[i] is None and not any(map(is_array, a)):
                 values[i] = xp_of(tensor._data).asarray(numbers(a, what), tensor.dtype)  # [1, 2] beside a Tensor
         elif isinstance(a, np.generic) or type(a) is np.ndarray and not a.ndim:
-            values[i] = numbers(a, what).item()  # as a NumPy float64 it would drag float32 up
+            number = numbers(a, what).item()  # as a NumPy float64 it would drag float32 up
+            values[i] = float(number) if isinstance(number, np.generic) else number  # of a longdouble
         else:
             values[i] = a = plain_array(a, what)
             if a.ndim == 0 and a.dtype.kind == tensor.dtype.kind == "f":
@@ -284,6 +288,8 @@ def _unbox_options(op: _Op, values: list, tensor: Tensor | None) -> Tensor | Non
             values[i] = [e._data if isinstance(e, Tensor) else e for e in a] if type(a) is list else a._data
         elif isinstance(a, np.generic) or (type(a) is np.ndarray and a.ndim == 0):
             values[i] = a.item()
+        elif isinstance(a, np.ndarray):
+            values[i] = plain_array(a, f"{op.name}: {op.arguments[i]}")
     return tensor
 
 

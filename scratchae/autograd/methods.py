@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,9 @@ def _no_operator(name: str) -> str:
     ours = name.rpartition(".")[2]
     advice = f"use F.{ours}, or " if hasattr(autograd.ops, ours) else ""
     return f"{name} is not an operator of Tensors; {advice}for the values alone use .numpy()"
+
+
+_OPERATE_ON_ARRAYS = ("pandas", "scipy", "polars", "xarray", "numpy.ma", "torch", "jax")  # whatever they are given
 
 
 class Methods:
@@ -61,6 +65,8 @@ class Methods:
 
     def to(self: Any, device: str) -> Tensor:
         """This Tensor on `device` ('cpu', 'gpu', 'gpu:1'); itself if it is there already."""
+        if not isinstance(device, str):
+            raise TypeError(f"to({device!r}): expected 'cpu', 'gpu' or 'gpu:<number>'; dtypes are changed by .astype")
         there = to_device(self._data, device)
         return self if there is self._data else autograd.elementwise.move(self, device)
 
@@ -76,7 +82,9 @@ class Methods:
         return plain_array(np.ma.masked_array(0.0), "an operand of a Tensor")
 
     def __array__(self: Any, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        if self.requires_grad and autograd.is_grad_enabled():
+        # An operator of another library, with this Tensor on its right, would go on without the graph. Code that
+        # asks for the values to look at them gets them.
+        if self.requires_grad and sys._getframe(1).f_globals.get("__name__", "").startswith(_OPERATE_ON_ARRAYS):
             raise TypeError(f"a Tensor of shape {self.shape} would lose its graph as a NumPy array: pass its .numpy()")
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 

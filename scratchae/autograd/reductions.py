@@ -83,11 +83,13 @@ def _share_of_winners(g: Any, x: Any, out: Any, axis: Axis) -> Any:
 
 
 @primitive(x=_share_of_winners)
+@in_float32
 def max(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     return x.max(axis=axis, keepdims=keepdims)
 
 
 @primitive(x=_share_of_winners)
+@in_float32
 def min(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     return x.min(axis=axis, keepdims=keepdims)
 

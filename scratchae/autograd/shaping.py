@@ -123,7 +123,8 @@ def concatenate(xs: Sequence[Any], axis: int = 0) -> Any:
 
 def stack(xs: Sequence[Any], axis: int = 0) -> Any:
     """The arrays of `xs`, all of one shape, side by side along a new axis."""
-    return _concatenate([expand_dims(x, axis) for x in xs], axis)
+    items = [x if isinstance(x, Tensor) else numbers(x, "stack: an item") for x in xs]
+    return _concatenate([expand_dims(x, axis) for x in items], axis)
 
 
 __all__ = [

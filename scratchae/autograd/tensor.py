@@ -12,19 +12,18 @@ What it can do as an array, operators and all, is in methods.py.
 from __future__ import annotations
 
 import threading
-from itertools import count
 from typing import Any
 
 import numpy as np
 
 from scratchae import autograd
+from scratchae.autograd.changes import changed
 from scratchae.autograd.methods import Methods
 from scratchae.backend import Array, is_array, numbers, plain_array, to_device, xp_of
 
 _NEEDS_FLOAT = "requires_grad needs floating point data, this is {}; convert with .astype('float32')"
 
 
-moments = count()  # numbers the operations that are recorded, and the changes of leaves between them
 _leaves = threading.Lock()  # several threads may send gradients to the same leaves
 
 
@@ -33,13 +32,12 @@ class Leaf:
 
     `home` is memory that an optimiser wants the next gradient in, or None. The gradient always lies
     in memory of its own: what arrives is copied, unless a vjp wrote it into memory lent by `lend`.
-    `changed` is the moment at which this library last wrote to the Tensor's array in place.
     """
 
-    __slots__ = ("shape", "dtype", "grad", "home", "changed")
+    __slots__ = ("shape", "dtype", "grad", "home")
 
     def __init__(self, data: Array):
-        self.shape, self.dtype, self.changed = data.shape, data.dtype, -1
+        self.shape, self.dtype = data.shape, data.dtype
         self.grad: Array | None = None
         self.home: Array | None = None
 
@@ -61,6 +59,7 @@ class Leaf:
                 self.grad = g
             else:
                 self.grad += g
+                changed(self.grad)
 
 
 class Tensor(Methods):
@@ -101,12 +100,11 @@ class Tensor(Methods):
         self._data = array
 
     def changed(self) -> None:
-        """Say that the array of a leaf was written to in place, after `t.data[...] = x`.
+        """Say that the array was written to in place, after `t.data[...] = x`.
 
-        A backward pass through a graph that kept the leaf's values from before is refused from then on.
+        A backward pass through a graph that kept values of it from before is refused from then on.
         """
-        if type(self.node) is Leaf:
-            self.node.changed = next(moments)
+        changed(self._data)
 
     # --- the graph ---
 

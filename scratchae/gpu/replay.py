@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from scratchae import backend
+from scratchae.autograd.changes import changed
 from scratchae.checks import not_finite
 from scratchae.gpu.kernels import TYPES, launch
 from scratchae.gpu.losses import Losses
@@ -153,6 +154,7 @@ class Steps:
         for flat, moves in zip(self.flats, self.moves, strict=True):
             flat.steps = [n + steps * moved for n, moved in zip(flat.steps, moves, strict=True)]
             flat.counters.step += steps
+            changed(flat.values)
 
     # --- recording ---
 

@@ -65,6 +65,9 @@ def load(places: Sequence[Place], state: Any) -> None:
         if not all(_equal(first, other) for other in others):
             several = " and ".join(place.name for place in shared if place.name in state)
             problems.append(f"different values: {several} are one array in the model")
+    for (shared, read), (_, values) in zip(found, ready, strict=True):
+        if any(map(_overflows, read, values)):
+            problems.append(f"too large for {values[0].dtype}: {shared[0].name}")
     _refuse(problems)
     _write([(shared, values[0]) for shared, values in ready])
 
@@ -97,8 +100,17 @@ def _refuse(problems: list[str]) -> None:
 def _as_new(value: Array, like: Array) -> Array:
     """A new array with the numbers of `value`, in the dtype and the place of `like`."""
     new = xp_of(like).empty_like(like)
-    new[...] = to_device(value, device_of(like))
+    with np.errstate(over="ignore"):  # told below, with its name
+        new[...] = to_device(value, device_of(like))
     return new
+
+
+def _overflows(read: Array, new: Array) -> bool:
+    """Whether a finite number has become infinite in a narrower dtype."""
+    if new.dtype.kind != "f" or read.dtype.itemsize <= new.dtype.itemsize:
+        return False
+    infinite = abs(new) == np.inf
+    return bool(infinite.any() and (abs(to_device(read, device_of(new)))[infinite] < np.inf).any())
 
 
 def _equal(a: Array, b: Array) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from scratchae.autograd import Tensor
+from scratchae.autograd.changes import changed
 from scratchae.autograd.precision import in_float32
 from scratchae.autograd.reductions import batch_mean, mean
 from scratchae.backend import Array
@@ -86,6 +87,7 @@ class BatchNorm1d(Layer):
             moved = running.astype(now.dtype) * (1 - self.momentum)
             moved += self.momentum * (now.data if isinstance(now, Tensor) else now).reshape(-1)
             running[...] = moved
+            changed(running)
 
     def describe(self) -> str:
         return f"{self.num_features}"

@@ -34,6 +34,8 @@ class Optimizer:
     something that is not a Tensor, for a set or a dict of parameters, and for an option that it has not.
     """
 
+    made_with: list[dict[str, Any]] = []  # of one that was pickled before there was such a thing
+
     def __init__(self, params: Iterable[Any], **options: Any):
         members = listed(params)
         if not members:
@@ -220,6 +222,8 @@ def clip_grad_norm(params: Iterable[Tensor] | Tensor, max_norm: float) -> float:
     Raises ValueError, before anything changes, where the norm is not finite or `max_norm` is negative.
     """
     max_norm = check_number("max_norm", max_norm)
+    if not isinstance(params, (Tensor, Iterable)):
+        raise TypeError(f"clip_grad_norm: params is a {type(params).__name__}; pass model.parameters()")
     members = [params] if isinstance(params, Tensor) else list(params)
     for p in members:
         check_tensor(p)

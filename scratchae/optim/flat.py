@@ -9,14 +9,15 @@ eps of 1e-8 to 0, and the square of a gradient of 300 to infinity.
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 from typing import Any
 
 import numpy as np
 
 from scratchae.autograd import Tensor
+from scratchae.autograd.changes import changed
 from scratchae.backend import PLAIN, Array, device_of, to_device, xp_of
 from scratchae.gpu.kernels import TYPES
 from scratchae.gpu.updates import Counters
@@ -128,8 +129,10 @@ class Flat:
         """One step more for each parameter that has a gradient, and whose values therefore change."""
         moving = [p.grad is not None for p in self.params]
         self.steps = [n + moves for n, moves in zip(self.steps, moving, strict=True)]
-        for p, moves in zip(self.params, moving, strict=True):
-            if moves:
+        if all(moving):
+            changed(self.values)
+        else:
+            for p in itertools.compress(self.params, moving):
                 p.changed()
 
     def runs(self) -> Iterator[tuple[slice, Array, int]]:
@@ -139,7 +142,8 @@ class Flat:
             return
         ready = [i for i, p in enumerate(self.params) if p.grad is not None]
         at_home = {i: self.params[i].grad is self.homes[i] for i in ready}  # else assigned, or kept from before
-        for (_, step, home), run in groupby(enumerate(ready), lambda e: (e[1] - e[0], self.steps[e[1]], at_home[e[1]])):
+        together = itertools.groupby(enumerate(ready), lambda e: (e[1] - e[0], self.steps[e[1]], at_home[e[1]]))
+        for (_, step, home), run in together:
             members = [i for _, i in run]
             if home:
                 span = slice(self.spans[members[0]].start, self.spans[members[-1]].stop)
