@@ -12,16 +12,16 @@ import inspect
 import io
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from scratchae import __version__, autoencoders, data, optim, plotting, random
+from scratchae import __version__, autoencoders, data, optim, plotting, progress, random
 from scratchae.autoencoders.base import ACTIVATIONS, LOSSES
 from scratchae.builds import KINDS, build, load_built
-from scratchae.checkpoint import save_checkpoint
+from scratchae.checkpoint import read_state, save_checkpoint
 from scratchae.data.files import SUFFIXES
 from scratchae.storage import FilePath, check_apart, check_place, write_whole
 from scratchae.training import Trainer
@@ -111,13 +111,16 @@ def train(args: argparse.Namespace) -> None:
     curve = _curve_beside(args.out)
     outputs = {"--out": args.out, "--checkpoint": args.checkpoint, "the loss curve": curve}
     _check_places({what: path for what, path in outputs.items() if path}, args.data)  # not after an hour of training
+    _check_replaceable(args.out, "a model", lambda state, metadata: "build" in metadata)
+    if args.checkpoint is not None and not args.resume:
+        _check_replaceable(args.checkpoint, "a run's checkpoint", lambda state, metadata: "run" in state)
     images = _load(args.data, args)
     _check_finite(args.data, images)
     held_out = _load(args.data, args, "test") if args.data in SETS else None
     random.manual_seed(args.seed)
     described = {"kind": args.kind, "sizes": _numbers(args.sizes), "shape": list(images.shape[1:]), **_options(args)}
     model = build(described).to(args.device)
-    print(model)
+    progress.line(str(model))  # whoever reads it no more does not end the training
     trainer = Trainer(model, optim.Adam(model.parameters(), lr=args.lr))
     history = trainer.fit(images, held_out, args.epochs, args.batch_size, seed=args.seed, checkpoint=args.checkpoint,
                           resume=args.resume)  # fmt: skip
@@ -129,17 +132,22 @@ def train(args: argparse.Namespace) -> None:
 def reconstruct(args: argparse.Namespace) -> None:
     model, described = _model(args, args.data)
     images = _load(args.data, args, shape=described["shape"])
+    _check_finite(args.data, images)
     _write(args.out, model.reconstruct(images), originals=images)
 
 
 def encode(args: argparse.Namespace) -> None:
     model, described = _model(args, args.data)
-    _write(args.out, model.transform(_load(args.data, args, shape=described["shape"])))
+    images = _load(args.data, args, shape=described["shape"])
+    _check_finite(args.data, images)
+    _write(args.out, model.transform(images))
 
 
 def decode(args: argparse.Namespace) -> None:
     model, described = _model(args, args.codes)
-    images = model.inverse_transform(np.asarray(data.load_array(args.codes), np.float32))
+    codes = np.asarray(data.load_array(args.codes), np.float32)
+    _check_finite(args.codes, codes, "code")
+    images = model.inverse_transform(codes)
     _write(args.out, images.reshape(-1, *described["shape"]))
 
 
@@ -206,11 +214,22 @@ def _curve_beside(out: str) -> Path:
     raise ValueError(f"{curve} is there and no loss curve; rename it, or choose another --out")
 
 
-def _check_finite(source: str, images: np.ndarray) -> None:
+def _check_replaceable(path: str, what: str, is_ours: Callable[[Any, Any], bool]) -> None:
+    """Refuse to write over a file that is something else than what will stand there."""
+    if os.path.exists(path):
+        try:
+            ours = is_ours(*read_state(path))
+        except ValueError:
+            ours = False
+        if not ours:
+            raise ValueError(f"{path} is there and is not {what}; rename it, or choose another name")
+
+
+def _check_finite(source: str, images: np.ndarray, what: str = "image") -> None:
     flat = images.reshape(len(images), -1)
     finite = np.isfinite(flat.min(axis=1)) & np.isfinite(flat.max(axis=1))
     if (odd := np.flatnonzero(~finite)).size:
-        raise ValueError(f"{source}: image number {odd[0]} is not finite, one of {odd.size}; remove these")
+        raise ValueError(f"{source}: {what} number {odd[0]} is not finite, one of {odd.size}; remove these")
 
 
 def _load(source: str, args: argparse.Namespace, split: str = "train", shape: Sequence[int] | None = None) -> Any:

@@ -43,9 +43,10 @@ def load_checkpoint(path: FilePath, model: Module, optimizer: Optimizer | None =
 
 
 def non_finite_weights(model: Module, optimizer: Optimizer | None = None) -> list[str]:
-    """Names of the parameters with a NaN or an infinity in them; buffers may have such on purpose."""
+    """Names of trained parameters with a NaN or an infinity in them; frozen ones and buffers may be masks."""
     outside = [(f"parameter {i} outside the model", p) for i, p in enumerate(_outside(model, optimizer))]
-    return [name for name, p in [*model.named_parameters(), *outside] if not is_finite(p.data)]
+    trained = [(name, p) for name, p in [*model.named_parameters(), *outside] if p.requires_grad]
+    return [name for name, p in trained if not is_finite(p.data)]
 
 
 def state_of(model: Module, optimizer: Optimizer | None) -> dict[str, Any]:

@@ -74,6 +74,9 @@ def check_apart(outputs: Mapping[str, FilePath], inputs: Iterable[FilePath]) -> 
         for other, place in taken:
             if _same(path, place):
                 raise ValueError(f"{what} and {other} are one file, {os.fspath(path)}; choose two names")
+            one, two = Path(os.path.realpath(path)), Path(os.path.realpath(place))
+            if other != "the input" and (one in two.parents or two in one.parents):
+                raise ValueError(f"{what} and {other} cannot both be files: one path leads through the other")
         taken.append((what, path))
 
 

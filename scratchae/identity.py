@@ -7,7 +7,9 @@ that its constructor was given do not.
 from __future__ import annotations
 
 import contextlib
+import enum
 import functools
+import hashlib
 import inspect
 import math
 from collections.abc import Callable, Mapping
@@ -15,11 +17,14 @@ from typing import Any
 
 import numpy as np
 
+NO_SETTINGS = ("training", "_buffers", "_made_with")  # a checkpoint has other ways to them, or none
+_MANY = 1000  # items; of a larger container only the size is compared
+
 
 class MadeWith:
-    """Keeps the options that its constructor was given, by name and with the defaults, as `made_with`."""
+    """Keeps the options that its constructor was given, by name and with the defaults."""
 
-    made_with: Mapping[str, Any] = {}
+    _made_with: Mapping[str, Any] = {}
 
     def __new__(cls, *args: Any, **options: Any) -> Any:
         made = super().__new__(cls)
@@ -29,8 +34,7 @@ class MadeWith:
             return made
         bound.apply_defaults()
         _, *given = bound.arguments.items()
-        with contextlib.suppress(RecursionError):  # a list that contains itself
-            vars(made)["made_with"] = {name: plain(value) for name, value in given if not _holds_modules(value)}
+        vars(made)["_made_with"] = {name: plain(value) for name, value in given if not _are_modules(value)}
         return made
 
     # What a class without a constructor of its own takes, for `inspect.signature`: nothing.
@@ -38,54 +42,104 @@ class MadeWith:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it; functions and objects by their names and by what they were made with."""
+    """A value as JSON has it; functions by their names and their code, objects by their class and their numbers."""
+    try:
+        return _plain(value)
+    except Exception:  # an object that answers with errors, or a list that contains itself
+        return type(value).__qualname__
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, enum.Enum):
+        return f"{type(value).__qualname__}.{value.name}"
     if isinstance(value, np.generic):
         value = value.item()
-    if value is None or isinstance(value, (bool, int, float, str)):
+    if value is None or isinstance(value, (bool, float, str)):
         return value
+    if isinstance(value, int):
+        return value if abs(value) < 2**63 else hex(value)  # Python refuses to print very long ones
+    if isinstance(value, (list, tuple, Mapping, set, frozenset)) and len(value) > _MANY:
+        return f"{type(value).__qualname__} of {len(value)}"
     if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
+        return [_plain(v) for v in value]
     if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
+        return {k if isinstance(k, str) else repr(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(repr, value))
+    if isinstance(value, (bytes, complex, range, slice)):
+        return repr(value)[:_MANY]
     if isinstance(value, functools.partial):
-        return ["partial", plain(value.func), plain(value.args), plain(value.keywords)]
-    if inspect.isroutine(value):
+        return ["partial", _plain(value.func), _plain(value.args), _plain(value.keywords)]
+    if inspect.isroutine(value) or isinstance(value, np.ufunc):
         return _function(value)
     if isinstance(value, type):
         return value.__qualname__
-    if hasattr(value, "dtype") and hasattr(value, "shape"):
-        return f"{type(value).__qualname__} of {value.dtype} {list(value.shape)}"
-    kind, made_with = type(value).__qualname__, getattr(value, "made_with", None)
-    return {"class": kind, **made_with} if isinstance(made_with, Mapping) else kind
+    if hasattr(value, "dtype") and isinstance(getattr(value, "shape", None), tuple):
+        small = isinstance(value, np.ndarray) and value.size <= 64  # the weights of classes, say
+        return value.tolist() if small else f"{type(value).__qualname__} of {value.dtype} {list(value.shape)}"
+    return _object(value)
+
+
+def _object(value: Any) -> Any:
+    kind, made_with = type(value).__qualname__, getattr(value, "_made_with", getattr(value, "made_with", None))
+    if not isinstance(made_with, Mapping):
+        attributes = getattr(value, "__dict__", {})
+        made_with = {k: v for k, v in attributes.items() if v is None or isinstance(v, (bool, int, float, str))}
+    return {"class": kind, **made_with} if made_with else kind
 
 
 def _function(function: Callable[..., Any]) -> Any:
-    """Its name. One that is written in place has none of its own, so what it reads is told too."""
+    """Its name, and its object where it is bound to one. What is written in place has no name: its code is told."""
+    owner = getattr(function, "__self__", None)
+    if owner is not None and not inspect.ismodule(owner):
+        return [getattr(function, "__qualname__", repr(function)), _object(owner)]
     code, name = getattr(function, "__code__", None), getattr(function, "__qualname__", repr(function))
     if code is None or "<" not in name:  # <lambda>, or <locals> of another function
         return name
-    constants = [c for c in code.co_consts if isinstance(c, (int, float, str))]
-    cells = [plain(c.cell_contents) for c in function.__closure__ or () if c.cell_contents is not function]
-    return [name, list(code.co_names), constants, cells]
+    constants = [repr(c) for c in code.co_consts if not inspect.iscode(c)]
+    told = repr((code.co_code, code.co_names, constants, getattr(function, "__defaults__", None)))
+    return [name, hashlib.sha256(told.encode()).hexdigest()[:16], _closed_over(function)]
+
+
+def _closed_over(function: Any) -> dict[str, Any]:
+    """What a local function takes from around it, but for variables that it changes itself."""
+    import dis
+
+    stored = {i.argval for i in dis.get_instructions(function.__code__) if i.opname == "STORE_DEREF"}
+    found = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with contextlib.suppress(ValueError):  # a cell that is empty yet
+            value = cell.cell_contents
+            if inspect.isroutine(value) or isinstance(value, type):
+                found[name] = value.__qualname__
+            elif name not in stored and (value is None or isinstance(value, (bool, int, float, str, tuple))):
+                found[name] = plain(value)
+    return found
 
 
 def structure(model: Any, name: str = "model") -> dict[str, Any]:
     """The options and the kind of each module inside `model`, by its path and in order."""
     found: dict[str, Any] = {}
     for path, module in model.named_modules(name):
-        found |= {f"{path}.{option}": value for option, value in module.made_with.items()}
+        found |= {f"{path}.{option}": value for option, value in module._made_with.items()}
         found[path] = type(module).__qualname__
     return found
 
 
-def settings_of(model: Any) -> dict[str, Any]:
-    """Numbers and strings among the attributes of all modules: beta, decoder.2.p, ..."""
+def settings_of(model: Any, name: str = "") -> dict[str, Any]:
+    """Numbers, strings and None among the attributes of all modules, and lists of them: beta, decoder.2.p, ..."""
     return {
-        f"{path}.{name}" if path else name: value
-        for path, module in model.named_modules()
-        for name, value in vars(module).items()
-        if isinstance(value, (int, float, str)) and name != "training"
+        f"{path}.{attribute}" if path else attribute: value
+        for path, module in model.named_modules(name)
+        for attribute, value in vars(module).items()
+        if is_setting(value) and attribute not in NO_SETTINGS
     }
+
+
+def is_setting(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return len(value) <= _MANY and all(map(is_setting, value))
+    return value is None or isinstance(value, (bool, int, float, str, np.number))
 
 
 def frozen(model: Any) -> list[str]:
@@ -93,11 +147,11 @@ def frozen(model: Any) -> list[str]:
     return [name for name, p in model.named_parameters() if not p.requires_grad]
 
 
-def _holds_modules(value: Any) -> bool:
-    """Whether it is a module, or a container with one: those have paths of their own in `structure`."""
-    if isinstance(value, (list, tuple, Mapping)):
-        return any(map(_holds_modules, value.values() if isinstance(value, Mapping) else value))
-    return hasattr(value, "named_modules") and not isinstance(value, type)
+def _are_modules(value: Any) -> bool:
+    """Whether it is a module, or a container of nothing else: those have paths of their own in `structure`."""
+    if isinstance(value, (list, tuple, Mapping)) and value:
+        return all(map(_are_modules, value.values() if isinstance(value, Mapping) else value))
+    return hasattr(type(value), "named_modules")
 
 
 def same(a: Any, b: Any) -> bool:
@@ -105,7 +159,7 @@ def same(a: Any, b: Any) -> bool:
     if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
         return len(a) == len(b) and all(map(same, a, b))
     if isinstance(a, dict) and isinstance(b, dict):
-        return list(a) == list(b) and all(same(a[k], b[k]) for k in a)
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
     both_nan = isinstance(a, float) and isinstance(b, float) and math.isnan(a) and math.isnan(b)
     return both_nan or (isinstance(a, bool) == isinstance(b, bool) and a == b)
 

@@ -17,11 +17,11 @@ class Steady:
         self._stream = stream
 
     def write(self, text: str) -> None:
-        with contextlib.suppress(OSError, ValueError):  # ValueError: it is closed
+        with contextlib.suppress(Exception):  # of a closed file, a full disk, or somebody's own object
             self._stream.write(text)
 
     def flush(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(Exception):
             self._stream.flush()
 
     def __getattr__(self, name: str) -> Any:
@@ -32,12 +32,14 @@ def bar(title: str, total: int, initial: int, shown: bool) -> Any:
     """tqdm's bar; a widget in a notebook."""
     from tqdm.auto import tqdm
 
-    return tqdm(desc=title, total=total, initial=initial, disable=not shown, unit="batch", file=Steady(sys.stderr))
+    stream = getattr(sys, "stderr", None)
+    file = None if stream is None else Steady(stream)
+    return tqdm(desc=title, total=total, initial=initial, disable=not shown, unit="batch", file=file)
 
 
 def line(text: str) -> None:
-    if sys.stdout is not None:  # as it is in a program without a console
-        print(text, file=Steady(sys.stdout), flush=True)
+    if (stream := getattr(sys, "stdout", None)) is not None:  # as it is in a program without a console
+        print(text, file=Steady(stream), flush=True)
 
 
 def is_watched() -> bool:

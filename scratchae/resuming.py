@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from scratchae import random
 from scratchae.checkpoint import apply_state, read_state, state_of
 from scratchae.history import History
-from scratchae.identity import differences, settings_of
+from scratchae.identity import NO_SETTINGS, differences, is_setting, settings_of
 from scratchae.nn import Module
 from scratchae.storage import FilePath
 
@@ -32,7 +35,7 @@ def restore(run: Any, path: FilePath) -> None:
     before = state_of(trainer.model, trainer.optimizer)
     apply_state(path, state, trainer.model, trainer.optimizer)
     try:
-        if isinstance(trainer._loss, Module):
+        if isinstance(trainer._loss, Module) and "loss" in state:  # not in those of older versions
             trainer._loss.load_state_dict(state["loss"])
         _restore_callbacks(trainer.callbacks, state["callbacks"])
     except Exception as error:
@@ -45,8 +48,12 @@ def _check_same_run(run: Any, state: Mapping[str, Any], path: FilePath) -> None:
     """ValueError that names what is different, where the checkpoint is of another run."""
     own, theirs, trainer = run.identity, state["run"], run.trainer
     if "told" not in state:  # of a version that knew less of a run
-        own, theirs = ({name: run[name] for name in _ALWAYS if name in run} for run in (own, theirs))
-    if "frozen" in own and own["frozen"] == state.get("frozen"):  # a callback may have thawed some since the beginning
+        numbers = {f"model.{name}": value for name, value in settings_of(trainer.model).items()}
+        own = {name: {**run.identity, **numbers}.get(name) for name in theirs if name in _ALWAYS or name in numbers}
+        theirs = {name: theirs[name] for name in own}
+    began = trainer._began.get(os.path.realpath(path), {})  # the same objects, whose last changes were not saved
+    thawed = own.get("frozen") == state.get("frozen") or began.get("frozen") == theirs.get("frozen")
+    if "frozen" in own and thawed:  # by a callback, since the beginning
         own = {**own, "frozen": theirs.get("frozen")}
     if found := differences(own, theirs):
         before = state_of(trainer.model, trainer.optimizer)
@@ -69,15 +76,47 @@ def _check(run: Any, state: Mapping[str, Any]) -> None:
     _expect("history", state["history"], lambda v: _is_history(v, state["epoch"]), "a number for each epoch")
     _expect("stop", state.get("stop", False), lambda v: isinstance(v, bool), "True or False")  # of older versions
     random.check_random_state(state["random"])
-    own = settings_of(trainer.model)
     for name, value in state["settings"].items():
-        _expect(f"setting {name}", value, lambda v: name in own and type(v) is type(own[name]), "one of this model's")  # noqa: B023
+        _expect(f"setting {name}", value, lambda v: _fits(_holder(trainer, name), v), "one of this model's")  # noqa: B023
     modules = {n for n, _ in trainer.model.named_modules()}
-    _expect("evaluating", state.get("evaluating", []), lambda v: type(v) is list and modules.issuperset(v), "modules")
+    for name in ("evaluating", "lively"):
+        _expect(name, state.get(name, []), lambda v: type(v) is list and modules.issuperset(v), "names of modules")
     names = {n for n, _ in trainer.model.named_parameters()}
     _expect("frozen", state.get("frozen", []), lambda v: type(v) is list and names.issuperset(v), "parameters' names")
     n, dicts = len(trainer.callbacks), [s for s in state["callbacks"] if isinstance(s, dict)]
     _expect("callbacks", state["callbacks"], lambda v: len(dicts) == len(v) == n, "a dict for each")
+
+
+def _holder(trainer: Any, name: str) -> tuple[Any, str, Any]:
+    """The module that has a setting, the attribute's name there, and its value; None where there is no such setting."""
+    path, _, attribute = name.rpartition(".")
+    modules = dict(trainer.model.named_modules())
+    if isinstance(trainer._loss, Module):
+        modules |= dict(trainer._loss.named_modules("loss"))
+    module = modules.get(path)
+    attributes = dict(vars(module)) if module is not None else {}
+    if hasattr(type(module), attribute) and not attribute.startswith("_"):
+        attributes.setdefault(attribute, inspect.getattr_static(type(module), attribute))
+    if attribute in NO_SETTINGS or attribute not in attributes or not is_setting(attributes[attribute]):
+        return None, attribute, None
+    return module, attribute, attributes[attribute]
+
+
+def _fits(holder: tuple[Any, str, Any], value: Any) -> bool:
+    """Whether a run may have written `value` as a setting: a number for a number, a text for a text, or None."""
+    module, _, now = holder
+    if module is None or not is_setting(value):
+        return False
+    kinds = [_kind(now), _kind(value)]
+    return kinds[0] == kinds[1] or "None" in kinds
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "None"
+    if isinstance(value, (bool, str)):
+        return type(value).__name__
+    return "list" if isinstance(value, (list, tuple)) else "number"
 
 
 def _expect(name: str, value: Any, holds: Callable[[Any], bool], wanted: str) -> None:
@@ -90,8 +129,9 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_history(value: Any, epochs: int) -> bool:
-    lists = [v for v in value.values() if isinstance(v, list) and len(v) == epochs and all(map(_is_number, v))]
-    return len(lists) == len(value) and bool(value) == bool(epochs)
+    """A list of numbers for each term; somebody's own columns may hold anything."""
+    losses = value.get("loss", [])
+    return len(losses) == epochs and all(map(_is_number, losses)) and all(isinstance(v, list) for v in value.values())
 
 
 def _restore_callbacks(callbacks: list[Any], states: list[dict]) -> None:
@@ -124,9 +164,12 @@ def _restore_place(run: Any, state: Mapping[str, Any]) -> None:
     for name, p in trainer.model.named_parameters() if "frozen" in state else ():
         p.requires_grad = name not in state["frozen"]
     modules = dict(trainer.model.named_modules())
-    for name, module in modules.items() if "evaluating" in state else ():
-        module.training = name not in state["evaluating"]
+    if "lively" in state:
+        run.lively = {id(modules[name]) for name in state["lively"]}
+        for name, module in modules.items():
+            module.training = name not in state["evaluating"]
     run.moving = set(state["settings"])
     for name, value in state["settings"].items():  # those that changed while it ran: a beta that warms up, say
-        path_to, _, attribute = name.rpartition(".")
-        setattr(modules[path_to], attribute, value)
+        module, attribute, now = _holder(trainer, name)
+        kind = now.dtype.type if isinstance(now, np.number) else tuple if isinstance(now, tuple) else None
+        setattr(module, attribute, value if kind is None or value is None else kind(value))

@@ -86,7 +86,7 @@ class Run:
         trainer, world = self.trainer, self.trainer.world
         given = {"epochs": epochs, "resume": resume, "checkpoint": self.checkpoint is not None}
         world.agree({**given, "checkpoint_every": self.every, "validation": self.held_out is not None})
-        self.settings = settings_of(trainer.model)
+        self.settings = self._settings()
         self.identity = self._made_of()
         start = world.share(
             {**state_of(trainer.model, trainer.optimizer), "random": random.random_state(), "seed": self.loader.seed}
@@ -105,6 +105,8 @@ class Run:
             random.set_random_state(start["random"])
         if resume and self.checkpoint is not None and world.share(os.path.exists(self.checkpoint)):
             restore(self, self.checkpoint)
+        if self.checkpoint is not None:
+            trainer._began[os.path.realpath(self.checkpoint)] = self.identity
 
     def _made_of(self) -> dict[str, Any]:
         """What the run was made with, as plain values. Of callbacks that only write files, the options may change."""
@@ -113,24 +115,29 @@ class Run:
             f"callback {i}, {name}": value
             for i, c in enumerate(trainer.callbacks)
             if isinstance(c, MadeWith) and not getattr(c, "only_writes", False)
-            for name, value in c.made_with.items()
+            for name, value in c._made_with.items()
         }
         rules = {
             f"optimizer, group {i}, {name}": plain(value)
             for i, group in enumerate(getattr(optimizer, "made_with", ()))
             for name, value in group.items()
         }
-        loss = trainer._loss
         return {
             "callbacks": [type(c).__name__ for c in trainer.callbacks],
             **callbacks,
             **structure(trainer.model),
-            **(structure(loss, "loss") if isinstance(loss, Module) else {"loss": plain(loss)}),
+            **trainer._loss_identity,
             "clip_grad_norm": trainer._clip,
             "frozen": frozen(trainer.model),
             "optimizer": type(optimizer).__name__,
             **rules,
         }
+
+    def _settings(self) -> dict[str, Any]:
+        """As JSON has them; of the loss too, where that is a module."""
+        loss = self.trainer._loss
+        of_loss = settings_of(loss, "loss") if isinstance(loss, Module) else {}
+        return {name: plain(value) for name, value in {**settings_of(self.trainer.model), **of_loss}.items()}
 
     def _agree(self) -> None:
         """Find out that all processes do the same."""
@@ -168,12 +175,13 @@ class Run:
 
     def warn_if_not_finite(self, row: dict[str, float]) -> None:
         """Tell, once in a run, that a number of the validation is NaN or infinite."""
-        bad = [f"{name} is {value}" for name, value in row.items() if not math.isfinite(value)]
+        held_out = {name: value for name, value in row.items() if name.startswith("val_")}
+        bad = [f"{name} is {value}" for name, value in held_out.items() if not math.isfinite(value)]
         if bad and not self.warned:
             self.warned = True
             warnings.warn(
-                f"epoch {self.epoch + 1}: {', '.join(bad)}. Look for NaN in the validation data", RuntimeWarning,
-                stacklevel=5,
+                f"epoch {self.epoch}: {', '.join(bad)}. Look for NaN in the validation data", RuntimeWarning,
+                stacklevel=4,
             )  # fmt: skip
 
     def catch_up(self, wait: bool = True) -> None:
@@ -221,7 +229,7 @@ class Run:
 
     def _state(self) -> dict[str, Any]:
         """All that it takes to go on."""
-        trainer, now = self.trainer, settings_of(self.trainer.model)
+        trainer, now = self.trainer, self._settings()
         self.moving |= {name for name, value in now.items() if self.settings.get(name) != value}
         loss = trainer._loss.state_dict() if isinstance(trainer._loss, Module) else None
         return {
@@ -230,6 +238,7 @@ class Run:
             "run": self.identity,
             "settings": {name: value for name, value in now.items() if name in self.moving},
             "frozen": frozen(trainer.model),
+            "lively": [name for name, module in trainer.model.named_modules() if id(module) in self.lively],
             "evaluating": [name for name, module in trainer.model.named_modules() if not module.training],
             "epoch": self.epoch,
             "batch": self.batch,

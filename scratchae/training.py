@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -33,6 +34,7 @@ from scratchae.data import DataLoader
 from scratchae.disk import check_place, locked
 from scratchae.gpu.replay import Steps, replayable, training_stream
 from scratchae.history import History, Means
+from scratchae.identity import plain, structure
 from scratchae.interrupts import HELD, HeldSignals
 from scratchae.nn import Module
 from scratchae.nn.module import device_of_model, evaluating
@@ -86,6 +88,8 @@ class Trainer:
             raise ValueError("the optimiser holds none of the model's parameters; make it from model.parameters()")
         self.model, self.optimizer, self.callbacks, self._loss = model, optimizer, list(callbacks), loss
         self._clip = clip_grad_norm
+        self._loss_identity = structure(loss, "loss") if isinstance(loss, Module) else {"loss": plain(loss)}
+        self._began: dict[str, dict[str, Any]] = {}  # by a checkpoint's path, what its run was when it began
         for callback in self.callbacks:
             if isinstance(callback, type):
                 raise TypeError(f"callback {callback.__name__} is a class; pass one made of it: {callback.__name__}()")
@@ -151,7 +155,7 @@ class Trainer:
         if checkpoint is not None:
             check_place(checkpoint)  # before the first epoch, not after it
         held = locked(checkpoint) if checkpoint is not None and first else nullcontext()
-        with _alone(self.model), self.world.together(), held:
+        with _alone(self), self.world.together(), held:
             device = device_of_model(self.model)
             run = Run(self, loader, held_out, checkpoint, checkpoint_every, device)
             self.history, self.stop, self.validates = History(), False, held_out is not None
@@ -161,6 +165,7 @@ class Trainer:
             with run.signals, backend.told_when_full(what), training_stream(device):
                 self._epochs(run, epochs, progress and first)
             self._tell("on_fit_end")
+            run.check_weights()
         return self.history
 
     def _epochs(self, run: Run, epochs: int, shown: bool) -> None:
@@ -175,14 +180,16 @@ class Trainer:
                 if shown and not progress.is_watched():
                     progress.line(f"{title}  {progress.text(row)}  {row['seconds']:.1f} s")
                 self._end_epoch(run)
+                run.warn_if_not_finite(row)
         finally:
             run.replay = None  # and with it the memory of its graph
             for loader in filter(None, (run.loader, run.held_out)):
                 loader.forget_copies()
+            run.loader.epoch = run.first_epoch + run.epoch + bool(run.batch)
 
     def _end_epoch(self, run: Run) -> None:
         """Tell the callbacks that have not seen the last epoch, and save."""
-        row = {name: values[-1] for name, values in self.history.items()}
+        row = {name: values[-1] for name, values in self.history.items() if len(values) == run.epoch}
         try:
             with self.world.together():  # while the first process saves, the others wait for it
                 for callback in self.callbacks[run.told :]:
@@ -206,7 +213,9 @@ class Trainer:
     ) -> dict[str, float]:
         totals, epoch = Means(), loader.epoch
         try:  # a shuffled loader gives the same batches each time, too
-            with evaluating(self.model), no_grad(), random.fixed_seed(0), backend.current(device_of_model(self.model)):
+            loss = evaluating(self._loss) if isinstance(self._loss, Module) else nullcontext()
+            here = backend.current(device_of_model(self.model))
+            with evaluating(self.model), loss, no_grad(), random.fixed_seed(0), here:
                 for i, batch in enumerate(loader.placed(0, 0, part, device)):
                     if n := len(_first(batch)):  # of a short last batch, a process may get nothing
                         with _part_of(loader, i, part):
@@ -263,7 +272,6 @@ class Trainer:
                     if not run.end_if_asked():  # a signal breaks off; a script's own handler may want to go on
                         break
                 row |= {f"val_{name}": value for name, value in held_out.items()}
-                run.warn_if_not_finite(row)
             bar.set_postfix_str(progress.text(row))
         speed = _samples(loader) / run.seconds if run.seconds else math.nan  # some clocks stand still
         return row | {"seconds": run.seconds, "images_per_second": speed}
@@ -343,21 +351,26 @@ def _loader(data: Any, batch_size: int, shuffle: bool, seed: int) -> DataLoader:
     return loader
 
 
-_in_training: set[int] = set()  # the models, by id
+_in_training: set[int] = set()  # parameters, by id
 _entering = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_training.clear)  # the child has copies of its own
 
 
 @contextmanager
-def _alone(model: Module) -> Iterator[None]:
-    """Inside, no other `fit` trains the model: two would undo each other's work without a word."""
+def _alone(trainer: Trainer) -> Iterator[None]:
+    """Inside, no other `fit` trains the same parameters: two would undo each other's work without a word."""
+    groups = trainer.optimizer.param_groups
+    moving = {id(p) for group in groups for p in group["params"] if p.requires_grad}
     with _entering:
-        if id(model) in _in_training:
-            raise RuntimeError(f"this {type(model).__name__} is in training already; wait for that fit, or use a copy")
-        _in_training.add(id(model))
+        if moving & _in_training:
+            name = type(trainer.model).__name__
+            raise RuntimeError(f"this {name} is in training already; wait for that fit, or use a copy")
+        _in_training.update(moving)
     try:
         yield
     finally:
-        _in_training.discard(id(model))
+        _in_training.difference_update(moving)
 
 
 def _part_of(loader: DataLoader, i: int, part: tuple[int, int]) -> AbstractContextManager[None]:

@@ -414,3 +414,54 @@ def test_it_is_a_module_with_help_and_status_2() -> None:
     assert done.returncode == 0 and "scratchae anomaly model.safetensors" in done.stdout
     done = subprocess.run([sys.executable, "-m", "scratchae", "dance"], capture_output=True, text=True)
     assert done.returncode == 2 and "invalid choice: 'dance'" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--out", "--checkpoint"])
+def test_a_file_of_another_kind_is_not_written_over(tmp_path, capsys, option):
+    notes = tmp_path / "notes.txt"
+    notes.write_text("mine")
+    out = tmp_path / "model.safetensors"
+    arguments = ["train", "--sizes", "784,4", "--epochs", "1", "--out", str(out), option, str(notes)]
+    assert main(arguments) == 1
+    assert "is there and is not a" in capsys.readouterr().err and notes.read_text() == "mine" and not out.exists()
+
+
+def test_a_model_is_no_checkpoint_to_write_over_and_the_other_way_round(tmp_path, capsys):
+    out, run = str(tmp_path / "model.safetensors"), str(tmp_path / "run.safetensors")
+    arguments = ["train", "--sizes", "784,4", "--epochs", "1"]
+    assert main([*arguments, "--out", out, "--checkpoint", run]) == 0
+    assert main([*arguments, "--out", out, "--checkpoint", run]) == 0  # each its own kind
+    assert main([*arguments, "--out", run]) == 1 and main([*arguments, "--out", out + "2", "--checkpoint", out]) == 1
+    assert capsys.readouterr().err.count("is there and is not a") == 2
+
+
+@pytest.mark.parametrize(("out", "checkpoint"), [("d", "d/run"), ("d/model", "d")])
+def test_one_output_inside_another_is_refused_before_training(tmp_path, capsys, out, checkpoint):
+    paths = [str(tmp_path / out), "--checkpoint", str(tmp_path / checkpoint)]
+    assert main(["train", "--sizes", "784,4", "--epochs", "1", "--out", *paths]) == 1
+    assert "cannot both be files" in capsys.readouterr().err and not (tmp_path / "d").exists()
+
+
+def test_training_does_not_end_with_whoever_reads_its_output(tmp_path, monkeypatch):
+    class Closed:
+        def write(self, text):
+            raise BrokenPipeError(32, "Broken pipe")
+
+        def flush(self):
+            pass
+
+    out = tmp_path / "model.safetensors"
+    monkeypatch.setattr("sys.stdout", Closed())
+    main(["train", "--sizes", "784,4", "--epochs", "1", "--out", str(out)])
+    monkeypatch.undo()
+    assert out.exists()
+
+
+@pytest.mark.parametrize("verb", ["encode", "reconstruct", "decode"])
+def test_what_is_not_finite_is_not_written_down_as_a_result(tmp_path, capsys, verb):
+    out, odd = str(tmp_path / "model.safetensors"), np.full((3, 4 if verb == "decode" else 784), 0.5, np.float32)
+    assert main(["train", "--sizes", "784,4", "--epochs", "1", "--out", out]) == 0
+    odd[1, 0] = np.nan
+    np.save(tmp_path / "odd.npy", odd if verb == "decode" else odd.reshape(3, 1, 28, 28))
+    assert main([verb, out, str(tmp_path / "odd.npy"), str(tmp_path / "result.npy")]) == 1
+    assert "number 1 is not finite" in capsys.readouterr().err and not (tmp_path / "result.npy").exists()

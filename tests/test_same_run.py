@@ -32,6 +32,16 @@ class Own(nn.Module):
         return self.layer(x)
 
 
+class Pinball:
+    """A loss with an option: what is too low counts `share`, what is too high the rest."""
+
+    def __init__(self, share: float):
+        self.share = share
+
+    def __call__(self, output: Any, target: Any) -> Any:
+        return F.maximum(self.share * (target - output), (self.share - 1) * (target - output)).mean()
+
+
 def dense(**options: Any) -> nn.Module:
     return sa.Autoencoder.dense((6, 4, 2), **options)
 
@@ -113,6 +123,16 @@ OTHER_RUNS: dict[str, tuple[dict, dict, str]] = {
     "an own option, a function": (own(F.relu), own(F.gelu), "model.option 'gelu', not 'relu'"),
     "an own option, a class": (own(nn.ReLU), own(nn.GELU), "model.option 'GELU', not 'ReLU'"),
     "an own option, a dict": (own({"a": 1}), own({"a": 2}), "model.option"),
+    "an own option among others": (own([nn.ReLU(), 1]), own([nn.ReLU(), 2]), "model.option"),
+    "an own option, a set": (own({1, 2}), own({1, 3}), "model.option"),
+    "an own option, weights of classes": (own(np.array([1.0, 2.0])), own(np.array([1.0, 3.0])), "model.option"),
+    "an own option, a ufunc": (own(np.tanh), own(np.sin), "model.option 'sin', not 'tanh'"),
+    "an own option, an object": (own(Pinball(0.1)), own(Pinball(0.9)), "model.option"),
+    "a loss, an object": ({**own(1.0), "loss": Pinball(0.1)}, {**own(1.0), "loss": Pinball(0.9)}, "loss"),
+    "an operator in a lambda": ({**own(1.0), "loss": lambda y, t: (y * y + t).sum()},
+                                {**own(1.0), "loss": lambda y, t: (y * y - t).sum()}, "loss"),
+    "a default of a lambda": ({**own(1.0), "loss": lambda y, t, k=1.0: F.mse_loss(y, t) * k},
+                              {**own(1.0), "loss": lambda y, t, k=2.0: F.mse_loss(y, t) * k}, "loss"),
     "a class of the same options": (own(1.0), {"model": lambda: type("Other", (Own,), {})(1.0), "loss": F.mse_loss},
                                     "model 'Other', not 'Own'"),
     "a layer without options more": (
@@ -192,6 +212,39 @@ class Thaw(sa.Callback):
         trainer.model.encoder.requires_grad_(True)
 
 
+class Anneal(sa.Callback):
+    """Settings of other types than they began with."""
+
+    def on_epoch_end(self, trainer: Any, row: Any) -> None:
+        n = len(trainer.history["loss"])
+        trainer.model.beta = np.linspace(0, 1, 9)[n]
+        trainer.model.phases = [*trainer.model.phases, np.float32(n), "x", None]
+        trainer.model.unset = n
+
+
+def counted() -> nn.Module:
+    class Counted(sa.VariationalAutoencoder):
+        unset, phases = None, ()
+
+        def loss_terms(self, x: Any, target: Any = None) -> dict:
+            terms = super().loss_terms(x, target)
+            return {**terms, "count": terms["kl"] * (0.01 * (self.unset or 0))}
+
+    return Counted.dense((6, 4, 2))
+
+
+class ThenFreeze(sa.Callback):
+    """Trains the encoder for an epoch, and puts it aside then."""
+
+    def on_epoch_end(self, trainer: Any, row: Any) -> None:
+        trainer.model.encoder.requires_grad_(False).eval()
+
+
+def normalised() -> nn.Module:
+    encoder = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4))
+    return sa.Autoencoder(encoder, nn.Linear(4, 6))
+
+
 def variational() -> nn.Module:
     return sa.VariationalAutoencoder.dense((6, 4, 2), beta=0.0)
 
@@ -202,7 +255,8 @@ def frozen_encoder() -> nn.Module:
     return model
 
 
-@pytest.mark.parametrize(("model", "callback"), [(variational, WarmUp), (frozen_encoder, Thaw)])
+@pytest.mark.parametrize(("model", "callback"), [(variational, WarmUp), (frozen_encoder, Thaw), (counted, Anneal),
+                                                 (normalised, ThenFreeze)])  # fmt: skip
 @pytest.mark.parametrize("parts", [[1], [2, 3], [1, 2, 3, 4]], ids=str)
 def test_a_setting_that_a_callback_moves_is_taken_along(tmp_path: Path, model: Any, callback: Any, parts: list) -> None:
     whole = run(None, model, epochs=5, callbacks=lambda o: [callback()])
@@ -349,7 +403,9 @@ CRAFTED: dict[str, list[Any]] = {
     "history": [[], "x", {"a": 5}, {"loss": [1]}, {"loss": ["x", "y"]}],
     "random": [None, {}, {"seed": "x", "cpu": {}}, {"seed": 0, "cpu": {"bit_generator": "MT19937"}}],
     "settings": [[], {"nope.x": 1}, {"forward": "x"}, {"encoder": 1}, {"__class__": "x"}, {"encoder.training": True},
-                 {"__dict__": {}}, {"code_size": "x"}, {"code_size": 2.0}, {"beta": None}],
+                 {"__dict__": {}}, {"code_size": "x"}, {"beta": True}, {"beta": [1]}, {"reconstruct": "x"},
+                 {"_starts_in_train_mode": False},
+                 {"_buffers": ["weight"]}, {"beta": {"a": 1}}],
     "callbacks": [[{}, {}], "x", None, [[]]],
     "frozen": ["x", ["nope"], [1], [[]]],
     "loss": [1],

@@ -17,6 +17,9 @@ from scratchae.backend import Array
 moments = count()  # numbers the operations that are recorded, and the changes between them
 
 
+_ALL = (0, 1 << 64)  # addresses
+
+
 class _Changes:
     """Those of one stretch of memory: the newest, and the moment of each part."""
 
@@ -36,7 +39,7 @@ def changed(array: Array) -> None:
     found = _changes.get(id(owner))
     if found is None:
         found = _changes[id(owner)] = _Changes(owner)
-    found.newest = found.parts[_bounds(array)] = next(moments)
+    found.newest = found.parts[_ALL if array is owner else _bounds(array)] = next(moments)
 
 
 def changed_since(array: Array, moment: int) -> bool:

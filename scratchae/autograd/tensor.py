@@ -59,7 +59,6 @@ class Leaf:
                 self.grad = g
             else:
                 self.grad += g
-                changed(self.grad)
 
 
 class Tensor(Methods):

@@ -100,17 +100,17 @@ class DataLoader:
     ) -> Iterator[Array | tuple[Array, ...]]:
         """The batches of epoch `epoch` from number `skip` on: `part` of each, on `device` unless the loader has one.
 
-        Others may iterate over the loader meanwhile. Its own `part` and `device` stay as they are.
+        Others may iterate over the loader meanwhile. Its own count, `part` and `device` stay as they are.
         """
         with _placing:
-            before = self.part, self.device
+            before = self.epoch, self.part, self.device
             self.epoch, self.skip, self.part, self.device = epoch, skip, part, self.device or device
             try:
                 batches = iter(self)
                 first = list(islice(batches, 1))  # an `__iter__` with a yield in it reads the place only now
             finally:
                 self.skip = 0
-                self.part, self.device = before
+                self.epoch, self.part, self.device = before
         return chain(first, batches)
 
     def forget_copies(self) -> None:

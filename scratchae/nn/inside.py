@@ -21,7 +21,7 @@ def inside(owner: Any, wanted: tuple[type, ...]) -> Iterator[tuple[str, Any]]:
     not looked into, a set for instance.
     """
     for name, value in list(vars(owner).items()):  # a list, since another thread may set an attribute meanwhile
-        if name == "made_with":  # plain values, see identity.py
+        if name == "_made_with":  # plain values, see identity.py
             continue
         if isinstance(value, (list, tuple, dict)):
             for name_inside, item in _items(name, value):
