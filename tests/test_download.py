@@ -127,7 +127,7 @@ def test_the_whole_has_a_deadline(tmp_path, answers, monkeypatch):
     [
         (OK + b"\r\n", b"x" * 10_000),
         (OK + b"Content-Length: 1000000000000000000\r\n\r\n", b"x" * 10_000),
-        (OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n" * 1000),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n", b"3e8\r\n" + b"x" * 1000 + b"\r\n"),
         (OK + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n", b"x" * 10_000),
         (OK + b"Transfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n", b"x" * 10_000),
         (redirection("/").replace(b"Length: 0", b"Type: text"), b"x" * 10_000),

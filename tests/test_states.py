@@ -94,15 +94,19 @@ def test_moving_and_freezing_keep_what_is_shared_together() -> None:
 # --- all or nothing -------------------------------------------------------------------------------
 
 
-def test_a_number_too_large_for_the_dtype_changes_nothing_where_warnings_are_errors() -> None:
+@pytest.mark.parametrize("action", ["error", "ignore"])
+def test_a_number_too_large_for_the_dtype_is_refused_whatever_becomes_of_warnings(action: str) -> None:
     model = Tied()
     state, before = Tied().to(np.float64).state_dict(), bits(model)
     state["d.running_var"][1] = 1e300
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        with pytest.raises(RuntimeWarning):
+        warnings.simplefilter(action)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match=r"too large for float32: d\.running_var"):
             model.load_state_dict(state)
     assert bits(model) == before
+    state["d.running_var"][1] = np.inf  # infinite before, too
+    model.load_state_dict(state)
+    assert model.d.running_var[1] == np.inf
 
 
 class Stubborn(np.ndarray):
