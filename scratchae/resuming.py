@@ -20,13 +20,16 @@ from scratchae.storage import FilePath
 _ALWAYS = ("batch_size", "seed", "shuffle", "drop_last", "data", "validation", "callbacks")
 
 
-def restore(run: Any, path: FilePath) -> None:
-    """Put everything where `Run.save` found it; ValueError, with nothing changed, for another run's checkpoint."""
+def restore(run: Any, path: FilePath, began: Mapping[str, Any]) -> None:
+    """Put everything where `Run.save` found it; ValueError, with nothing changed, for another run's checkpoint.
+
+    `began` is what this model's run with that checkpoint was when it began, if that was in this process.
+    """
     trainer, name = run.trainer, os.fspath(path)
     state = trainer.world.share(read_state(path)[0] if trainer.world.rank == 0 else None)
     if not isinstance(state.get("run"), dict):
         raise ValueError(f"{name} was not written by Trainer.fit; see load_checkpoint for such files")
-    _check_same_run(run, state, path)
+    _check_same_run(run, state, path, began)
     try:
         _check(run, state)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -44,14 +47,14 @@ def restore(run: Any, path: FilePath) -> None:
     _restore_place(run, state)
 
 
-def _check_same_run(run: Any, state: Mapping[str, Any], path: FilePath) -> None:
+def _check_same_run(run: Any, state: Mapping[str, Any], path: FilePath, began: Mapping[str, Any]) -> None:
     """ValueError that names what is different, where the checkpoint is of another run."""
     own, theirs, trainer = run.identity, state["run"], run.trainer
     if "told" not in state:  # of a version that knew less of a run
         numbers = {f"model.{name}": value for name, value in settings_of(trainer.model).items()}
         own = {name: {**run.identity, **numbers}.get(name) for name in theirs if name in _ALWAYS or name in numbers}
         theirs = {name: theirs[name] for name in own}
-    began = trainer._began.get(os.path.realpath(path), {})  # the same objects, whose last changes were not saved
+    # Of the same objects, the last changes may not have been saved.
     thawed = own.get("frozen") == state.get("frozen") or began.get("frozen") == theirs.get("frozen")
     if "frozen" in own and thawed:  # by a callback, since the beginning
         own = {**own, "frozen": theirs.get("frozen")}

@@ -12,6 +12,7 @@ import hashlib
 import math
 import os
 import warnings
+import weakref
 from typing import Any
 
 from scratchae import backend, random
@@ -24,6 +25,8 @@ from scratchae.interrupts import HeldSignals
 from scratchae.nn import Module
 from scratchae.resuming import restore
 from scratchae.storage import FilePath
+
+began: Any = weakref.WeakKeyDictionary()  # what the run of a model and a checkpoint's path was when it began
 
 
 class Run:
@@ -104,9 +107,9 @@ class Run:
             apply_state("process 0", start, trainer.model, trainer.optimizer)
             random.set_random_state(start["random"])
         if resume and self.checkpoint is not None and world.share(os.path.exists(self.checkpoint)):
-            restore(self, self.checkpoint)
+            restore(self, self.checkpoint, began.get(trainer.model, {}).get(os.path.realpath(self.checkpoint), {}))
         if self.checkpoint is not None:
-            trainer._began[os.path.realpath(self.checkpoint)] = self.identity
+            began.setdefault(trainer.model, {})[os.path.realpath(self.checkpoint)] = self.identity
 
     def _made_of(self) -> dict[str, Any]:
         """What the run was made with, as plain values. Of callbacks that only write files, the options may change."""

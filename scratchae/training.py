@@ -89,7 +89,6 @@ class Trainer:
         self.model, self.optimizer, self.callbacks, self._loss = model, optimizer, list(callbacks), loss
         self._clip = clip_grad_norm
         self._loss_identity = structure(loss, "loss") if isinstance(loss, Module) else {"loss": plain(loss)}
-        self._began: dict[str, dict[str, Any]] = {}  # by a checkpoint's path, what its run was when it began
         for callback in self.callbacks:
             if isinstance(callback, type):
                 raise TypeError(f"callback {callback.__name__} is a class; pass one made of it: {callback.__name__}()")

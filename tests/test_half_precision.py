@@ -103,3 +103,28 @@ def test_keywords_are_widened_too():
     assert F.mse_loss(input=sa.tensor(LARGE), target=LARGE * np.float16(0.5)).item() == pytest.approx(
         ((LARGE.astype(float) / 2) ** 2).mean(), rel=1e-3
     )
+
+
+@pytest.mark.parametrize("loss", [F.binary_cross_entropy, F.binary_cross_entropy_with_logits])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_a_target_a_few_roundings_outside_is_taken_in_its_own_dtype(loss, dtype):
+    eps = np.finfo(dtype).eps
+    x = np.array([0.5, 0.5], dtype)
+    clean = loss(x, np.array([0.0, 1.0], dtype))
+    np.testing.assert_array_equal(loss(x, np.array([-eps, 1 + 2 * eps], dtype)), clean)
+    np.testing.assert_array_equal(loss(x, np.array([0, 1 + 1.2e-7], np.float32)), clean)
+    with pytest.raises(ValueError, match="target ranges over"):
+        loss(x, np.array([0.0, 1 + 20 * eps], dtype))
+
+
+def test_many_equal_maxima_share_the_gradient():
+    x = sa.tensor(np.zeros(70_000, np.float16), requires_grad=True)
+    x.max().backward()
+    np.testing.assert_allclose(x.grad, 1 / 70_000, rtol=1e-2)
+
+
+def test_a_denoising_autoencoder_of_half_precision_trains():
+    model = sa.DenoisingAutoencoder.dense((6, 2)).to(np.float16)
+    data = np.random.default_rng(0).random((16, 6)).astype(np.float16)
+    history = sa.Trainer(model, sa.optim.Adam(model.parameters())).fit(data, epochs=2, batch_size=4, progress=False)
+    assert np.isfinite(history["loss"]).all() and model.reconstruct(data).dtype == np.float16

@@ -132,3 +132,34 @@ def test_lists_of_tensors_and_of_numbers_where_an_array_belongs():
         F.sum([x, x])
     with pytest.raises(TypeError, match="sum: x is a list"):
         F.sum([1.0, 2.0])
+
+
+OPTIONS = {
+    "a complex bound": lambda x: x.clip(1j, None),
+    "a complex slope": lambda x: F.leaky_relu(x, 1j),
+    "a masked bound": lambda x: x.clip(np.ma.masked_array([1.0, 2.0], [1, 0]), None),
+    "a complex dtype": lambda x: x.astype("complex64"),
+    "objects as a dtype": lambda x: x.astype(object),
+    "an operation of one's own": lambda x: sa.primitive(x=lambda g: g)(lambda x: np.fft.fft(x))(x),
+    "a masked item of a list": lambda x: x + [np.ma.masked_array([5.0], [1]), 1.0],
+    "a masked item of a stack": lambda x: F.stack([x, np.ma.masked_array([5.0, 6.0], [1, 0])]),
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_nothing_but_real_numbers_comes_in_by_another_way(name):
+    with pytest.raises(TypeError, match="real numbers"):
+        OPTIONS[name](sa.tensor([1.0, 2.0], requires_grad=True))
+
+
+def test_numbers_of_more_digits_take_the_tensors_dtype():
+    x = sa.tensor([1.0, 2.0], requires_grad=True)
+    for number in (np.longdouble(2), np.array(2, np.longdouble), np.float64(2)):
+        assert (x * number).dtype == np.float32
+    np.testing.assert_array_equal((x + range(2)).data, [1.0, 3.0])
+
+
+def test_what_an_array_cannot_hold_is_told():
+    for data, told in ((10**400, "an integer that is too large"), ([[1.0], [1.0, 2.0]], "lists of unequal lengths")):
+        with pytest.raises(ValueError, match=told):
+            sa.tensor(data)

@@ -277,6 +277,31 @@ def test_a_process_goes_on_from_its_own_checkpoint_with_what_a_callback_moved(
     assert_same(trainer, whole)
 
 
+def test_a_change_whose_save_failed_does_not_make_the_same_objects_another_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from scratchae import runs
+
+    path, write = tmp_path / "run", runs.write_state
+    whole = run(None, frozen_encoder, epochs=4, callbacks=lambda o: [Thaw()])
+
+    def full(*arguments: Any) -> None:
+        if path.exists():
+            no_space()
+        write(*arguments)
+
+    sa.manual_seed(0)
+    model = frozen_encoder()
+    optimizer = optim.Adam(list(model.parameters()), lr=0.05)
+    options: dict = {"epochs": 4, "batch_size": 8, "checkpoint": path, "checkpoint_every": 3, "progress": False}
+    with monkeypatch.context() as patch, pytest.raises(OSError):
+        patch.setattr(runs, "write_state", full)
+        sa.Trainer(model, optimizer, [Thaw()]).fit(X, **options)
+    trainer = sa.Trainer(model, optimizer, [Thaw()])
+    trainer.fit(X, resume=True, **options)
+    assert_same(trainer, whole)
+
+
 # --- what breaks a run ----------------------------------------------------------------------------
 
 
