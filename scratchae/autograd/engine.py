@@ -264,6 +264,8 @@ def _unbox_odd(
         a = values[i]
         what = f"{op.name}: {op.arguments[i]}"
         if type(a) in (list, tuple, range):
+            for array in filter(is_array, a):
+                plain_array(array, f"{what}: an item")
             if op.arguments[i] != "axis" and parents[i] is None and not any(map(is_array, a)):
                 values[i] = xp_of(tensor._data).asarray(numbers(a, what), tensor.dtype)  # [1, 2] beside a Tensor
         elif isinstance(a, np.generic) or type(a) is np.ndarray and not a.ndim:
