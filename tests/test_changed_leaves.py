@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 import scratchae as sa
+from scratchae import changes, nn, optim
 from scratchae import functional as F
-from scratchae import nn, optim
-from scratchae.autograd import changes
 
 
 def held(weight):

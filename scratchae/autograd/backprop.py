@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from heapq import heappop, heappush
 from typing import Any
 
-from scratchae.autograd.changes import changed_since
 from scratchae.autograd.engine import Node
-from scratchae.autograd.modes import check_finite, watchers
+from scratchae.autograd.modes import arrays_in, check_finite, watchers
 from scratchae.autograd.tensor import Leaf, Tensor, box
 from scratchae.backend import Array, is_array, numbers, xp_of
+from scratchae.changes import changed_since, latest
 
 
 def backward(output: Tensor, gradient: Any = None, retain_graph: bool = False) -> None:
@@ -106,9 +106,8 @@ def _walk(
                 f"backward() through {node.op.name!r}, whose graph an earlier backward() freed (or failed in); "
                 "call the earlier one with retain_graph=True"
             )
-        for i in node.plan.read:
-            if hasattr(value := node.saved[i], "base") and changed_since(value, node.order) or type(value) is list:
-                _check_unchanged(node, value)
+        if latest[0] > node.order:
+            _check_unchanged(node)
         saved = _tensors(node) if create_graph else node.saved
         for argument, vjp, slots, writes in node.plan.calls:
             parent = node.parents[argument]
@@ -139,10 +138,10 @@ def _walk(
     return arrived
 
 
-def _check_unchanged(node: Node, value: Any) -> None:
-    """Refuse an array, or a list with one, that is no longer what the forward pass read."""
-    for array in value if type(value) is list else [value]:
-        if hasattr(array, "base") and changed_since(array, node.order):
+def _check_unchanged(node: Node) -> None:
+    """Refuse arrays that are no longer what the forward pass read."""
+    for array in arrays_in([node.saved[i] for i in node.plan.read]):
+        if changed_since(array, node.order):
             raise RuntimeError(
                 f"backward through {node.op.name!r}: a parameter of shape {array.shape} that it read was changed in "
                 "place since then, by an optimiser's step or by loading values. Call step() after the last "

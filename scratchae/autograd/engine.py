@@ -40,11 +40,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scratchae.autograd.changes import moments
 from scratchae.autograd.modes import arrays_in, check_finite, recording, watchers
 from scratchae.autograd.precision import HALF, rounded_once
 from scratchae.autograd.tensor import Tensor, box
 from scratchae.backend import Array, is_array, numbers, plain_array, xp_of
+from scratchae.changes import moments
 
 
 class Node:

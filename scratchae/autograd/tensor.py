@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from scratchae import autograd
-from scratchae.autograd.changes import changed
 from scratchae.autograd.methods import Methods
 from scratchae.backend import Array, is_array, numbers, plain_array, to_device, xp_of
+from scratchae.changes import changed
 
 _NEEDS_FLOAT = "requires_grad needs floating point data, this is {}; convert with .astype('float32')"
 

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from scratchae import backend
-from scratchae.autograd.changes import changed
+from scratchae.changes import changed
 from scratchae.checks import not_finite
 from scratchae.gpu.kernels import TYPES, launch
 from scratchae.gpu.losses import Losses

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from scratchae.autograd import Tensor
-from scratchae.autograd.changes import changed
 from scratchae.autograd.precision import in_float32
 from scratchae.autograd.reductions import batch_mean, mean
 from scratchae.backend import Array
+from scratchae.changes import changed
 from scratchae.checks import check_fits
 from scratchae.nn.layer import Layer, check_dtype, number, shape_of, size
 from scratchae.nn.module import Parameter

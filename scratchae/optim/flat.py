@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from scratchae.autograd import Tensor
-from scratchae.autograd.changes import changed
 from scratchae.backend import PLAIN, Array, device_of, to_device, xp_of
+from scratchae.changes import changed
 from scratchae.gpu.kernels import TYPES
 from scratchae.gpu.updates import Counters
 

@@ -15,7 +15,7 @@ import numpy as np
 from scratchae.backend import Array
 
 moments = count()  # numbers the operations that are recorded, and the changes between them
-
+latest = [-1]  # the moment of the last change: what was recorded later needs no look
 
 _ALL = (0, 1 << 64)  # addresses
 
@@ -39,13 +39,13 @@ def changed(array: Array) -> None:
     found = _changes.get(id(owner))
     if found is None:
         found = _changes[id(owner)] = _Changes(owner)
-    found.newest = found.parts[_ALL if array is owner else _bounds(array)] = next(moments)
+    latest[0] = found.newest = found.parts[_ALL if array is owner else _bounds(array)] = next(moments)
 
 
 def changed_since(array: Array, moment: int) -> bool:
     """Whether memory of `array` was written to after that moment."""
     found = _changes.get(id(_owner(array)))
-    if found is None or found.newest < moment:  # nearly always
+    if found is None or found.newest < moment:
         return False
     low, high = _bounds(array)
     return any(at > moment and first < high and low < end for (first, end), at in found.parts.items())
