@@ -126,7 +126,7 @@ WHAT = {
     "plotting": "pictures", "data": "sets, batches, noise", "storage": "arrays in files", "interrupts": "Ctrl-C",
     "distributed": "several processes", "disk": "files written whole, places, locks",
     "gpu": "kernels, replayed steps", "backend": "NumPy or CuPy, devices", "random": "generators, seeds",
-    "checks": "of options and numbers",
+    "checks": "of options and numbers", "changes": "memory written in place",
 }  # fmt: skip
 
 
