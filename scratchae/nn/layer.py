@@ -29,7 +29,10 @@ class Layer(Module):
             return x
         if isinstance(x, (int, float, np.generic)):
             x = np.asarray(x, None if isinstance(x, np.generic) else np.float32)
-        return plain_array(x, f"{type(self).__name__}({self.describe()}): the input")
+        try:
+            return plain_array(x, "the input")
+        except TypeError as error:
+            raise TypeError(f"{type(self).__name__}({self.describe()}): {error}") from None
 
     def describe(self) -> str:
         """The options as the constructor takes them, without those at their defaults."""
