@@ -131,7 +131,7 @@ def settings_of(model: Any, name: str = "") -> dict[str, Any]:
     return {
         f"{path}.{attribute}" if path else attribute: value
         for path, module in model.named_modules(name)
-        for attribute, value in vars(module).items()
+        for attribute, value in list(vars(module).items())
         if is_setting(value) and attribute not in NO_SETTINGS
     }
 

@@ -101,6 +101,21 @@ def test_reconstructing_in_another_thread_does_not_touch_the_training() -> None:
     assert_same(alone, watched)
 
 
+def test_layers_are_found_although_an_attribute_is_set_meanwhile() -> None:
+    """As another thread may do. Here the look at one attribute does, which needs no luck to happen."""
+    layers = nn.Sequential(nn.ReLU(), nn.Tanh())
+
+    class Setting:
+        @property
+        def __class__(self) -> type:
+            layers.note = 1  # type: ignore[attr-defined]
+            return Setting
+
+    layers.odd = Setting()  # type: ignore[attr-defined]
+    layers.last = nn.Sigmoid()  # type: ignore[attr-defined]
+    assert [type(layer).__name__ for layer in layers] == ["ReLU", "Tanh", "Sigmoid"]
+
+
 def test_two_fits_share_one_loader_without_disturbing_each_other() -> None:
     def loader() -> sa.DataLoader:
         return sa.DataLoader(X, 8, shuffle=True, seed=1)

@@ -31,7 +31,8 @@ class Sequential(Module):
         return x
 
     def _layers(self) -> list[Module]:
-        return [value for value in vars(self).values() if isinstance(value, Module)]
+        attributes = list(vars(self).values())  # a list, since another thread may set an attribute meanwhile
+        return [value for value in attributes if isinstance(value, Module)]
 
     def __iter__(self) -> Iterator[Module]:
         return iter(self._layers())
