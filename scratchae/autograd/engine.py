@@ -283,6 +283,8 @@ def _unbox_options(op: _Op, values: list, tensor: Tensor | None) -> Tensor | Non
     for i in op.options:
         if type(a := values[i]) in _USUAL or type(a) is tuple:
             continue
+        if type(a) is np.ndarray and a.ndim and a.dtype.char in _REAL and a.dtype.isnative:  # nearly always
+            continue
         if boxed := [e for e in (a if type(a) is list else [a]) if isinstance(e, Tensor)]:
             if any(e.requires_grad for e in boxed) and recording.blocked <= 0:
                 raise TypeError(f"{op.name}: {op.arguments[i]} has no derivative here; pass its values: .detach()")
