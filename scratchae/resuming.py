@@ -82,8 +82,8 @@ def _check(run: Any, state: Mapping[str, Any]) -> None:
     for name, value in state["settings"].items():
         _expect(f"setting {name}", value, lambda v: _fits(_holder(trainer, name), v), "one of this model's")  # noqa: B023
     modules = {n for n, _ in trainer.model.named_modules()}
-    for name in ("evaluating", "lively"):
-        _expect(name, state.get(name, []), lambda v: type(v) is list and modules.issuperset(v), "names of modules")
+    for name in ("evaluating", "lively") if {"evaluating", "lively"} & set(state) else ():  # not of older versions
+        _expect(name, state[name], lambda v: type(v) is list and modules.issuperset(v), "names of modules")
     names = {n for n, _ in trainer.model.named_parameters()}
     _expect("frozen", state.get("frozen", []), lambda v: type(v) is list and names.issuperset(v), "parameters' names")
     n, dicts = len(trainer.callbacks), [s for s in state["callbacks"] if isinstance(s, dict)]
@@ -111,7 +111,19 @@ def _fits(holder: tuple[Any, str, Any], value: Any) -> bool:
     if module is None or not is_setting(value):
         return False
     kinds = [_kind(now), _kind(value)]
-    return kinds[0] == kinds[1] or "None" in kinds
+    if kinds[0] != kinds[1] and "None" not in kinds:
+        return False
+    try:
+        _as_kept(now, value)
+    except (OverflowError, ValueError):  # too large for a NumPy number, or NaN for an integer
+        return False
+    return True
+
+
+def _as_kept(now: Any, value: Any) -> Any:
+    """A setting from a file in the type that the attribute has now."""
+    kind = type(now) if isinstance(now, np.number) else tuple if isinstance(now, tuple) else None
+    return value if kind is None or value is None else kind(value)
 
 
 def _kind(value: Any) -> str:
@@ -174,5 +186,4 @@ def _restore_place(run: Any, state: Mapping[str, Any]) -> None:
     run.moving = set(state["settings"])
     for name, value in state["settings"].items():  # those that changed while it ran: a beta that warms up, say
         module, attribute, now = _holder(trainer, name)
-        kind = now.dtype.type if isinstance(now, np.number) else tuple if isinstance(now, tuple) else None
-        setattr(module, attribute, value if kind is None or value is None else kind(value))
+        setattr(module, attribute, _as_kept(now, value))

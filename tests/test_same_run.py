@@ -416,25 +416,27 @@ def test_fit_does_not_return_with_infinite_weights() -> None:
 
 # --- crafted checkpoints --------------------------------------------------------------------------
 
+ABSENT = object()
 CRAFTED: dict[str, list[Any]] = {
-    "epoch": [-1, "x", None, 1.5, True, 2**70],
-    "batch": [-5, 10**9, "x"],
+    "epoch": [-1, "x", None, 1.5, True, 2**70, ABSENT],
+    "batch": [-5, 10**9, "x", ABSENT],
     "told": [-1, 2, "x"],
-    "samples": ["x", -1],
-    "sums": [[], "x", {"loss": "x"}],
-    "seconds": ["x", -1e9, float("nan")],
+    "samples": ["x", -1, ABSENT],
+    "sums": [[], "x", {"loss": "x"}, ABSENT],
+    "seconds": ["x", -1e9, float("nan"), ABSENT],
     "stop": ["x", 1],
-    "first_epoch": ["x", -1],
-    "history": [[], "x", {"a": 5}, {"loss": [1]}, {"loss": ["x", "y"]}],
-    "random": [None, {}, {"seed": "x", "cpu": {}}, {"seed": 0, "cpu": {"bit_generator": "MT19937"}}],
+    "first_epoch": ["x", -1, ABSENT],
+    "history": [[], "x", {"a": 5}, {"loss": [1]}, {"loss": ["x", "y"]}, ABSENT],
+    "random": [None, {}, {"seed": "x", "cpu": {}}, {"seed": 0, "cpu": {"bit_generator": "MT19937"}}, ABSENT],
     "settings": [[], {"nope.x": 1}, {"forward": "x"}, {"encoder": 1}, {"__class__": "x"}, {"encoder.training": True},
                  {"__dict__": {}}, {"code_size": "x"}, {"beta": True}, {"beta": [1]}, {"reconstruct": "x"},
-                 {"_starts_in_train_mode": False},
-                 {"_buffers": ["weight"]}, {"beta": {"a": 1}}],
-    "callbacks": [[{}, {}], "x", None, [[]]],
+                 {"_starts_in_train_mode": False}, {"_buffers": ["weight"]}, {"beta": {"a": 1}}, ABSENT],
+    "callbacks": [[{}, {}], "x", None, [[]], ABSENT],
     "frozen": ["x", ["nope"], [1], [[]]],
+    "evaluating": ["x", ["nope"], [1], [[]], None, ABSENT],
+    "lively": ["x", ["nope"], [1], [[]], None, ABSENT],
     "loss": [1],
-    "run": [1, [], {}],
+    "run": [1, [], {}, ABSENT],
 }  # fmt: skip
 
 
@@ -445,7 +447,8 @@ def test_a_crafted_entry_is_refused_with_nothing_changed(tmp_path: Path, entry: 
     run(path, callbacks=lambda o: [sa.EarlyStopping("loss")], **options)
     good = read_state(path)[0]
     for value in CRAFTED[entry]:
-        write_state(path, {**good, entry: value}, {})
+        crafted = {name: v for name, v in {**good, entry: value}.items() if v is not ABSENT}
+        write_state(path, crafted, {})
         sa.manual_seed(5)
         model = options.get("model", dense)()
         optimizer = optim.Adam(model.parameters(), lr=0.05)
@@ -457,3 +460,32 @@ def test_a_crafted_entry_is_refused_with_nothing_changed(tmp_path: Path, entry: 
             np.testing.assert_array_equal(array, before[name])
         assert [dict(vars(m)) for m in model.modules()] == settings and trainer.history == {}
         assert optimizer.state_dict()["groups"][0]["params"][0]["step"] == 0
+
+
+TOO_LARGE = {
+    "an int64": (np.int64(1), 2**70),
+    "a uint8": (np.uint8(1), -1),
+    "a NaN": (np.int64(1), float("nan")),
+    "a float32": (np.float32(1), 10**400),
+}
+
+
+@pytest.mark.parametrize(("now", "value"), TOO_LARGE.values(), ids=TOO_LARGE)
+def test_a_setting_too_large_for_its_type_is_refused_with_nothing_changed(tmp_path: Path, now: Any, value: Any) -> None:
+    def weighted() -> sa.VariationalAutoencoder:
+        model = sa.VariationalAutoencoder.dense((6, 4, 2))
+        model.note = now  # type: ignore[attr-defined]
+        return model
+
+    path = tmp_path / "run"
+    run(path, model=weighted)
+    write_state(path, {**read_state(path)[0], "settings": {"note": value}}, {})
+    model = weighted()
+    before = model.state_dict()
+    with pytest.raises(ValueError, match="setting note"):
+        sa.Trainer(model, optim.Adam(model.parameters(), lr=0.05)).fit(
+            X, epochs=3, batch_size=8, checkpoint=path, resume=True, progress=False
+        )
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+    assert model.note is now
