@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from scratchae import plotting
-from scratchae.autograd import Tensor
+from scratchae.autograd.tensor import values_of
 from scratchae.backend import Array, plain_array, to_device
 from scratchae.checks import check_bool, check_count, check_number, shown
 from scratchae.identity import MadeWith
@@ -171,7 +171,7 @@ class Snapshots(Callback):
     def __init__(self, images: Array, path: str | os.PathLike[str], every: int = 1):
         if Path(path).suffix not in (".png", ".svg", ".pdf"):
             raise ValueError(f"Snapshots({os.fspath(path)!r}): expected a name that ends in .png, .svg or .pdf")
-        array = plain_array(images.data if isinstance(images, Tensor) else images, "Snapshots: images")
+        array = values_of(images, "Snapshots: images")
         self.images, self.path, self.every = to_device(array, "cpu"), path, check_count("Snapshots: every", every)
         self.frames: dict[str, Array] = {}
 

@@ -17,8 +17,8 @@ from scratchae.autograd.elementwise import log_1_plus
 from scratchae.autograd.engine import primitive
 from scratchae.autograd.ops import *
 from scratchae.autograd.precision import in_float32
-from scratchae.autograd.tensor import Tensor
-from scratchae.backend import Array, device_of, numbers, unwatched, xp_of
+from scratchae.autograd.tensor import Tensor, operand
+from scratchae.backend import Array, device_of, unwatched, xp_of
 from scratchae.checks import check_bool, check_number, shown
 from scratchae.gpu.kernels import fused
 from scratchae.random import generator
@@ -36,7 +36,7 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:
     check_bool("dropout: training", training)
     if not training or p == 0:
         return x
-    data = _data(_plain(x, "dropout: x"))
+    data = _data(operand(x, "dropout: x"))
     kept = generator(device_of(data)).random(data.shape, dtype=np.float32) >= p
     return x * (kept.astype(data.dtype) * (1 / (1 - p) if p < 1 else 0.0))
 
@@ -46,21 +46,16 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:
 
 def _operands(name: str, input: Any, target: Any, reduction: str, *more: str) -> tuple[Any, Any]:
     """Input and target of one shape and one dtype, if all is well."""
-    input = _plain(input, f"{name}: the input")
+    input = operand(input, f"{name}: the input")
     if input.dtype.kind != "f":
         raise TypeError(f"{name}: the input is {input.dtype}; convert it with .astype('float32')")
-    target = _plain(target, f"{name}: the target")
+    target = operand(target, f"{name}: the target")
     if input.shape != target.shape:
         raise ValueError(f"{name}: input has shape {input.shape}, target {target.shape}; they must be equal")
     if input.size == 0 and reduction == "mean":
         raise ValueError(f"{name}: the input of shape {input.shape} is empty, and nothing has no mean")
     _check_reduction(name, reduction, *more)
     return input, target if target.dtype == input.dtype else target.astype(input.dtype)
-
-
-def _plain(x: Any, what: str) -> Any:
-    """A Tensor as it is; numbers and arrays as a plain array."""
-    return x if isinstance(x, Tensor) else numbers(x, what)
 
 
 def _check_reduction(name: str, reduction: str, *more: str) -> None:
@@ -141,7 +136,7 @@ def _range(values: Any) -> tuple[float, float] | None:
 
 def _probabilities(what: str, values: Any, advice: str) -> Any:
     """Values in [0, 1], of which rounding may have pushed some beyond. Raises ValueError for others."""
-    values = _plain(values, what)
+    values = operand(values, what)
     low, high = _range(values) or (0.0, 1.0)
     if low >= 0 and high <= 1:
         return values
@@ -203,7 +198,7 @@ def _x_log_x(x: Array) -> Array:
 def cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Any:
     """-log softmax(input)[label]: `input` (N, C) or (N, C, ...) logits, `target` (N) or (N, ...) labels."""
     _check_reduction("cross_entropy", reduction)
-    input, labels = _plain(input, "cross_entropy: the input"), _data(_plain(target, "cross_entropy: the labels"))
+    input, labels = operand(input, "cross_entropy: the input"), _data(operand(target, "cross_entropy: the labels"))
     if labels.dtype.kind not in "iu":
         raise TypeError(f"cross_entropy: labels are {labels.dtype}; expected integers: use .astype('int64')")
     if input.ndim < 2 or labels.shape != (*input.shape[:1], *input.shape[2:]):
@@ -237,7 +232,7 @@ def bernoulli_kl(rho: Any, rho_hat: Any, reduction: str = "mean") -> Any:
     `rho` is a number or has the shape of `rho_hat`; both lie in (0, 1).
     """
     _check_reduction("bernoulli_kl", reduction)
-    rho_hat, rho = _plain(rho_hat, "bernoulli_kl: rho_hat"), _plain(rho, "bernoulli_kl: rho")
+    rho_hat, rho = operand(rho_hat, "bernoulli_kl: rho_hat"), operand(rho, "bernoulli_kl: rho")
     if rho.shape not in ((), rho_hat.shape):
         raise ValueError(f"bernoulli_kl: rho has shape {rho.shape}, rho_hat {rho_hat.shape}; they must be equal")
     for name, values in (("rho", rho), ("rho_hat", rho_hat)):

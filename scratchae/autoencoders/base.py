@@ -21,7 +21,8 @@ import numpy as np
 from scratchae import functional as F
 from scratchae import nn
 from scratchae.autograd import Tensor, no_grad
-from scratchae.backend import Array, current, plain_array, to_device, told_when_full
+from scratchae.autograd.tensor import values_of
+from scratchae.backend import Array, current, to_device, told_when_full
 from scratchae.checks import check_choice, check_count, shown
 from scratchae.nn.module import device_of_model, evaluating
 from scratchae.random import generator
@@ -207,7 +208,7 @@ def drawn_or_not() -> Iterator[None]:
 
 def check_samples(model: nn.Module, arrays: Any) -> Array:
     """`arrays` as a plain array (n, ...), n at least 1; TypeError for what is none, ValueError for another shape."""
-    arrays = plain_array(arrays.data if isinstance(arrays, Tensor) else arrays, f"{type(model).__name__}: the data")
+    arrays = values_of(arrays, f"{type(model).__name__}: the data")
     if arrays.ndim == 0:
         raise ValueError("got a single number; expected an array of samples, (n, ...)")
     if len(arrays) == 0:

@@ -18,7 +18,8 @@ from scratchae import functional as F
 from scratchae import nn
 from scratchae.autoencoders.base import Autoencoder
 from scratchae.autograd import Tensor
-from scratchae.backend import Array, device_of, plain_array
+from scratchae.autograd.tensor import values_of
+from scratchae.backend import Array, device_of
 from scratchae.checks import check_bool, shown
 from scratchae.data import noise
 from scratchae.random import generator
@@ -79,8 +80,7 @@ class DenoisingAutoencoder(Autoencoder):
             wide = x.astype(np.float32) if x.dtype == np.float16 else x  # noise is drawn in float32 at least
             noisy = CORRUPTIONS[self.corruption](wide, self.amount, generator(device_of(x)), **options)
             return noisy.astype(x.dtype, copy=False)
-        damaged = self.corruption(x.copy())
-        damaged = plain_array(damaged.data if isinstance(damaged, Tensor) else damaged, "what the corruption returns")
+        damaged = values_of(self.corruption(x.copy()), "what the corruption returns")
         if damaged.shape != x.shape:
             raise ValueError(f"the corruption made shape {damaged.shape} of {x.shape}; it must keep the shape")
         return damaged.astype(x.dtype, copy=False)
@@ -89,5 +89,5 @@ class DenoisingAutoencoder(Autoencoder):
         """With `x` alone: its reconstruction from a damaged copy. With `target`: `x` is the noisy image, `target`
         the clean one."""
         if target is None:
-            x, target = Tensor(self.corrupt(x.data if isinstance(x, Tensor) else plain_array(x, "the images"))), x
+            x, target = Tensor(self.corrupt(values_of(x, "the images"))), x
         return super().loss_terms(x, target)

@@ -17,8 +17,8 @@ import numpy as np
 
 from scratchae.autograd.engine import primitive
 from scratchae.autograd.precision import in_float32
-from scratchae.autograd.tensor import Tensor
-from scratchae.backend import PLAIN, Array, device_of, numbers, to_device, xp_of
+from scratchae.autograd.tensor import operand
+from scratchae.backend import PLAIN, Array, device_of, to_device, xp_of
 from scratchae.gpu.kernels import fused
 
 # --- arithmetic -----------------------------------------------------------------------------------
@@ -124,7 +124,7 @@ def _where(condition: Array, x: Array, y: Array) -> Array:
 
 def where(condition: Any, x: Any, y: Any) -> Any:
     """Elements of `x` where `condition` holds, of `y` elsewhere; the gradient goes where the value came from."""
-    return _where(condition if isinstance(condition, Tensor) else numbers(condition, "where: the condition"), x, y)
+    return _where(operand(condition, "where: the condition"), x, y)
 
 
 # --- functions of one number that NumPy has -------------------------------------------------------

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from scratchae.autograd.engine import primitive
-from scratchae.autograd.tensor import Tensor
-from scratchae.backend import Array, is_array, numbers, xp_of
+from scratchae.autograd.tensor import Tensor, operand
+from scratchae.backend import Array, is_array, xp_of
 
 Shape = tuple[int, ...]
 
@@ -118,13 +118,12 @@ def _split(g: Any, sizes: list[int], axis: int) -> list:
 
 def concatenate(xs: Sequence[Any], axis: int = 0) -> Any:
     """The arrays of `xs` one after the other along an axis that they have."""
-    return _concatenate([x if isinstance(x, Tensor) else numbers(x, "concatenate: an item") for x in xs], axis)
+    return _concatenate([operand(x, "concatenate: an item") for x in xs], axis)
 
 
 def stack(xs: Sequence[Any], axis: int = 0) -> Any:
     """The arrays of `xs`, all of one shape, side by side along a new axis."""
-    items = [x if isinstance(x, Tensor) else numbers(x, "stack: an item") for x in xs]
-    return _concatenate([expand_dims(x, axis) for x in items], axis)
+    return _concatenate([expand_dims(operand(x, "stack: an item"), axis) for x in xs], axis)
 
 
 __all__ = [

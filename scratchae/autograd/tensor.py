@@ -183,6 +183,16 @@ def _array(data: Any) -> Array:
     return array if is_array(data) or isinstance(data, np.generic) else array.astype(np.float32)
 
 
+def operand(x: Any, what: str) -> Any:
+    """A Tensor as it is; numbers and arrays as a plain array. Raises TypeError, with `what` in it, for other things."""
+    return x if isinstance(x, Tensor) else numbers(x, what)
+
+
+def values_of(x: Any, what: str) -> Array:
+    """The plain array that a Tensor holds, or that `x` is. Raises TypeError, with `what` in it, for other things."""
+    return plain_array(x._data if isinstance(x, Tensor) else x, what)
+
+
 def box(data: Array, node: Any, origin: Any = "detached from its graph") -> Tensor:
     """A Tensor around `data` that came from `node`: the constructor without its checks."""
     t = Tensor.__new__(Tensor)

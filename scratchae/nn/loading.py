@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from scratchae.autograd import Tensor
-from scratchae.backend import Array, device_of, plain_array, to_device, xp_of
+from scratchae.autograd.tensor import values_of
+from scratchae.backend import Array, device_of, to_device, xp_of
 from scratchae.checks import shown
 
 
@@ -81,7 +82,7 @@ def _values(shared: Shared, state: Mapping[str, Any], problems: list[str]) -> li
     for name, value in given.items():
         value = np.asarray(value) if isinstance(value, np.generic) else value
         try:
-            array = plain_array(value.data if isinstance(value, Tensor) else value, name)
+            array = values_of(value, name)
         except TypeError as error:
             problems.append(f"not an array of real numbers: {error}")
             continue

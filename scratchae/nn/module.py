@@ -15,7 +15,8 @@ import numpy as np
 
 from scratchae import storage
 from scratchae.autograd import Tensor
-from scratchae.backend import Array, is_array, plain_array, to_device, xp_of
+from scratchae.autograd.tensor import values_of
+from scratchae.backend import Array, is_array, to_device, xp_of
 from scratchae.checks import check_bool, shown
 from scratchae.identity import MadeWith
 from scratchae.nn import loading, summary
@@ -125,7 +126,7 @@ class Module(MadeWith):
             raise ValueError(f"{what}: a name has at least one character and no dot, which joins names")
         if isinstance(vars(self).get(name), (Module, Parameter)) or hasattr(Module, name):
             raise ValueError(f"{what}: the {type(self).__name__} has something else of that name; choose another")
-        array = plain_array(array.data if isinstance(array, Tensor) else array, f"{what}: the buffer")
+        array = values_of(array, f"{what}: the buffer")
         setattr(self, name, array)
         self._buffers = tuple(dict.fromkeys((*self._buffers, name)))
 
