@@ -151,6 +151,14 @@ def to_device(x: Array, device: str) -> Array:
         return cupy.asarray(x)
 
 
+def overflowed(given: Array, converted: Array) -> bool:
+    """Whether a finite number of `given` became infinite when the array was converted to another dtype."""
+    if given.dtype == converted.dtype or converted.dtype.kind != "f":
+        return False
+    infinite = abs(converted) == np.inf
+    return bool(infinite.any() and (abs(to_device(given, device_of(converted)))[infinite] < np.inf).any())
+
+
 def current(device: str) -> AbstractContextManager[Any]:
     """Inside, a GPU is the one that CuPy makes new arrays on."""
     if device == "cpu":

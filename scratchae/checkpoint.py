@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
+import numpy as np
+
 from scratchae.autograd import Tensor
-from scratchae.backend import Array, device_of, is_array, plain_array, to_device
+from scratchae.backend import Array, device_of, is_array, overflowed, plain_array, to_device
 from scratchae.checks import is_finite, shown
 from scratchae.nn import Module
 from scratchae.optim import Optimizer
@@ -125,8 +127,12 @@ def _extra_values(given: Any, outside: list[Tensor]) -> list[Array]:
             f"the optimiser moves parameters outside the model, of shapes {wanted}; the checkpoint has {found} for "
             "them. Load it without the optimiser, or with one of model.parameters(); nothing was loaded"
         )
-    arrays = (to_device(plain_array(a, "extra"), device_of(p.data)) for a, p in zip(given, outside, strict=False))
-    return [a.astype(p.dtype) for a, p in zip(arrays, outside, strict=True)]
+    arrays = [to_device(plain_array(a, "extra"), device_of(p.data)) for a, p in zip(given, outside, strict=False)]
+    with np.errstate(over="ignore"):  # told below
+        values = [a.astype(p.dtype) for a, p in zip(arrays, outside, strict=True)]
+    if any(map(overflowed, arrays, values)):
+        raise ValueError("a parameter outside the model has numbers that its dtype cannot hold; nothing was loaded")
+    return values
 
 
 def _write(outside: list[Tensor], arrays: list[Array]) -> None:

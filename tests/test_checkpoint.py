@@ -418,6 +418,15 @@ def test_a_checkpoint_without_them_or_with_others_is_refused(tmp_path: Path, sha
     assert outside[0].data.tolist() == [7.0]
 
 
+def test_one_that_its_dtype_cannot_hold_is_refused(tmp_path: Path) -> None:
+    model, optimizer, outside = with_outside(3, (1,))
+    outside[0].data = np.array([1e300])
+    sa.save_checkpoint(tmp_path / "run", model, optimizer)
+    other, fresh, others = with_outside(7, (1,))
+    refused(tmp_path / "run", other, fresh, "outside the model has numbers that its dtype cannot hold")
+    assert others[0].data.tolist() == [7.0]
+
+
 def test_those_that_are_not_finite_are_named_too(tmp_path: Path) -> None:
     model, optimizer, outside = with_outside(3, (1,), (2,))
     outside[1].data[0] = math.nan

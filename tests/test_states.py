@@ -109,6 +109,14 @@ def test_a_number_too_large_for_the_dtype_is_refused_whatever_becomes_of_warning
     assert model.d.running_var[1] == np.inf
 
 
+def test_an_integer_too_large_for_half_precision_is_refused() -> None:
+    model = nn.Linear(1, 1, bias=False).to(np.float16)
+    before = bits(model)
+    with pytest.raises(ValueError, match="too large for float16: weight"):
+        model.load_state_dict({"weight": np.array([[65535]], np.uint16)})  # it would round to infinity
+    assert bits(model) == before
+
+
 class Stubborn(np.ndarray):
     """An array that is interrupted when it is written to."""
 

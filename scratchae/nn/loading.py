@@ -14,7 +14,7 @@ import numpy as np
 
 from scratchae.autograd import Tensor
 from scratchae.autograd.tensor import values_of
-from scratchae.backend import Array, device_of, to_device, xp_of
+from scratchae.backend import Array, device_of, overflowed, to_device, xp_of
 from scratchae.checks import shown
 
 
@@ -67,7 +67,7 @@ def load(places: Sequence[Place], state: Any) -> None:
             several = " and ".join(place.name for place in shared if place.name in state)
             problems.append(f"different values: {several} are one array in the model")
     for (shared, read), (_, values) in zip(found, ready, strict=True):
-        if any(map(_overflows, read, values)):
+        if any(map(overflowed, read, values)):
             problems.append(f"too large for {values[0].dtype}: {shared[0].name}")
     _refuse(problems)
     _write([(shared, values[0]) for shared, values in ready])
@@ -104,14 +104,6 @@ def _as_new(value: Array, like: Array) -> Array:
     with np.errstate(over="ignore"):  # told below, with its name
         new[...] = to_device(value, device_of(like))
     return new
-
-
-def _overflows(read: Array, new: Array) -> bool:
-    """Whether a finite number has become infinite in a narrower dtype."""
-    if new.dtype.kind != "f" or read.dtype.itemsize <= new.dtype.itemsize:
-        return False
-    infinite = abs(new) == np.inf
-    return bool(infinite.any() and (abs(to_device(read, device_of(new)))[infinite] < np.inf).any())
 
 
 def _equal(a: Array, b: Array) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from scratchae.backend import Array, device_of, plain_array, to_device, xp_of
+from scratchae.backend import Array, device_of, overflowed, plain_array, to_device
 from scratchae.checks import check_count
 from scratchae.optim.flat import Flat
 
@@ -68,7 +68,6 @@ def _converted(what: str, given: Any, like: Array) -> Array:
         raise ValueError(error) from None
     with np.errstate(over="ignore"):  # told here, and not by a warning
         array = there.astype(like.dtype)
-    xp = xp_of(like)
-    if there.dtype != like.dtype and bool((xp.isinf(array) != xp.isinf(there)).any()):
+    if overflowed(there, array):
         raise ValueError(f"{what} holds numbers of {there.dtype} that {like.dtype} cannot hold")
     return array.ravel()
