@@ -41,6 +41,11 @@ _INTERVALS = {
 }
 
 
+def rounding(dtype: Any) -> float:
+    """How far a few roundings may have pushed a number of a floating point dtype beyond 0 or 1."""
+    return 4 * float(np.finfo(dtype).eps)
+
+
 def check_bool(name: str, value: Any) -> bool:
     """`value` as a bool. Raises ValueError unless it is True or False."""
     if not isinstance(value, (bool, np.bool_)):

@@ -19,7 +19,7 @@ from scratchae.autograd.ops import *
 from scratchae.autograd.precision import in_float32
 from scratchae.autograd.tensor import Tensor, operand
 from scratchae.backend import Array, device_of, unwatched, xp_of
-from scratchae.checks import check_bool, check_number, shown
+from scratchae.checks import check_bool, check_number, rounding, shown
 from scratchae.gpu.kernels import fused
 from scratchae.random import generator
 
@@ -140,8 +140,8 @@ def _probabilities(what: str, values: Any, advice: str) -> Any:
     low, high = _range(values) or (0.0, 1.0)
     if low >= 0 and high <= 1:
         return values
-    rounding = 4 * np.finfo(values.dtype).eps if values.dtype.kind == "f" else 0
-    if low >= -rounding and high <= 1 + rounding:
+    margin = rounding(values.dtype) if values.dtype.kind == "f" else 0.0
+    if low >= -margin and high <= 1 + margin:
         return clip(values, 0.0, 1.0)
     raise ValueError(f"{what} ranges over [{_digits(low)}, {_digits(high)}]; expected [0, 1]: {advice}")
 

@@ -19,7 +19,7 @@ from scratchae import functional as F
 from scratchae import nn
 from scratchae.autoencoders.base import Autoencoder
 from scratchae.backend import unwatched
-from scratchae.checks import check_choice, check_number, shown
+from scratchae.checks import check_choice, check_number, rounding, shown
 
 
 class SparseAutoencoder(Autoencoder):
@@ -71,10 +71,10 @@ def _mean_activation(units: Any) -> Any:
     A unit that is always on, or always off, is held a rounding away from 1, or from 0: its divergence is finite then.
     """
     data, limits = units.data, np.finfo(units.dtype)
-    rounding = 4 * float(limits.eps)  # so much, and a sum in another order has pushed a 1 there
+    margin = rounding(units.dtype)  # a sum in another order pushes a 1 as far
     if unwatched():
-        units = F.where((data >= -rounding) & (data <= 1 + rounding), units, np.nan)  # for the loss to show
-    elif (low := data.min()) < -rounding or data.max() > 1 + rounding:
+        units = F.where((data >= -margin) & (data <= 1 + margin), units, np.nan)  # for the loss to show
+    elif (low := data.min()) < -margin or data.max() > 1 + margin:
         raise ValueError(
             f"SparseAutoencoder: penalty 'kl' takes codes for probabilities, but they range over "
             f"[{low!s}, {data.max()!s}]; end the encoder in a sigmoid, or use penalty='l1'"
