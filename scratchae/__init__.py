@@ -23,8 +23,8 @@ from scratchae.autograd import (
     tensor,
 )
 from scratchae.callbacks import Callback, EarlyStopping, LivePlot, SaveHistory, Schedule, Snapshots
-from scratchae.checkpoint import load_checkpoint, save_checkpoint
 from scratchae.data import DataLoader
+from scratchae.files.checkpoint import load_checkpoint, save_checkpoint
 from scratchae.gpu.cublas import allow_tf32
 from scratchae.history import History
 from scratchae.random import generator, manual_seed

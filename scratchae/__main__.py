@@ -21,9 +21,9 @@ import numpy as np
 from scratchae import __version__, autoencoders, data, optim, plotting, progress, random
 from scratchae.autoencoders.base import ACTIVATIONS, LOSSES
 from scratchae.builds import KINDS, build, load_built
-from scratchae.checkpoint import read_state, save_checkpoint
 from scratchae.data.files import SUFFIXES
-from scratchae.storage import FilePath, check_apart, check_place, write_whole
+from scratchae.files.checkpoint import read_state, save_checkpoint
+from scratchae.files.storage import FilePath, check_apart, check_place, write_whole
 from scratchae.training import Trainer
 
 

@@ -18,11 +18,7 @@ from typing import Any
 
 import numpy as np
 
-PLAIN = os.environ.get("SCRATCHAE_PLAIN", "0") != "0"
-"""Set by `SCRATCHAE_PLAIN=1` in the environment: everything is computed in the obvious way, without the fast paths.
-
-To find out whether a fast path is to blame for a number, and what each is worth.
-"""
+from scratchae.attach import PLAIN, replaceable
 
 Array = Any  # numpy.ndarray or cupy.ndarray: CuPy has no types of its own to name here
 
@@ -231,6 +227,16 @@ def told_when_full(what: str) -> Iterator[None]:
             f"the GPU's memory is too small for {what}: {reason}. What that took has been released, {free} of {total} "
             "GiB are free now; use a smaller batch_size"
         ) from None
+
+
+@replaceable
+def seen(flag: Any) -> bool:
+    """Whether a number on any device is true.
+
+    Python waits for a GPU to look at a number there. A step that is recorded must not wait: it puts the flag down and
+    goes on with False, and counts as a step that is not finite where the flag turns out to be true (gpu/replay.py).
+    """
+    return bool(flag)
 
 
 # --- steps that are recorded on a GPU --------------------------------------------------------------

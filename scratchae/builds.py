@@ -13,9 +13,9 @@ from typing import Any
 
 from scratchae import autoencoders
 from scratchae.backend import is_array
-from scratchae.checkpoint import apply_state, read_state
 from scratchae.checks import check_count, shown
-from scratchae.storage import FileError, FilePath
+from scratchae.files.checkpoint import apply_state, read_state
+from scratchae.files.storage import FileError, FilePath
 
 KINDS: dict[str, Any] = {**autoencoders.KINDS, "conv": autoencoders.ConvAutoencoder}
 OPTIONS = ("activation", "output", "loss", "corruption", "amount", "penalty", "target", "weight", "beta", "down",

@@ -17,10 +17,10 @@ from scratchae import plotting
 from scratchae.autograd.tensor import values_of
 from scratchae.backend import Array, plain_array, to_device
 from scratchae.checks import check_bool, check_count, check_number, shown
-from scratchae.identity import MadeWith
+from scratchae.files.identity import MadeWith
+from scratchae.files.storage import check_place
 from scratchae.optim import CosineLR, Optimizer, ReduceOnPlateau, StepLR
 from scratchae.optim.state import check_names
-from scratchae.storage import check_place
 
 Trainer = Any  # of training.py, which stands above this file
 

@@ -21,13 +21,15 @@ from scratchae.autograd.tensor import Tensor, operand
 from scratchae.backend import Array, device_of, unwatched, xp_of
 from scratchae.checks import check_bool, check_number, rounding, shown
 from scratchae.gpu.kernels import fused
+from scratchae.images import functions as images
+from scratchae.images.functions import *
 from scratchae.random import generator
 
 __all__ = [
     "dropout", "mse_loss", "l1_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div",
     "cross_entropy", "gaussian_kl", "bernoulli_kl",
 ]  # fmt: skip
-__all__ += [name for name in vars(ops) if not name.startswith("_")]
+__all__ += [name for name in vars(ops) if not name.startswith("_")] + images.__all__
 
 
 def dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:

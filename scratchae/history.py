@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from scratchae import plotting
-from scratchae.storage import FilePath, write_whole
+from scratchae.files.storage import FilePath, write_whole
 
 
 class History(dict[str, list[float]]):

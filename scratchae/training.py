@@ -31,16 +31,16 @@ from scratchae.autograd.modes import watchers
 from scratchae.callbacks import Callback
 from scratchae.checks import check_bool, check_count, check_number, is_finite, not_finite, shown
 from scratchae.data import DataLoader
-from scratchae.disk import check_place, locked
+from scratchae.files.disk import check_place, locked
+from scratchae.files.identity import plain, structure
+from scratchae.files.interrupts import HELD, HeldSignals
+from scratchae.files.runs import Run
+from scratchae.files.storage import FilePath
 from scratchae.gpu.replay import Steps, replayable, training_stream
 from scratchae.history import History, Means
-from scratchae.identity import plain, structure
-from scratchae.interrupts import HELD, HeldSignals
 from scratchae.nn import Module
 from scratchae.nn.module import device_of_model, evaluating
 from scratchae.optim import Optimizer, clip_grad_norm
-from scratchae.runs import Run
-from scratchae.storage import FilePath
 
 
 class Trainer:

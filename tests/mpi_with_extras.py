@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from mpi_program import CASES
 
-from scratchae.storage import read_arrays
+from scratchae.files.storage import read_arrays
 
 MPIEXEC = shutil.which("mpiexec", path=os.path.dirname(sys.executable)) or shutil.which("mpiexec")
 PROGRAM = str(Path(__file__).with_name("mpi_program.py"))

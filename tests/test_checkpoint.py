@@ -16,10 +16,11 @@ import pytest
 import safetensors.numpy
 
 import scratchae as sa
-from scratchae import checkpoint, nn, optim
 from scratchae import functional as F
-from scratchae.checkpoint import non_finite_weights, read_state, write_state
-from scratchae.storage import FORMAT, FileError, read_arrays, write_arrays
+from scratchae import nn, optim
+from scratchae.files import checkpoint
+from scratchae.files.checkpoint import non_finite_weights, read_state, write_state
+from scratchae.files.storage import FORMAT, FileError, read_arrays, write_arrays
 
 X = np.random.default_rng(1).random((12, 6), np.float32)
 

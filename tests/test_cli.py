@@ -18,7 +18,7 @@ from PIL import Image
 
 from scratchae import Autoencoder, save_checkpoint
 from scratchae.__main__ import main
-from scratchae.storage import FORMAT, write_arrays
+from scratchae.files.storage import FORMAT, write_arrays
 
 
 @pytest.fixture(autouse=True)

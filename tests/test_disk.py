@@ -24,8 +24,9 @@ import numpy as np
 import pytest
 
 import scratchae as sa
-from scratchae import disk, nn, optim
-from scratchae.disk import FileInUse, check_apart, check_place, locked, write_whole
+from scratchae import nn, optim
+from scratchae.files import disk
+from scratchae.files.disk import FileInUse, check_apart, check_place, locked, write_whole
 from scratchae.interop import onnx
 from scratchae.plotting.style import finish
 
@@ -35,7 +36,7 @@ LEFT = ".0123456789abcdef.part"  # how a temporary name ends
 
 def started(script: str, *arguments: object) -> subprocess.Popen:
     environment = {**os.environ, "PYTHONPATH": str(Path(sa.__file__).parents[1])}
-    head = "import os, sys, signal, time\nfrom scratchae.disk import *\n"
+    head = "import os, sys, signal, time\nfrom scratchae.files.disk import *\n"
     command = [sys.executable, "-c", head + script, *map(str, arguments)]
     return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 

@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 
 import scratchae as sa
-from scratchae import distributed
 from scratchae import functional as F
 from scratchae.data import DataLoader, noise
-from scratchae.distributed import World
+from scratchae.distributed import World, processes
 
 
 def comm(rank: int, others: list[Any]) -> Any:
@@ -108,7 +107,7 @@ class Calls:
     def Iallgather(self, told: np.ndarray, found: np.ndarray) -> Any:
         if not self.places:
             return SimpleNamespace(Test=lambda: False)  # they do something else
-        found[:] = distributed._PLACES.index(self.places.pop(0))
+        found[:] = processes._PLACES.index(self.places.pop(0))
         found[0] = told[0]
         return SimpleNamespace(Test=lambda: True)
 
@@ -151,8 +150,8 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         raise Ended
 
     monkeypatch.setitem(sys.modules, "mpi4py.MPI", SimpleNamespace(COMM_WORLD=SimpleNamespace(Abort=abort)))
-    monkeypatch.setattr(distributed.time, "sleep", lambda seconds: None)
-    monkeypatch.setattr(distributed, "_PATIENCE", 0.05)
+    monkeypatch.setattr(processes.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(processes, "_PATIENCE", 0.05)
     return statuses
 
 
@@ -166,7 +165,7 @@ def test_what_leaves_a_part_in_one_process_ends_all(
     error: BaseException, status: int, others: list[str], ended: list[int], monkeypatch: Any, capsys: Any
 ) -> None:
     world = World(comm(0, [1]), Calls("together()", *others))
-    monkeypatch.setattr(distributed, "_world", world)
+    monkeypatch.setattr(processes, "_world", world)
     with pytest.raises(Ended), world.together():
         raise error
     told = capsys.readouterr().err
@@ -190,11 +189,11 @@ class Full(io.StringIO):
 @pytest.mark.parametrize("stderr", [lambda: None, closed, Full, io.StringIO])
 @pytest.mark.parametrize("stdout", [lambda: None, closed, Full, io.StringIO])
 def test_all_are_ended_where_nothing_can_be_written(stdout: Any, stderr: Any, ended: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(distributed, "_world", World(comm(0, [1])))
+    monkeypatch.setattr(processes, "_world", World(comm(0, [1])))
     monkeypatch.setattr(sys, "stdout", stdout())
     monkeypatch.setattr(sys, "stderr", stderr())
     with pytest.raises(Ended):
-        distributed._end_all(ValueError, ValueError("on fire"), None)
+        processes._end_all(ValueError, ValueError("on fire"), None)
     assert ended == [1]
     if stderr is io.StringIO:
         assert sys.stderr.getvalue().endswith("ValueError: on fire\n")  # type: ignore[union-attr]

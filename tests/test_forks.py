@@ -17,7 +17,7 @@ import scratchae as sa
 START = """
 import multiprocessing as mp, os, signal, threading, time, numpy as np, scratchae as sa
 from scratchae import random
-from scratchae.interrupts import HELD, HeldSignals
+from scratchae.files.interrupts import HELD, HeldSignals
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

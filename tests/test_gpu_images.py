@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 import scratchae as sa
-from scratchae import backend
+from scratchae import attach, backend
 from scratchae import functional as F
-from scratchae.autograd import conv, pooling
 from scratchae.gpu import images
+from scratchae.images import conv, pooling
 
-pytestmark = pytest.mark.skipif(backend.PLAIN, reason="SCRATCHAE_PLAIN=1 passes the kernels over")
+pytestmark = pytest.mark.skipif(attach.PLAIN, reason="SCRATCHAE_PLAIN=1 passes the kernels over")
 on_gpus = pytest.mark.parametrize(
     "device", ["stand-in", *(["gpu"] if backend.gpu_available() else [])], indirect=True
 )

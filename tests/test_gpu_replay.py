@@ -16,8 +16,8 @@ import scratchae as sa
 from scratchae import backend, nn
 from scratchae import functional as F
 from scratchae.data import DataLoader
+from scratchae.files.runs import Run
 from scratchae.gpu import losses, replay, upload
-from scratchae.runs import Run
 
 IMAGES = np.random.default_rng(5).random((75, 1, 8, 8)).astype(np.float32)  # four whole batches of 16, and 11 more
 

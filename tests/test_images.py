@@ -13,7 +13,7 @@ import pytest
 import scratchae as sa
 from scratchae import functional as F
 from scratchae import nn
-from scratchae.autograd import conv
+from scratchae.images import conv
 
 GRID = list(
     itertools.product(

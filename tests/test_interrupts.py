@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import scratchae as sa
-from scratchae.interrupts import HELD, HeldSignals
+from scratchae.files.interrupts import HELD, HeldSignals
 
 ENDS = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: SystemExit}
 

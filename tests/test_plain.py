@@ -26,7 +26,7 @@ x = images if sys.argv[1] in ("pool", "stride") else images.reshape(60, 64)
 optimizer = sa.optim.AdamW(model.parameters(), lr=1e-2)
 history = sa.Trainer(model, optimizer, clip_grad_norm=0.5).fit(x, epochs=3, batch_size=20, progress=False)
 weights = np.concatenate([p.numpy().ravel() for p in model.parameters()])
-print(json.dumps({"plain": sa.backend.PLAIN, "loss": history["loss"], "weights": weights.tolist()}))
+print(json.dumps({"plain": sa.attach.PLAIN, "loss": history["loss"], "weights": weights.tolist()}))
 """
 
 

@@ -15,7 +15,7 @@ import pytest
 import scratchae as sa
 from scratchae import functional as F
 from scratchae import nn, optim
-from scratchae.checkpoint import read_state, write_state
+from scratchae.files.checkpoint import read_state, write_state
 
 X = np.random.default_rng(0).random((32, 6)).astype(np.float32)
 IMAGES = np.random.default_rng(1).random((8, 1, 4, 4)).astype(np.float32)
@@ -280,7 +280,7 @@ def test_a_process_goes_on_from_its_own_checkpoint_with_what_a_callback_moved(
 def test_a_change_whose_save_failed_does_not_make_the_same_objects_another_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from scratchae import runs
+    from scratchae.files import runs
 
     path, write = tmp_path / "run", runs.write_state
     whole = run(None, frozen_encoder, epochs=4, callbacks=lambda o: [Thaw()])

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import scratchae as sa
-from scratchae import nn, optim, storage
+from scratchae import nn, optim
+from scratchae.files import storage
 
 X = np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3)
 

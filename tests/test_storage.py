@@ -20,8 +20,9 @@ import safetensors
 import safetensors.numpy
 
 import scratchae as sa
-from scratchae import nn, optim, storage
-from scratchae.storage import FileError, check_place, read_arrays, write_arrays, write_whole
+from scratchae import nn, optim
+from scratchae.files import storage
+from scratchae.files.storage import FileError, check_place, read_arrays, write_arrays, write_whole
 
 DTYPES = ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?"]
 LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -242,7 +243,7 @@ def test_a_full_disk_keeps_the_old_file(tmp_path: Path) -> None:
     script = """if True:
         import resource, sys
         import numpy as np
-        from scratchae.storage import write_arrays
+        from scratchae.files.storage import write_arrays
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
         write_arrays(sys.argv[1], {"x": np.arange(10)})
         try:

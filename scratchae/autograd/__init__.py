@@ -3,9 +3,9 @@
 from scratchae.autograd import backprop, elementwise, ops
 from scratchae.autograd.backprop import grad
 from scratchae.autograd.engine import primitive
-from scratchae.autograd.gradcheck import gradcheck, gradgradcheck
 from scratchae.autograd.modes import detect_anomaly, enable_grad, is_grad_enabled, no_grad
 from scratchae.autograd.tensor import Tensor, tensor
+from scratchae.debug.gradcheck import gradcheck, gradgradcheck
 
 __all__ = [
     "Tensor", "backprop", "detect_anomaly", "elementwise", "enable_grad", "grad", "gradcheck", "gradgradcheck",

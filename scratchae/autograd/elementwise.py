@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from scratchae.attach import PLAIN
 from scratchae.autograd.engine import primitive
 from scratchae.autograd.precision import in_float32
 from scratchae.autograd.tensor import operand
-from scratchae.backend import PLAIN, Array, device_of, to_device, xp_of
+from scratchae.backend import Array, device_of, to_device, xp_of
 from scratchae.gpu.kernels import fused
 
 # --- arithmetic -----------------------------------------------------------------------------------

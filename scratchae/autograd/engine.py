@@ -185,7 +185,7 @@ def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
             if options:
                 tensor = _unbox_options(op, values, tensor)
             try:
-                out = forward(*values)
+                out = op.forward(*values)
             except (TypeError, AttributeError, OverflowError) as error:
                 _explain(op, values, parents, error)
                 raise
@@ -208,6 +208,7 @@ def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
                 return box(out, None, _origin(op, values, mask))
             return box(out, _recorded(op, values, parents, mask, out, extra))
 
+        call.op = op  # type: ignore[attr-defined]  # for `attach`
         return call
 
     return decorate

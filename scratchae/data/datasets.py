@@ -11,7 +11,7 @@ import numpy as np
 
 from scratchae.data.download import fetch
 from scratchae.data.idx import DataError, read_idx
-from scratchae.storage import FilePath
+from scratchae.files.storage import FilePath
 
 # split -> (images, labels); the names are the same for both sets, gzipped ones end in .gz
 _FILES = {

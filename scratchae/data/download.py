@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scratchae.data.idx import DataError
-from scratchae.storage import check_place, write_whole
+from scratchae.files.storage import check_place, write_whole
 
 if TYPE_CHECKING:
     from http.client import HTTPResponse

@@ -9,7 +9,7 @@ import numpy as np
 
 from scratchae.checks import check_count, shown
 from scratchae.data.idx import DataError
-from scratchae.storage import FilePath
+from scratchae.files.storage import FilePath
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 

@@ -19,7 +19,7 @@ from io import BufferedIOBase
 
 import numpy as np
 
-from scratchae.storage import FilePath, write_whole
+from scratchae.files.storage import FilePath, write_whole
 
 _HEADER = bytes((0, 0, 8))  # two zeros, and the type of unsigned bytes; the number of dimensions follows
 _MAX_DIMENSIONS = 64  # NumPy's own limit

@@ -5,27 +5,14 @@ Images have the shape and the memory (H, C, W, N), batch innermost, here as ther
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from scratchae.backend import PLAIN, Array, xp_of
+from scratchae.attach import PLAIN
+from scratchae.backend import Array, xp_of
 from scratchae.gpu.kernels import TYPES, launch
-
-Pair = tuple[int, int]
-Pads = tuple[Pair, Pair]  # ((top, bottom), (left, right))
-
-
-class Window(NamedTuple):
-    """What moves over an image: a kernel of so many rows and columns, in steps, over so many zeros around it.
-
-    Where there are fewer than none of these below or to the right, the kernel stops so far before the edge.
-    """
-
-    kernel: Pair
-    stride: Pair
-    pads: Pads
-    dilation: Pair = (1, 1)
+from scratchae.images.window import Pair, Window
 
 
 def takes(x: Array, window: Window | None = None) -> bool:

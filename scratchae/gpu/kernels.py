@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from scratchae.backend import PLAIN
+from scratchae.attach import PLAIN
 
 THREADS = 256  # of a block
 TYPES = {"float32": "float", "float64": "double"}

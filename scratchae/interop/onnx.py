@@ -16,11 +16,11 @@ import numpy as np
 from scratchae import nn
 from scratchae.autoencoders import Autoencoder, VariationalAutoencoder
 from scratchae.autograd import Tensor, no_grad
-from scratchae.autograd.images import pair, window
 from scratchae.backend import Array, is_array, to_device
+from scratchae.files.storage import FilePath, write_whole
+from scratchae.images.functions import pair, window
 from scratchae.interop.common import known_class, place, require
 from scratchae.nn.module import device_of_model, evaluating
-from scratchae.storage import FilePath, write_whole
 
 OPSET, IR_VERSION = 17, 8  # of 2022: the first with LayerNormalization, and old enough for every runtime in use
 

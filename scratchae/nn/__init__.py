@@ -1,9 +1,6 @@
 """Layers, losses and initialisation, under PyTorch's names and with its defaults and weight layouts."""
 
-from scratchae.nn import init
-from scratchae.nn.activations import ELU, GELU, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
-from scratchae.nn.containers import Sequential
-from scratchae.nn.images import (
+from scratchae.images.layers import (
     AvgPool2d,
     BatchNorm2d,
     Conv2d,
@@ -14,6 +11,9 @@ from scratchae.nn.images import (
     PixelUnshuffle,
     Upsample,
 )
+from scratchae.nn import init
+from scratchae.nn.activations import ELU, GELU, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
+from scratchae.nn.containers import Sequential
 from scratchae.nn.linear import Flatten, Identity, Linear, Unflatten
 from scratchae.nn.losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, KLDivLoss, L1Loss, MSELoss
 from scratchae.nn.module import Module, Parameter

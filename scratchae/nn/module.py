@@ -13,16 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from scratchae import storage
 from scratchae.autograd import Tensor
 from scratchae.autograd.tensor import values_of
 from scratchae.backend import Array, is_array, to_device, xp_of
 from scratchae.checks import check_bool, shown
-from scratchae.identity import MadeWith
-from scratchae.nn import loading, summary
+from scratchae.debug import summary
+from scratchae.files import storage
+from scratchae.files.identity import MadeWith
+from scratchae.files.storage import FilePath
+from scratchae.nn import loading
 from scratchae.nn.inside import inside
 from scratchae.nn.modes import evaluated, evaluating
-from scratchae.storage import FilePath
 
 __all__ = ["Module", "Parameter", "device_of_model", "evaluating"]
 

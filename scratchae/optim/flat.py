@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from scratchae.attach import PLAIN
 from scratchae.autograd import Tensor
-from scratchae.backend import PLAIN, Array, device_of, to_device, xp_of
+from scratchae.backend import Array, device_of, to_device, xp_of
 from scratchae.changes import changed
 from scratchae.gpu.kernels import TYPES
 from scratchae.gpu.updates import Counters

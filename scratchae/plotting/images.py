@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from scratchae.checks import check_count
+from scratchae.files.storage import FilePath
 from scratchae.plotting.style import INK, SAVED_DPI, Axes, as_array, finish, new_figure, tidy_bar
-from scratchae.storage import FilePath
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

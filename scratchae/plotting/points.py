@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from scratchae.files.storage import FilePath
 from scratchae.plotting.style import INK, PALETTE, as_array, finish, legend, new_axes, new_figure, tidy_bar
-from scratchae.storage import FilePath
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

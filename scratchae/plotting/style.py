@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scratchae.storage import FilePath, write_whole
+from scratchae.files.storage import FilePath, write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,7 +9,7 @@ import common
 
 import scratchae as sa
 from scratchae import nn, optim
-from scratchae.storage import FileError, read_arrays
+from scratchae.files.storage import FileError, read_arrays
 
 N = min(common.count(255), 255)
 

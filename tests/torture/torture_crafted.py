@@ -23,8 +23,8 @@ import scratchae as sa
 from scratchae import functional as F
 from scratchae import optim
 from scratchae.__main__ import main as command
-from scratchae.checkpoint import save_checkpoint
-from scratchae.storage import read_arrays, write_arrays
+from scratchae.files.checkpoint import save_checkpoint
+from scratchae.files.storage import read_arrays, write_arrays
 
 N = common.count(5000)
 X = np.random.default_rng(0).random((16, 6), np.float32)

@@ -22,7 +22,7 @@ import numpy as np
 import scratchae as sa
 from scratchae import nn, optim
 from scratchae.data import DataError, read_idx, write_idx
-from scratchae.storage import read_arrays, write_arrays
+from scratchae.files.storage import read_arrays, write_arrays
 
 N = common.count(10_000)
 

@@ -19,7 +19,8 @@ import common
 import numpy as np
 
 import scratchae as sa
-from scratchae import disk, nn
+from scratchae import nn
+from scratchae.files import disk
 
 N = common.count(1000)
 

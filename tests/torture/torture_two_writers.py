@@ -19,7 +19,7 @@ import numpy as np
 import scratchae as sa
 from scratchae import functional as F
 from scratchae import nn, optim
-from scratchae.storage import FileInUse
+from scratchae.files.storage import FileInUse
 
 N = common.count(100)
 SIZE = 200

@@ -16,9 +16,9 @@ import numpy as np
 from scratchae.autograd import Tensor
 from scratchae.backend import Array, device_of, is_array, overflowed, plain_array, to_device
 from scratchae.checks import is_finite, shown
+from scratchae.files.storage import FORMAT, FileError, FilePath, read_arrays, write_arrays
 from scratchae.nn import Module
 from scratchae.optim import Optimizer
-from scratchae.storage import FORMAT, FileError, FilePath, read_arrays, write_arrays
 
 
 def save_checkpoint(path: FilePath, model: Module, optimizer: Optimizer | None = None, **metadata: Any) -> None:

@@ -16,15 +16,15 @@ import weakref
 from typing import Any
 
 from scratchae import backend, random
-from scratchae.checkpoint import apply_state, non_finite_weights, state_of, write_state
 from scratchae.checks import is_finite
 from scratchae.data import DataLoader
+from scratchae.files.checkpoint import apply_state, non_finite_weights, state_of, write_state
+from scratchae.files.identity import MadeWith, frozen, plain, settings_of, structure
+from scratchae.files.interrupts import HeldSignals
+from scratchae.files.resuming import restore
+from scratchae.files.storage import FilePath
 from scratchae.history import Means
-from scratchae.identity import MadeWith, frozen, plain, settings_of, structure
-from scratchae.interrupts import HeldSignals
 from scratchae.nn import Module
-from scratchae.resuming import restore
-from scratchae.storage import FilePath
 
 began: Any = weakref.WeakKeyDictionary()  # what the run of a model and a checkpoint's path was when it began
 

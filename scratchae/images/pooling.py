@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from scratchae.autograd.conv import inner, outer, output_size, reach
 from scratchae.autograd.elementwise import masked
 from scratchae.autograd.engine import primitive
 from scratchae.autograd.products import matmul
 from scratchae.autograd.tensor import Tensor
 from scratchae.backend import Array, device_of, to_device, xp_of
 from scratchae.gpu import images as gpu
-from scratchae.gpu.images import Pair, Window
+from scratchae.images.conv import inner, outer, output_size, reach
+from scratchae.images.window import Pair, Window
 
 
 def _taps(size: Pair, out: Pair, window: Window) -> Iterator[tuple[int, tuple, tuple]]:

@@ -6,8 +6,8 @@ from typing import Any
 
 from scratchae import functional as F
 from scratchae.autograd import Tensor
-from scratchae.autograd.images import Size, check_images, pool_window, scaling, transposed_window, window
 from scratchae.backend import xp_of
+from scratchae.images.functions import Size, check_images, pool_window, scaling, transposed_window, window
 from scratchae.nn.layer import Layer, check_dtype, new_parameters, size
 from scratchae.nn.normalisation import BatchNorm1d
 from scratchae.nn.regularisation import Dropout

@@ -26,11 +26,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from scratchae.attach import PLAIN
 from scratchae.autograd.engine import primitive
 from scratchae.autograd.shaping import broadcast_to, reshape
-from scratchae.backend import PLAIN, Array, matmul, xp_of
+from scratchae.backend import Array, matmul, xp_of
 from scratchae.gpu import images as gpu
-from scratchae.gpu.images import Pair, Window
+from scratchae.images.window import Pair, Window
 
 
 @primitive(

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from scratchae.autograd.conv import conv, conv_input, output_size
-from scratchae.autograd.pooling import max_pool, pool_sum, upsample_bilinear, upsample_nearest
 from scratchae.autograd.precision import in_float32
 from scratchae.autograd.shaping import reshape, transpose
 from scratchae.autograd.tensor import Tensor
 from scratchae.backend import plain_array
 from scratchae.checks import check_count, shown
-from scratchae.gpu.images import Pair, Window
+from scratchae.images.conv import conv, conv_input, output_size
+from scratchae.images.pooling import max_pool, pool_sum, upsample_bilinear, upsample_nearest
+from scratchae.images.window import Pair, Window
 
 __all__ = ["conv2d", "conv_transpose2d", "max_pool2d", "avg_pool2d", "upsample", "pixel_shuffle", "pixel_unshuffle"]
 

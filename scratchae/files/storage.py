@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from scratchae.backend import Array, to_device
-from scratchae.disk import FileInUse, FilePath, check_apart, check_place, locked, write_whole
+from scratchae.files.disk import FileInUse, FilePath, check_apart, check_place, locked, write_whole
 
 __all__ = ["FORMAT", "FileError", "FileInUse", "FilePath", "check_apart", "check_place", "locked", "read_arrays",
            "write_arrays", "write_whole"]  # fmt: skip

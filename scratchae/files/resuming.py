@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from scratchae import random
-from scratchae.checkpoint import apply_state, read_state, state_of
+from scratchae.files.checkpoint import apply_state, read_state, state_of
+from scratchae.files.identity import NO_SETTINGS, differences, is_setting, settings_of
+from scratchae.files.storage import FilePath
 from scratchae.history import History
-from scratchae.identity import NO_SETTINGS, differences, is_setting, settings_of
 from scratchae.nn import Module
-from scratchae.storage import FilePath
 
 _ALWAYS = ("batch_size", "seed", "shuffle", "drop_last", "data", "validation", "callbacks")
 
