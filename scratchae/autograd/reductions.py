@@ -174,9 +174,3 @@ def _norm_vjp(g: Any, x: Any, out: Any, axis: Axis) -> Any:
 def norm(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """The Euclidean length along `axis`; its gradient at 0 is 0."""
     return xp_of(x).sqrt((x * x).sum(axis=axis, keepdims=keepdims))
-
-
-__all__ = [
-    "sum", "mean", "var", "max", "min", "argmax", "argmin", "any", "all", "logsumexp", "softmax", "log_softmax",
-    "sum_of_squares", "norm", "batch_mean",
-]  # fmt: skip

@@ -26,10 +26,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from scratchae.attach import PLAIN
+from scratchae.attach import PLAIN, replaceable
 from scratchae.autograd.engine import primitive
 from scratchae.autograd.shaping import broadcast_to, reshape
-from scratchae.backend import Array, matmul, xp_of
+from scratchae.backend import Array, xp_of
 from scratchae.gpu import images as gpu
 from scratchae.images.window import Pair, Window
 
@@ -103,7 +103,7 @@ def sum_over_images(g: Array) -> Array:
     G = inner(g)
     rows, channels, width, n = G.shape
     ones = xp_of(g).ones(width * n, g.dtype)  # a product with ones is several times faster than `sum`
-    return matmul(G.reshape(rows, channels, width * n), ones).sum(axis=0)
+    return product(G.reshape(rows, channels, width * n), ones).sum(axis=0)
 
 
 def shift_the_output(channels_out: int, channels_in: int) -> bool:
@@ -158,7 +158,7 @@ def _reversed(window: Window) -> Window:
 
 def _gather(X: Array, w: Array, window: Window, out: Pair) -> Array:
     """Shift the input, then multiply: each output row is the weight times one matrix."""
-    Y = matmul(w.transpose(0, 2, 3, 1).reshape(len(w), -1), _columns(X, window, out))
+    Y = product(w.transpose(0, 2, 3, 1).reshape(len(w), -1), _columns(X, window, out))
     return Y.reshape(out[0], len(w), out[1], X.shape[3])
 
 
@@ -190,16 +190,16 @@ def _columns(X: Array, window: Window, out: Pair) -> Array:
 def _scatter(Y: Array, w: Array, window: Window, size: Pair) -> Array:
     """Multiply, then shift the output: every tap's product is added where it belongs."""
     (Ho, o, Wo, N), (C, kh, kw), xp = Y.shape, w.shape[1:], xp_of(Y)
-    product = matmul(w.transpose(2, 3, 1, 0).reshape(-1, o), Y.reshape(Ho, o, Wo * N))
-    product = product.reshape(Ho, kh, kw, C, Wo, N)
-    if gpu.takes(product):
-        return gpu.fold(product, size, window)
-    X = xp.zeros((size[0], C, size[1], N), product.dtype)
+    taps = product(w.transpose(2, 3, 1, 0).reshape(-1, o), Y.reshape(Ho, o, Wo * N))
+    taps = taps.reshape(Ho, kh, kw, C, Wo, N)
+    if gpu.takes(taps):
+        return gpu.fold(taps, size, window)
+    X = xp.zeros((size[0], C, size[1], N), taps.dtype)
     for i in range(kh):
         rows, to_rows = reach(window, 0, i, size[0], Ho)
         for j in range(kw):
             columns, to_columns = reach(window, 1, j, size[1], Wo)
-            X[to_rows, :, to_columns] += product[rows, i, j, :, columns]
+            X[to_rows, :, to_columns] += taps[rows, i, j, :, columns]
     return X
 
 
@@ -228,7 +228,7 @@ def _interleave(Y: Array, w: Array, window: Window, size: Pair) -> Array:
 def _products(columns: Array, Y: Array) -> Array:
     """The sum over all rows and images of columns times Y: (K, O). In this order BLAS takes half the time."""
     rows, channels, width, n = Y.shape
-    return matmul(columns, Y.reshape(rows, channels, width * n).transpose(0, 2, 1)).sum(axis=0)
+    return product(columns, Y.reshape(rows, channels, width * n).transpose(0, 2, 1)).sum(axis=0)
 
 
 def reach(window: Window, axis: int, tap: int, n_in: int, n_out: int) -> tuple[slice, slice]:
@@ -246,3 +246,9 @@ def _phase(phase: int, stride: int, pad: int, n: int) -> tuple[slice, slice]:
     count = max(0, -(-(n - first) // stride))
     row = (first + pad) // stride
     return slice(first, n, stride), slice(row, row + count)
+
+
+@replaceable
+def product(x: Array, y: Array) -> Array:
+    """The products of two stacks of matrices."""
+    return x @ y

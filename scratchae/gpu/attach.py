@@ -1,0 +1,30 @@
+"""What a GPU does in another way. The first use of a GPU imports this file (backend.rooms)."""
+
+from __future__ import annotations
+
+from scratchae import backend, losses
+from scratchae.attach import PLAIN, attach
+from scratchae.autograd import elementwise, products
+from scratchae.gpu import cublas, devices, updates
+from scratchae.gpu.kernels import fused
+from scratchae.gpu.recording import noted
+from scratchae.images import conv
+from scratchae.optim import base
+
+attach(backend.told_when_full, forward=devices.told_when_full)
+attach(backend.seen, forward=noted)
+
+if not PLAIN:
+    # kernels.cu: one launch for a formula of several
+    attach(elementwise.tanh, x=fused("tanh_slope"))
+    attach(elementwise.sigmoid, forward=fused("sigmoid"), x=fused("sigmoid_slope"))
+    attach(elementwise.softplus, forward=fused("softplus"))
+    attach(elementwise.relu, x=fused("where_positive"))
+    attach(losses.bernoulli_nll, forward=fused("bernoulli_nll"), input=fused("bernoulli_slope"))
+    attach(losses.bernoulli_nll_of_logits, forward=fused("bernoulli_nll_of_logits"), input=fused("logits_slope"))
+    attach(base.move, forward=updates.move)
+    # cuBLAS: products that a CUDA graph can record
+    attach(products.linear, forward=cublas.linear)
+    attach(products.linear_weight_grad, forward=cublas.linear_weight_grad)
+    attach(products._matmul, forward=cublas.product)
+    attach(conv.product, forward=cublas.product)
