@@ -1,7 +1,8 @@
 """scratchae: neural networks and autoencoders from scratch, on NumPy and CuPy."""
 
 import scratchae.debug.attach
-import scratchae.fast.attach  # noqa: F401
+import scratchae.fast.attach
+import scratchae.interop.attach  # noqa: F401
 from scratchae import autoencoders, data, distributed, functional, nn, optim
 from scratchae.autoencoders import (
     Autoencoder,

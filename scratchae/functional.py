@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from scratchae.autograd.ops import (
-    abs, add, all, any, argmax, argmin, astype, batch_mean, bitwise_and, bitwise_or, broadcast_to, clip,
-    concatenate, cos, divide, elu, equal, exp, expand_dims, expm1, gelu, getitem, greater, greater_equal, invert,
-    leaky_relu, less, less_equal, linear, log, log1p, log_softmax, logsumexp, matmul, max, maximum, mean, min,
-    minimum, multiply, negative, norm, not_equal, pad, power, relu, reshape, sigmoid, sign, sin, softmax, softplus,
-    sqrt, squeeze, stack, subtract, sum, sum_of_squares, swapaxes, tanh, transpose, var, where,
+    abs, add, all, any, argmax, argmin, astype, batch_mean, bitwise_and, bitwise_or, broadcast_to, clip, concatenate,
+    cos, divide, elu, equal, exp, expand_dims, expm1, gelu, getitem, greater, greater_equal, invert, leaky_relu, less,
+    less_equal, linear, log, log1p, log_softmax, logsumexp, matmul, max, maximum, mean, min, minimum, multiply,
+    negative, norm, not_equal, pad, power, relu, reshape, sigmoid, sign, sin, softmax, softplus, sqrt, squeeze, stack,
+    subtract, sum, sum_of_squares, swapaxes, tanh, transpose, var, where,
 )  # fmt: skip
 from scratchae.autograd.tensor import array_of, operand
 from scratchae.backend import device_of
@@ -24,22 +24,13 @@ from scratchae.images.functions import (
     avg_pool2d, conv2d, conv_transpose2d, max_pool2d, pixel_shuffle, pixel_unshuffle, upsample,
 )  # fmt: skip
 from scratchae.losses import (
-    bernoulli_kl, binary_cross_entropy, binary_cross_entropy_with_logits, cross_entropy, gaussian_kl, kl_div,
-    l1_loss, mse_loss,
+    bernoulli_kl, binary_cross_entropy, binary_cross_entropy_with_logits, cross_entropy, gaussian_kl, kl_div, l1_loss,
+    mse_loss,
 )  # fmt: skip
 from scratchae.random import generator
 
-__all__ = [
-    "abs", "add", "all", "any", "argmax", "argmin", "astype", "avg_pool2d", "batch_mean", "bernoulli_kl",
-    "binary_cross_entropy", "binary_cross_entropy_with_logits", "bitwise_and", "bitwise_or", "broadcast_to", "clip",
-    "concatenate", "conv2d", "conv_transpose2d", "cos", "cross_entropy", "divide", "dropout", "elu", "equal", "exp",
-    "expand_dims", "expm1", "gaussian_kl", "gelu", "getitem", "greater", "greater_equal", "invert", "kl_div",
-    "l1_loss", "leaky_relu", "less", "less_equal", "linear", "log", "log1p", "log_softmax", "logsumexp", "matmul",
-    "max", "max_pool2d", "maximum", "mean", "min", "minimum", "mse_loss", "multiply", "negative", "norm",
-    "not_equal", "pad", "pixel_shuffle", "pixel_unshuffle", "power", "relu", "reshape", "sigmoid", "sign", "sin",
-    "softmax", "softplus", "sqrt", "squeeze", "stack", "subtract", "sum", "sum_of_squares", "swapaxes", "tanh",
-    "transpose", "upsample", "var", "where",
-]  # fmt: skip
+_OTHERS = ("annotations", "Any", "np", "array_of", "operand", "device_of", "check_bool", "check_number", "generator")
+__all__ = [name for name in dir() if not name.startswith("_") and name not in _OTHERS] + ["dropout"]
 
 
 def dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:

@@ -15,6 +15,7 @@ if not PLAIN:
     attach(elementwise.minimum, forward=elements.against_a_row)
     attach(elementwise.relu, forward=elements.relu)
     attach(elementwise.log_1_plus, forward=elements.log_1_plus)
+    attach(elementwise.normal_cdf, forward=elements.normal_cdf)
     attach(products.sum_rows, forward=elements.sum_rows)
     if os.environ.get("SCRATCHAE_KEEP_MEMORY", "1") != "0":
         keep_freed_memory()
