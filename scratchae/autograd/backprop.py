@@ -11,10 +11,10 @@ from heapq import heappop, heappush
 from typing import Any
 
 from scratchae.autograd.engine import Node
-from scratchae.autograd.modes import arrays_in, watchers
+from scratchae.autograd.modes import watchers
 from scratchae.autograd.tensor import Leaf, Tensor, box
 from scratchae.backend import Array, is_array, numbers, xp_of
-from scratchae.changes import changed_since, latest
+from scratchae.changes import check_unchanged, latest
 
 
 def backward(output: Tensor, gradient: Any = None, retain_graph: bool = False) -> None:
@@ -107,7 +107,7 @@ def _walk(
                 "call the earlier one with retain_graph=True"
             )
         if latest[0] > node.order:
-            _check_unchanged(node)
+            check_unchanged(node)
         saved = _tensors(node) if create_graph else node.saved
         for argument, vjp, slots, writes in node.plan.calls:
             parent = node.parents[argument]
@@ -136,17 +136,6 @@ def _walk(
         if not retain_graph:
             node.parents = node.saved = None
     return arrived
-
-
-def _check_unchanged(node: Node) -> None:
-    """Refuse arrays that are no longer what the forward pass read."""
-    for array in arrays_in([node.saved[i] for i in node.plan.read]):
-        if changed_since(array, node.order):
-            raise RuntimeError(
-                f"backward through {node.op.name!r}: a parameter of shape {array.shape} that it read was changed in "
-                "place since then, by an optimiser's step or by loading values. Call step() after the last "
-                "backward(), or compute the loss again"
-            )
 
 
 def _send(to: Any, g: Any, arrived: dict, heap: list) -> None:
