@@ -1,6 +1,7 @@
 """scratchae: neural networks and autoencoders from scratch, on NumPy and CuPy."""
 
 from scratchae.backend import gpu_available  # isort: skip  (first: it also tunes the allocator)
+from scratchae.files import attach as _files  # noqa: F401  # isort: skip  (before anything is made)
 from scratchae import autoencoders, data, distributed, functional, nn, optim
 from scratchae.autoencoders import (
     Autoencoder,

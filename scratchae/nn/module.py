@@ -19,8 +19,8 @@ from scratchae.backend import Array, is_array, to_device, xp_of
 from scratchae.checks import check_bool, shown
 from scratchae.debug import summary
 from scratchae.files import storage
-from scratchae.files.identity import MadeWith
 from scratchae.files.storage import FilePath
+from scratchae.made import MadeWith
 from scratchae.nn import loading
 from scratchae.nn.inside import inside
 from scratchae.nn.modes import evaluated, evaluating
