@@ -2,6 +2,7 @@
 
 from scratchae.backend import gpu_available  # isort: skip  (first: it also tunes the allocator)
 from scratchae.files import attach as _files  # noqa: F401  # isort: skip  (before anything is made)
+from scratchae.debug import attach as _debug  # noqa: F401  # isort: skip
 from scratchae import autoencoders, data, distributed, functional, nn, optim
 from scratchae.autoencoders import (
     Autoencoder,
