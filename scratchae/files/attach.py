@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from scratchae.attach import attach
-from scratchae.files import states
+from scratchae.files import optimizer_states, states
 from scratchae.files.identity import plain_options
 from scratchae.made import kept
 from scratchae.nn import Module
+from scratchae.optim import Optimizer
+from scratchae.optim.schedules import LRSchedule
 
 # --- runs: options as a checkpoint keeps them ---
 
@@ -16,3 +18,6 @@ attach(kept, forward=lambda as_given: plain_options)
 
 Module.state_dict, Module.load_state_dict = states.state_dict, states.load_state_dict
 Module.save_weights, Module.load_weights = states.save_weights, states.load_weights
+Optimizer.state_dict, Optimizer.load_state_dict = optimizer_states.state_dict, optimizer_states.load_state_dict
+LRSchedule.state_dict = optimizer_states.schedule_state_dict
+LRSchedule.load_state_dict = optimizer_states.load_schedule_state_dict

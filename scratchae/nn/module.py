@@ -8,6 +8,7 @@ not trained. Names in `state_dict()` are the attributes' own, joined with dots, 
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from reprlib import recursive_repr
@@ -137,11 +138,11 @@ class Module(MadeWith):
         stack: list[tuple[str, Module, tuple[int, ...]]] = [(path, self, ())]
         while stack:
             path, module, around = stack.pop()
-            held = list(inside(module, _PARTS))
-            yield path, module, held
             around = (*around, id(module))
-            below = [(_joined(path, name), value, around) for name, value in held if isinstance(value, Module)]
-            stack.extend(reversed([entry for entry in below if id(entry[1]) not in around]))
+            yield path, module, (held := list(inside(module, _PARTS)))
+            for name, value in reversed(held):
+                if isinstance(value, Module) and id(value) not in around:
+                    stack.append((_joined(path, name), value, around))
 
     def _note(self, found: dict[str, Any], kind: str, name: str, value: Any) -> None:
         """Raise ValueError where something else was `found` under that name before."""
@@ -263,10 +264,10 @@ def device_of_model(model: Module) -> str:
 
 
 class _Evaluated(threading.local):
-    """The modules that this thread is evaluating: id -> number of blocks around."""
+    """The ids of the modules that this thread is evaluating, each with the number of blocks around."""
 
     def __init__(self) -> None:
-        self.blocks: dict[int, int] = {}
+        self.blocks: Counter[int] = Counter()
 
 
 _evaluated = _Evaluated()
@@ -281,15 +282,11 @@ def evaluating(model: Module) -> Iterator[None]:
     """
     modules = list(model.modules())  # held until the end, so that no other module can get one of their ids
     blocks = _evaluated.blocks  # of this thread, even if another thread ends the block
-    for module in modules:
-        blocks[id(module)] = blocks.get(id(module), 0) + 1
+    blocks += Counter(map(id, modules))
     try:
         yield
     finally:
-        for module in modules:
-            blocks[id(module)] -= 1
-            if not blocks[id(module)]:
-                del blocks[id(module)]
+        blocks -= Counter(map(id, modules))  # which drops the counts of 0
 
 
 def _joined(path: str, name: str) -> str:
