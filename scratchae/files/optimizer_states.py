@@ -146,7 +146,7 @@ def load_schedule_state_dict(self: LRSchedule, state: Mapping[str, Any]) -> None
     self.rates = rates
 
 
-def _progress(schedule: LRSchedule, name: str, value: Any) -> Any:
+def _progress(schedule: Any, name: str, value: Any) -> Any:
     """One entry of a state, checked."""
     if name == "base_lrs":
         return _rates(schedule, name, value)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-_VIEWS = (type({}.keys()), type({}.values()), type({}.items()))
+_VIEWS = [type(view) for view in ({}.keys(), {}.values(), {}.items())]
 _CLOSED = {set, frozenset, deque, UserList, UserDict, ChainMap, MappingProxyType, np.ndarray, *_VIEWS}
 
 

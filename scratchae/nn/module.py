@@ -42,7 +42,7 @@ class Module(MadeWith):
     save_weights: Callable[..., None]  # from files/
     load_weights: Callable[..., None]  # from files/
     summary: Callable[..., None]  # from debug/
-    _repr_html_: Callable[[], str]  # from debug/
+    _repr_html_: Callable[..., str]  # from debug/
     _buffers: tuple[str, ...] = ()
     _starts_in_train_mode = True
 

@@ -40,18 +40,18 @@ class Optimizer:
 
     def __init__(self, params: Iterable[Any], **options: Any):
         members = _listed(params)
-        if not members:
-            raise ValueError("the optimiser got no parameters; pass model.parameters() of a model that has some")
         groups = members if any(isinstance(g, dict) for g in members) else [{"params": members}]
-        if odd := [type(g).__name__ for g in groups if not isinstance(g, dict)]:
-            raise TypeError(f"groups of parameters are dicts {{'params': [...], ...}}; among them is a {odd[0]}")
         self.defaults = options = {**getattr(type(self), "defaults", {}), **options}
         self.param_groups: list[dict[str, Any]] = []
         for given in groups:
+            if not isinstance(given, dict):
+                found = type(given).__name__
+                raise TypeError(f"groups of parameters are dicts {{'params': [...], ...}}; among them is a {found}")
             params = given.get("params", [])
             group = {**options, **given, "params": [params] if isinstance(params, Tensor) else _listed(params)}
             if not group["params"]:
-                raise ValueError("a group of the optimiser has no parameters; expected {'params': [...], ...}")
+                advice = "pass model.parameters() of a model that has some, or groups {'params': [...], ...}"
+                raise ValueError(f"the optimiser got no parameters, or not in each group; {advice}")
             self.param_groups.append(self._checked(group))
         _check_leaves(p for group in self.param_groups for p in group["params"])
         self.made_with = [kept({n: v for n, v in group.items() if n != "params"}) for group in self.param_groups]

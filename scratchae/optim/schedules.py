@@ -109,14 +109,9 @@ class ReduceOnPlateau(LRSchedule):
     progress = (*LRSchedule.progress, "best", "bad_epochs")
 
     def __init__(
-        self,
-        optimizer: Optimizer,
-        factor: float = 0.1,
-        patience: int = 10,
-        threshold: float = 1e-4,
-        min_lr: float = 0.0,
-        mode: str = "min",
-    ):
+        self, optimizer: Optimizer, factor: float = 0.1, patience: int = 10, threshold: float = 1e-4,
+        min_lr: float = 0.0, mode: str = "min",
+    ):  # fmt: skip
         self.factor = check_number("ReduceOnPlateau: factor", factor, "(0, 1)")
         self.patience = check_count("ReduceOnPlateau: patience", patience, 0)
         self.threshold = check_number("ReduceOnPlateau: threshold", threshold)
