@@ -2,6 +2,7 @@
 
 import scratchae.debug.attach
 import scratchae.fast.attach
+import scratchae.files.attach
 import scratchae.interop.attach  # noqa: F401
 from scratchae import autoencoders, data, distributed, functional, nn, optim
 from scratchae.autoencoders import (

@@ -16,11 +16,10 @@ from typing import Any
 from scratchae import plotting
 from scratchae.autograd.tensor import values_of
 from scratchae.backend import Array, plain_array, to_device
-from scratchae.checks import check_bool, check_count, check_number, shown
-from scratchae.files.identity import MadeWith
+from scratchae.checks import check_bool, check_count, check_names, check_number, shown
 from scratchae.files.storage import check_place
+from scratchae.made import MadeWith
 from scratchae.optim import CosineLR, Optimizer, ReduceOnPlateau, StepLR
-from scratchae.optim.state import check_names
 
 Trainer = Any  # of training.py, which stands above this file
 

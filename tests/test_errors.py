@@ -94,7 +94,7 @@ TABLE: dict[str, Mistake] = {
         ["layer 1: layer 1: Linear"],
     ),
     "features into an encoder": (lambda w: w.model.encode(tensor(5, 7)), ValueError, ["layer 1", r"\(5, 7\)", "6"]),
-    "LayerNorm": (lambda w: nn.LayerNorm((2, 3))(tensor(3, 2)), ValueError, [r"LayerNorm\(2, 3\)", r"\(3, 2\)"]),
+    "LayerNorm": (lambda w: nn.LayerNorm((2, 3))(tensor(3, 2)), ValueError, [r"LayerNorm\(\(2, 3\)\)", r"\(3, 2\)"]),
     "LayerNorm on too little": (lambda w: nn.LayerNorm((2, 3))(tensor(3)), ValueError, [r"\(3,\)", "2, 3"]),
     "BatchNorm features": (
         lambda w: nn.BatchNorm1d(4)(tensor(8, 5)), ValueError, [r"BatchNorm1d\(4\)", r"\(8, 5\)", r"\(N, C\)", "C = 4"],
@@ -205,7 +205,7 @@ TABLE: dict[str, Mistake] = {
     # layers' arguments
     "Linear of nothing": (lambda w: nn.Linear(0, 3), ValueError, ["in_features=0", "at least 1"]),
     "Linear of a fraction": (lambda w: nn.Linear(3, 1.5), ValueError, ["out_features=1.5", "integer"]),
-    "Dropout": (lambda w: nn.Dropout(1.5), ValueError, ["p=1.5", "0 <= p <= 1"]),
+    "Dropout": (lambda w: nn.Dropout(1.5), ValueError, ["p=1.5", r"in \[0, 1\]"]),
     "GaussianNoise": (lambda w: nn.GaussianNoise(-1), ValueError, ["std=-1", "at least 0"]),
     "Sequential of a list": (lambda w: nn.Sequential([nn.ReLU()]), TypeError, ["argument 0", "list", r"nn\.ReLU\(\)"]),
     "Sequential of a class": (lambda w: nn.Sequential(nn.ReLU(), nn.Tanh), TypeError, ["argument 1", "type"]),

@@ -165,7 +165,7 @@ class Square(nn.Linear):
 SHOWN = {
     "Linear(2, 3)": lambda: nn.Linear(2, 3),
     "Linear(2, 3, bias=False)": lambda: nn.Linear(2, 3, bias=False),
-    "Square(2, 2)": lambda: Square(2),
+    "Square(2)": lambda: Square(2),
     "Flatten()": nn.Flatten,
     "Flatten(start_dim=2)": lambda: nn.Flatten(2),
     "Unflatten(1, (2, 3))": lambda: nn.Unflatten(1, [2, 3]),

@@ -147,7 +147,7 @@ def test_repr_is_a_tree_with_counts() -> None:
         "Sequential()  # 7,074 parameters",
         "  (0): Flatten()",
         "  (1): Linear(784, 9)  # 7,065 parameters",
-        "  (2): LeakyReLU(0.2)",
+        "  (2): LeakyReLU(negative_slope=0.2)",
         "  (3): Sequential()  # 9 parameters",
         "    (0): Linear(9, 1, bias=False)  # 9 parameters",
     ]
@@ -162,7 +162,7 @@ def test_summary_prints_shapes_and_counts_and_changes_nothing(capsys: pytest.Cap
         ["layer", "output", "parameters"],
         ["blocks.0", "Linear(3,", "3)", "(3,)", "12"],
         ["blocks.1", "BatchNorm1d(3)", "(3,)", "6"],
-        ["blocks.2", "Dropout(0.5)", "(3,)", "0"],
+        ["blocks.2", "Dropout()", "(3,)", "0"],
         ["head.0", "Tanh()", "(3,)", "0"],
         ["head.1", "Linear(3,", "3,", "bias=False)", "(3,)", "9"],
         ["total", "30"],

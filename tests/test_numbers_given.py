@@ -195,7 +195,7 @@ def test_numbers_out_of_range_are_named_with_their_layer_before_anything_is_draw
 def test_numpys_numbers_are_taken_as_pythons() -> None:
     layer = nn.Linear(np.int64(3), np.uint8(2), np.False_)
     assert repr(layer) == "Linear(3, 2, bias=False)  # 6 parameters" and type(layer.in_features) is int
-    assert nn.LeakyReLU(np.float32(0.5)).describe() == "0.5" and type(nn.ELU(2).alpha) is float
+    assert nn.LeakyReLU(np.float32(0.5)).describe() == "negative_slope=0.5" and type(nn.ELU(2).alpha) is float
     assert nn.LeakyReLU(-1).negative_slope == -1 and nn.BatchNorm1d(2, 0, 1).momentum == 1
     assert nn.LayerNorm(np.int64(3)).normalized_shape == (3,) and nn.Dropout(1).p == 1
     assert ae.Autoencoder.dense(np.array([4, 3, 2])).transform(np.zeros((1, 4), np.float32)).shape == (1, 2)
@@ -266,12 +266,12 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
     "BatchNorm1d(6)": lambda: nn.BatchNorm1d(6),
     "BatchNorm2d(6)": lambda: nn.BatchNorm2d(6),
     "LayerNorm(6)": lambda: nn.LayerNorm(6),
-    "Dropout(0.5)": lambda: nn.Dropout(0.5),
-    "Dropout2d(0.5)": lambda: nn.Dropout2d(0.5),
-    "GaussianNoise(0.1)": lambda: nn.GaussianNoise(0.1),
+    "Dropout()": lambda: nn.Dropout(0.5),
+    "Dropout2d(p=0.25)": lambda: nn.Dropout2d(0.25),
+    "GaussianNoise(std=0.2)": lambda: nn.GaussianNoise(0.2),
     "Unflatten(1, (2, 3))": lambda: nn.Unflatten(1, (2, 3)),
-    "Softmax(dim=-1)": lambda: nn.Softmax(),
-    "ReLU()": nn.ReLU, "GELU()": nn.GELU, "ELU(1.0)": nn.ELU, "Sigmoid()": nn.Sigmoid, "Softplus()": nn.Softplus,
+    "Softmax(dim=1)": lambda: nn.Softmax(1),
+    "ReLU()": nn.ReLU, "GELU()": nn.GELU, "ELU()": nn.ELU, "Sigmoid()": nn.Sigmoid, "Softplus()": nn.Softplus,
 }  # fmt: skip
 
 

@@ -198,6 +198,11 @@ def values_of(x: Any, what: str) -> Array:
     return plain_array(array_of(x), what)
 
 
+def data_of(x: Any) -> Array:
+    """The array that a Tensor holds, or the array `x` itself."""
+    return x._data if isinstance(x, Tensor) else x
+
+
 def box(data: Array, node: Any, origin: Any = "detached from its graph") -> Tensor:
     """A Tensor around `data` that came from `node`: the constructor without its checks."""
     t = Tensor.__new__(Tensor)

@@ -21,24 +21,9 @@ NO_SETTINGS = ("training", "_buffers", "_made_with")  # a checkpoint has other w
 _MANY = 1000  # items; of a larger container only the size is compared
 
 
-class MadeWith:
-    """Keeps the options that its constructor was given, by name and with the defaults."""
-
-    _made_with: Mapping[str, Any] = {}
-
-    def __new__(cls, *args: Any, **options: Any) -> Any:
-        made = super().__new__(cls)
-        try:
-            bound = inspect.signature(cls.__init__).bind(made, *args, **options)
-        except TypeError:  # a copy, or a call that the constructor refuses by itself
-            return made
-        bound.apply_defaults()
-        _, *given = bound.arguments.items()
-        vars(made)["_made_with"] = {name: plain(value) for name, value in given if not _are_modules(value)}
-        return made
-
-    # What a class without a constructor of its own takes, for `inspect.signature`: nothing.
-    __new__.__signature__ = inspect.Signature([inspect.Parameter("cls", inspect.Parameter.POSITIONAL_ONLY)])  # type: ignore[attr-defined]
+def plain_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """A constructor's options as plain values, without modules, which have paths of their own in `structure`."""
+    return {name: plain(value) for name, value in given.items() if not _are_modules(value)}
 
 
 def plain(value: Any) -> Any:
@@ -148,7 +133,7 @@ def frozen(model: Any) -> list[str]:
 
 
 def _are_modules(value: Any) -> bool:
-    """Whether it is a module, or a container of nothing else: those have paths of their own in `structure`."""
+    """Whether `value` is a module, or a container with nothing but modules."""
     if isinstance(value, (list, tuple, Mapping)) and value:
         return all(map(_are_modules, value.values() if isinstance(value, Mapping) else value))
     return hasattr(type(value), "named_modules")

@@ -19,11 +19,12 @@ from scratchae import backend, random
 from scratchae.checks import is_finite
 from scratchae.data import DataLoader
 from scratchae.files.checkpoint import apply_state, non_finite_weights, state_of, write_state
-from scratchae.files.identity import MadeWith, frozen, plain, settings_of, structure
+from scratchae.files.identity import frozen, plain, settings_of, structure
 from scratchae.files.interrupts import HeldSignals
 from scratchae.files.resuming import restore
 from scratchae.files.storage import FilePath
 from scratchae.history import Means
+from scratchae.made import MadeWith
 from scratchae.nn import Module
 
 began: Any = weakref.WeakKeyDictionary()  # what the run of a model and a checkpoint's path was when it began

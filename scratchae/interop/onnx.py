@@ -15,12 +15,13 @@ import numpy as np
 
 from scratchae import nn
 from scratchae.autoencoders import Autoencoder, VariationalAutoencoder
-from scratchae.autograd import Tensor, no_grad
+from scratchae.autograd import no_grad
+from scratchae.autograd.tensor import data_of
 from scratchae.backend import Array, is_array, to_device
 from scratchae.files.storage import FilePath, write_whole
 from scratchae.images.functions import pair, window
 from scratchae.interop.common import known_class, place, require
-from scratchae.nn.module import device_of_model, evaluating
+from scratchae.nn.module import device_of_model, evaluating, places_in
 
 OPSET, IR_VERSION = 17, 8  # of 2022: the first with LayerNormalization, and old enough for every runtime in use
 
@@ -58,8 +59,8 @@ class _Graph:
         self.nodes: list[tuple[str, list[str], str, dict[str, Any]]] = []  # operator, inputs, output, attributes
         self.arrays: dict[str, np.ndarray] = {}
         self.names: dict[int, str] = {}  # of parameters and buffers; a shared one is stored once
-        for name, value in model._named_state():
-            self.names.setdefault(id(value), name)
+        for held in places_in(model):
+            self.names.setdefault(id(held.value), held.name)
 
     def __call__(self, operator: str, *inputs: Any, **attributes: Any) -> str:
         """Add an operator and name its output. Inputs are names, arrays, or None for one left out."""
@@ -71,7 +72,7 @@ class _Graph:
         if value is None or isinstance(value, str):
             return value or ""
         name = self.names.get(id(value), f"constant_{len(self.arrays)}")
-        self.arrays[name] = to_device(value.data if isinstance(value, Tensor) else value, "cpu")
+        self.arrays[name] = to_device(data_of(value), "cpu")
         return name
 
 
@@ -192,7 +193,7 @@ CHAINS: dict[type[nn.Module], Callable[[Any], dict[str, nn.Module]]] = {
 
 
 def _one_sample(model: nn.Module, example: Array) -> Array:
-    example = example.data if isinstance(example, Tensor) else example
+    example = data_of(example)
     if not is_array(example) or example.dtype not in (np.float32, np.float64):
         given = example.dtype if is_array(example) else type(example).__name__
         raise TypeError(f"to_onnx: example is {given}; expected an array of float32 or float64")

@@ -13,8 +13,7 @@ from scratchae.images.layers import (
 )
 from scratchae.nn import init
 from scratchae.nn.activations import ELU, GELU, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
-from scratchae.nn.containers import Sequential
-from scratchae.nn.linear import Flatten, Identity, Linear, Unflatten
+from scratchae.nn.linear import Flatten, Identity, Linear, Sequential, Unflatten
 from scratchae.nn.losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, KLDivLoss, L1Loss, MSELoss
 from scratchae.nn.module import Module, Parameter
 from scratchae.nn.normalisation import BatchNorm1d, LayerNorm

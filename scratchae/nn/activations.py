@@ -6,6 +6,7 @@ from typing import Any
 
 from scratchae import functional as F
 from scratchae.nn.layer import Layer, dimension, number
+from scratchae.nn.module import titled
 
 
 class ReLU(Layer):
@@ -24,9 +25,6 @@ class LeakyReLU(Layer):
     def forward(self, x: Any) -> Any:
         return F.leaky_relu(x, self.negative_slope)
 
-    def describe(self) -> str:
-        return f"{self.negative_slope}"
-
 
 class ELU(Layer):
     """x where positive, alpha (exp(x) - 1) elsewhere (Clevert et al. 2016)."""
@@ -36,9 +34,6 @@ class ELU(Layer):
 
     def forward(self, x: Any) -> Any:
         return F.elu(x, self.alpha)
-
-    def describe(self) -> str:
-        return f"{self.alpha}"
 
 
 class GELU(Layer):
@@ -56,6 +51,8 @@ class Sigmoid(Layer):
 
 
 class Tanh(Layer):
+    """(exp(x) - exp(-x)) / (exp(x) + exp(-x))."""
+
     def forward(self, x: Any) -> Any:
         return F.tanh(x)
 
@@ -75,8 +72,5 @@ class Softmax(Layer):
 
     def forward(self, x: Any) -> Any:
         if not -x.ndim <= self.dim < x.ndim:
-            raise ValueError(f"Softmax({self.describe()}): the input has shape {x.shape}, and no dimension {self.dim}")
+            raise ValueError(f"{titled(self)}: the input has shape {x.shape}, and no dimension {self.dim}")
         return F.softmax(x, self.dim)
-
-    def describe(self) -> str:
-        return f"dim={self.dim}"

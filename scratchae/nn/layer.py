@@ -12,18 +12,16 @@ from scratchae.autograd import Tensor
 from scratchae.backend import plain_array
 from scratchae.checks import check_bool, check_count, check_fits, check_number, shown
 from scratchae.nn import init
-from scratchae.nn.module import Module, Parameter
-
-MOST_DIMENSIONS = 64  # of NumPy's arrays
+from scratchae.nn.module import Module, Parameter, titled
 
 
 class Layer(Module):
     """A module that keeps its constructor's options as attributes of the same names, and takes an array first."""
 
     def _taken(self, x: Any) -> Any:
-        """An array of real numbers; TypeError that names the layer for anything else.
+        """An array of real numbers. Raises TypeError that names the layer for anything else.
 
-        A layer of somebody else's, with a `forward` of its own, takes what it likes.
+        A subclass from elsewhere with a `forward` of its own takes any input.
         """
         if isinstance(x, Tensor) or not type(self).forward.__module__.startswith("scratchae."):
             return x
@@ -32,19 +30,23 @@ class Layer(Module):
         try:
             return plain_array(x, "the input")
         except TypeError as error:
-            raise TypeError(f"{type(self).__name__}({self.describe()}): {error}") from None
+            raise TypeError(f"{titled(self)}: {error}") from None
 
     def describe(self) -> str:
-        """The options as the constructor takes them, without those at their defaults."""
-        signatures = (inspect.signature(cls).parameters for cls in type(self).__mro__)
-        options = next(s for s in signatures if all(hasattr(self, name) for name in s))
-        values = {name: value for name in options if not hasattr(value := option(self, name), "shape")}  # no arrays
-        names = {name: "" if p.default is p.empty else f"{name}=" for name, p in options.items()}
-        return ", ".join(f"{names[n]}{value!r}" for n, value in values.items() if value != options[n].default)
+        """The options as the constructor takes them: `name=value` only where a value is not the default."""
+        told = []
+        for name, parameter in inspect.signature(type(self)).parameters.items():
+            value = option(self, name) if hasattr(self, name) else self._made_with.get(name)
+            value = value[0] if isinstance(value, tuple) and len(value) == 1 else value
+            if parameter.default is parameter.empty:
+                told.append(repr(value))
+            elif not hasattr(value, "shape") and value != parameter.default:  # an array is too long to tell
+                told.append(f"{name}={value!r}")
+        return ", ".join(told)
 
 
 def option(layer: Any, name: str) -> Any:
-    """What `layer` was made with: its attribute of that name, but for `bias`, which is an array there."""
+    """The option of that name: an attribute of the layer, but for `bias`, which is an array there."""
     value = getattr(layer, name)
     return value is not None if name == "bias" else value
 
@@ -52,9 +54,9 @@ def option(layer: Any, name: str) -> Any:
 # The checks of a constructor's options: ValueErrors that name layer and option.
 
 
-def size(layer: Module, name: str, value: Any) -> int:
-    """`value` as an int; it must be at least 1."""
-    return check_count(f"{type(layer).__name__}: {name}", value)
+def size(layer: Module, name: str, value: Any, least: int = 1) -> int:
+    """`value` as an int; it must be at least `least`."""
+    return check_count(f"{type(layer).__name__}: {name}", value, least)
 
 
 def number(layer: Module, name: str, value: Any, within: str) -> float:
@@ -63,8 +65,8 @@ def number(layer: Module, name: str, value: Any, within: str) -> float:
 
 
 def dimension(layer: Module, name: str, value: Any) -> int:
-    """`value` as an int, a place among the dimensions of an array; negative ones count from the last."""
-    return check_count(f"{type(layer).__name__}: {name}", value, least=-MOST_DIMENSIONS)
+    """`value` as an int: a place among the at most 64 dimensions of an array; negative ones count from the last."""
+    return size(layer, name, value, least=-64)
 
 
 def shape_of(layer: Module, name: str, value: Any) -> tuple[int, ...]:
@@ -99,5 +101,4 @@ def check_dtype(layer: Module, x: Any, weight: Parameter) -> None:
             advice += " / 255"
         elif x.dtype.kind == "f":
             advice += f", or the model with .to(np.{x.dtype})"
-        name = f"{type(layer).__name__}({layer.describe()})"
-        raise TypeError(f"{name}: the input is {x.dtype}, the weights are {weight.dtype}; {advice}")
+        raise TypeError(f"{titled(layer)}: the input is {x.dtype}, the weights are {weight.dtype}; {advice}")

@@ -1,13 +1,51 @@
-"""Fully connected layer, and the layers that only change shapes."""
+"""The chain of layers, the fully connected layer, and the layers that only change shapes."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from scratchae import functional as F
 from scratchae.nn.layer import Layer, check_dtype, dimension, new_parameters, shape_of, size
-from scratchae.nn.module import Module
+from scratchae.nn.module import Module, titled
+
+
+class Sequential(Module):
+    """Layers one after the other; indexed, sliced and iterated like a list.
+
+    An error in a layer is raised with the layer's place in the chain.
+    """
+
+    def __init__(self, *layers: Module):
+        for i, layer in enumerate(layers):
+            if not isinstance(layer, Module):
+                raise TypeError(f"Sequential: argument {i} is a {type(layer).__name__}; expected modules: nn.ReLU()")
+            setattr(self, str(i), layer)
+
+    def forward(self, x: Any) -> Any:
+        for i, layer in enumerate(self._layers()):
+            try:
+                x = layer(x)
+            except (TypeError, ValueError) as error:
+                if type(error) in (TypeError, ValueError):  # others may be made differently
+                    error.args = (f"layer {i}: {error}",)
+                raise
+        return x
+
+    def _layers(self) -> list[Module]:
+        attributes = list(vars(self).values())  # a list, since another thread may set an attribute meanwhile
+        return [value for value in attributes if isinstance(value, Module)]
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self._layers())
+
+    def __len__(self) -> int:
+        return len(self._layers())
+
+    def __getitem__(self, index: int | slice) -> Any:
+        layers = self._layers()
+        return Sequential(*layers[index]) if isinstance(index, slice) else layers[index]
 
 
 class Linear(Layer):
@@ -27,7 +65,7 @@ class Linear(Layer):
         if x.ndim == 0 or x.shape[-1] != self.in_features:
             fits_flat = math.prod(x.shape[1:]) == self.in_features
             raise ValueError(
-                f"Linear({self.describe()}): the input has shape {x.shape}, whose last dimension must be "
+                f"{titled(self)}: the input has shape {x.shape}, whose last dimension must be "
                 f"{self.in_features}; the weight has shape {self.weight.shape}"
                 + ("; flatten the images first, with nn.Flatten()" if fits_flat else "")
             )
@@ -44,7 +82,7 @@ class Flatten(Layer):
     def forward(self, x: Any) -> Any:
         if not -x.ndim <= self.start_dim < x.ndim:
             least = self.start_dim if self.start_dim >= 0 else -self.start_dim - 1
-            raise ValueError(f"Flatten: the input has shape {x.shape}; expected over {least} dimensions")
+            raise ValueError(f"{titled(self)}: the input has shape {x.shape}; expected over {least} dimensions")
         flat = (*x.shape[: self.start_dim], math.prod(x.shape[self.start_dim :]))
         return x if x.shape == flat else F.reshape(x, flat)
 
@@ -58,7 +96,7 @@ class Unflatten(Layer):
     def forward(self, x: Any) -> Any:
         if not -x.ndim <= self.dim < x.ndim or x.shape[self.dim] != math.prod(self.shape):
             wanted = f"{math.prod(self.shape)} in dimension {self.dim}"
-            raise ValueError(f"Unflatten({self.describe()}): the input has shape {x.shape}; expected {wanted}")
+            raise ValueError(f"{titled(self)}: the input has shape {x.shape}; expected {wanted}")
         dim = self.dim % x.ndim
         return F.reshape(x, (*x.shape[:dim], *self.shape, *x.shape[dim + 1 :]))
 

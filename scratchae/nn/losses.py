@@ -7,10 +7,10 @@ from typing import Any
 
 from scratchae import functional as F
 from scratchae.checks import check_bool, check_choice
-from scratchae.nn.module import Module
+from scratchae.nn.layer import Layer
 
 
-class _Loss(Module):
+class _Loss(Layer):
     function: Callable[..., Any]
     reductions: tuple[str, ...] = ("mean", "sum", "none")
 
@@ -19,9 +19,6 @@ class _Loss(Module):
 
     def forward(self, input: Any, target: Any) -> Any:
         return type(self).function(input, target, reduction=self.reduction)
-
-    def describe(self) -> str:
-        return f"reduction={self.reduction!r}"
 
 
 class MSELoss(_Loss):

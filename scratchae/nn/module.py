@@ -7,25 +7,24 @@ not trained. Names in `state_dict()` are the attributes' own, joined with dots, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from reprlib import recursive_repr
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from scratchae.autograd import Tensor
-from scratchae.autograd.tensor import values_of
-from scratchae.backend import Array, is_array, to_device, xp_of
+from scratchae.autograd.tensor import data_of, values_of
+from scratchae.backend import Array, is_array, to_device
 from scratchae.checks import check_bool, shown
-from scratchae.debug import summary
-from scratchae.files import storage
-from scratchae.files.identity import MadeWith
-from scratchae.files.storage import FilePath
-from scratchae.nn import loading
+from scratchae.made import MadeWith
 from scratchae.nn.inside import inside
-from scratchae.nn.modes import evaluated, evaluating
 
-__all__ = ["Module", "Parameter", "device_of_model", "evaluating"]
+watchers: list[Callable[[Any, Any], None]] = []
+"""Functions that are called with (module, output) after every call of a module, in any thread."""
 
 
 class Parameter(Tensor):
@@ -38,6 +37,12 @@ class Parameter(Tensor):
 class Module(MadeWith):
     """Base class of layers and models: assign Parameters and Modules as attributes, define `forward`."""
 
+    state_dict: Callable[..., dict[str, Array]]  # from files/
+    load_state_dict: Callable[..., None]  # from files/
+    save_weights: Callable[..., None]  # from files/
+    load_weights: Callable[..., None]  # from files/
+    summary: Callable[..., None]  # from debug/
+    _repr_html_: Callable[..., str]  # from debug/
     _buffers: tuple[str, ...] = ()
     _starts_in_train_mode = True
 
@@ -49,8 +54,8 @@ class Module(MadeWith):
 
     @property
     def training(self) -> bool:
-        """Whether dropout, noise and batch statistics are on. Inside `evaluating` they are off, whatever the switch."""
-        return self.__dict__.get("training", self._starts_in_train_mode) and id(self) not in evaluated.blocks
+        """Whether dropout, noise and batch statistics are on. Inside `evaluating` they are off."""
+        return self.__dict__.get("training", self._starts_in_train_mode) and id(self) not in _evaluated.blocks
 
     @training.setter
     def training(self, mode: bool) -> None:
@@ -63,9 +68,8 @@ class Module(MadeWith):
         if inputs and type(inputs[0]) is not Tensor:
             inputs = (self._taken(inputs[0]), *inputs[1:])
         out = self.forward(*inputs, **options)
-        if summary.watchers:
-            for watcher in tuple(summary.watchers):
-                watcher.told(self, out)
+        for watcher in tuple(watchers):
+            watcher(self, out)
         return out
 
     def _taken(self, x: Any) -> Any:
@@ -74,31 +78,22 @@ class Module(MadeWith):
 
     # --- what is inside ---
 
-    def _inside(self) -> Iterator[tuple[str, Any]]:
-        return inside(self, (Module, Parameter))
-
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """Direct children with their names; items of a list attribute are called `name.0`, `name.1`, ..."""
-        return ((name, value) for name, value in self._inside() if isinstance(value, Module))
+        return ((name, value) for name, value in inside(self, _PARTS) if isinstance(value, Module))
 
     def children(self) -> Iterator[Module]:
         return (child for _, child in self.named_children())
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """This module and all inside it, depth first, a shared one once. ValueError where two have one name."""
-        names: set[str] = set()
+        found: dict[str, Module] = {}
         seen: set[int] = set()
-        stack = [(prefix, self)]
-        while stack:
-            name, module = stack.pop()
+        for path, module, _ in self._walk(prefix):
             if id(module) not in seen:
                 seen.add(id(module))
-                if name in names:
-                    raise self._collision("modules", name)
-                names.add(name)
-                yield name, module
-                below = [(_joined(name, n), child) for n, child in module.named_children()]
-                stack.extend(reversed(below))
+                self._note(found, "modules", path, module)
+                yield path, module
 
     def modules(self) -> Iterator[Module]:
         return (module for _, module in self.named_modules())
@@ -106,16 +101,16 @@ class Module(MadeWith):
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Every Parameter with its dotted name, a shared one once, under its first name."""
         seen: set[int] = set()
-        for name, value in self._named_state():
-            if isinstance(value, Parameter) and id(value) not in seen:
-                seen.add(id(value))
-                yield name, value
+        for place in places_in(self):
+            if isinstance(place.value, Parameter) and id(place.value) not in seen:
+                seen.add(id(place.value))
+                yield place.name, place.value
 
     def parameters(self) -> Iterator[Parameter]:
         return (p for _, p in self.named_parameters())
 
     def count_parameters(self) -> int:
-        """How many numbers are trained; frozen parameters count too."""
+        """How many numbers the parameters hold; frozen ones count too."""
         return sum(p.size for p in self.parameters())
 
     def register_buffer(self, name: str, array: Array) -> None:
@@ -135,76 +130,29 @@ class Module(MadeWith):
         """For each buffer the module that has it, and its name there."""
         return [(m, name) for m in self.modules() for name in m._buffers if is_array(vars(m).get(name))]
 
-    def _walk(self) -> Iterator[tuple[str, Module, list[tuple[str, Any]]]]:
-        """(path, module, what is inside) of this module and all in it, under all of their names.
+    def _walk(self, path: str = "") -> Iterator[tuple[str, Module, list[tuple[str, Any]]]]:
+        """(path, module, what is inside) of this module and all in it, depth first and under all of their names.
 
-        One that contains itself is not entered again.
+        A module that contains itself is not entered again.
         """
-        stack: list[tuple[str, Module, tuple[int, ...]]] = [("", self, ())]
+        stack: list[tuple[str, Module, tuple[int, ...]]] = [(path, self, ())]
         while stack:
             path, module, around = stack.pop()
-            held = list(module._inside())
-            yield path, module, held
             around = (*around, id(module))
-            below = [(_joined(path, name), value, around) for name, value in held if isinstance(value, Module)]
-            stack.extend(reversed([entry for entry in below if id(entry[1]) not in around]))
+            yield path, module, (held := list(inside(module, _PARTS)))
+            for name, value in reversed(held):
+                if isinstance(value, Module) and id(value) not in around:
+                    stack.append((_joined(path, name), value, around))
 
-    def _state_places(self) -> Iterator[loading.Place]:
-        """Parameters and buffers of this module and all inside it, under all of their names."""
-        found: dict[str, Any] = {}
-        for path, module, held in self._walk():
-            for attribute, value in held:
-                if not isinstance(value, Parameter) and (attribute not in module._buffers or value is None):
-                    continue
-                name = _joined(path, attribute)
-                if not isinstance(value, Parameter) and not is_array(value):
-                    raise TypeError(f"the buffer {name} is a {type(value).__name__}; expected an array")
-                if found.setdefault(name, value) is not value:
-                    raise self._collision("parameters or buffers", name)
-                yield loading.Place(name, module, attribute, value)
+    def _note(self, found: dict[str, Any], kind: str, name: str, value: Any) -> None:
+        """Raise ValueError where something else was `found` under that name before."""
+        if found.setdefault(name, value) is not value:
+            raise ValueError(
+                f"{type(self).__name__} has two {kind} of the name {name!r}. Names are attributes and keys, joined "
+                "with dots: rename one of these"
+            )
 
-    def _named_state(self) -> Iterator[tuple[str, Any]]:
-        return ((place.name, place.value) for place in self._state_places())
-
-    def _collision(self, what: str, name: str) -> ValueError:
-        return ValueError(
-            f"{type(self).__name__} has two {what} of the name {name!r}. Names are attributes and keys, joined with "
-            "dots: rename one of these"
-        )
-
-    # --- state ---
-
-    def state_dict(self) -> dict[str, np.ndarray]:
-        """Copies of all parameters and buffers by name, as arrays on the module's device."""
-        arrays = {name: v.data if isinstance(v, Parameter) else v for name, v in self._named_state()}
-        return {name: xp_of(a).array(a) for name, a in arrays.items()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Copy arrays into the parameters and buffers of the same names; they take the module's dtype and device.
-
-        A parameter with several names needs one of them. All or nothing: raises ValueError that lists every
-        missing, unexpected, mis-shaped and contradictory name. PyTorch's `num_batches_tracked` is ignored, unless
-        the model has a buffer of that name.
-        """
-        loading.load(list(self._state_places()), state)
-
-    def save_weights(self, path: FilePath) -> None:
-        """Write `state_dict()` as a safetensors file, readable by `safetensors.torch.load_file` too."""
-        storage.write_arrays(path, self.state_dict())
-
-    def load_weights(self, path: FilePath) -> None:
-        """Load what `save_weights`, or PyTorch through `safetensors.torch.save_file`, wrote: all of it or nothing.
-
-        Raises ValueError for a damaged file, or one that does not fit (see `load_state_dict`), OSError where there
-        is none.
-        """
-        state, strings = storage.read_arrays(path)
-        if strings.get("format") == storage.FORMAT:  # PyTorch and others write "pt" there
-            raise ValueError(f"{path} is a checkpoint: read it with sa.load_checkpoint; nothing was loaded")
-        try:
-            self.load_state_dict(state)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
+    # --- modes and places ---
 
     def train(self, mode: bool = True) -> Module:
         """Switch dropout, noise and batch statistics on (or off) in this module and all inside it.
@@ -220,7 +168,7 @@ class Module(MadeWith):
         return self.train(False)
 
     def requires_grad_(self, wanted: bool = True) -> Module:
-        """Freeze all parameters (False), or let them be trained again."""
+        """Freeze all parameters (False), or let them be trained again. TypeError for integers, which cannot be."""
         wanted = check_bool("requires_grad_: wanted", wanted)
         named = list(self.named_parameters())
         for name, p in named:
@@ -242,47 +190,103 @@ class Module(MadeWith):
         What is shared stays shared. Nothing changes where the device or the dtype cannot be had.
         """
         _converted(np.zeros(0, np.float32), where)  # also a module without parameters refuses an unknown one
-        places = list(self._state_places())
-        arrays = {id(place.array): place.array for place in places}
-        converted = {number: _converted(array, where) for number, array in arrays.items()}
-        for place, array in [(place, converted[id(place.array)]) for place in places]:
-            place.put(array)
+        places = [(place, place.array) for place in places_in(self)]
+        converted = {id(array): _converted(array, where) for _, array in places}
+        for place, array in places:
+            place.put(converted[id(array)])
         self.zero_grad()
         return self
 
     # --- looking at it ---
 
     def describe(self) -> str:
-        """What stands between the parentheses in `repr`."""
+        """What stands between the parentheses in `repr`: nothing, or a layer's options."""
         return ""
 
     @recursive_repr("...")
     def __repr__(self) -> str:
         count = self.count_parameters()
-        own = f"{type(self).__name__}({self.describe()})" + (f"  # {count:,} parameters" if count else "")
+        own = titled(self) + (f"  # {count:,} parameters" if count else "")
         below = [f"({name}): {child!r}" for name, child in self.named_children()]
         return "\n".join([own, *("  " + line for entry in below for line in entry.split("\n"))])
 
-    def _repr_html_(self) -> str:
-        """How a notebook shows it: a row per layer."""
-        return summary.as_html(self)
 
-    def summary(self, input_shape: tuple[int, ...]) -> None:
-        """Print each layer with its output shape and parameter count, for one sample of `input_shape`.
+_PARTS = (Module, Parameter)
 
-        The model runs once, in eval mode, on a batch of one sample of zeros; `input_shape` does not
-        count the batch.
-        """
-        summary.print_summary(self, input_shape)
+
+class Place(NamedTuple):
+    """A parameter or a buffer under one of its names."""
+
+    name: str  # from the model
+    owner: Module
+    attribute: str  # the owner's name for it
+    value: Any  # a Parameter, or the buffer's array
+
+    @property
+    def array(self) -> Array:
+        return data_of(self.value)
+
+    def put(self, array: Array) -> None:
+        """Replace the array."""
+        if isinstance(self.value, Parameter):
+            self.value.data = array
+        else:
+            setattr(self.owner, self.attribute, array)
+
+
+def places_in(model: Module) -> Iterator[Place]:
+    """Parameters and buffers of a model, under all of their names: what a state consists of."""
+    found: dict[str, Any] = {}
+    for path, module, held in model._walk():
+        for attribute, value in held:
+            name = _joined(path, attribute)
+            if not isinstance(value, Parameter):
+                if attribute not in module._buffers or value is None:
+                    continue
+                if not is_array(value):
+                    raise TypeError(f"the buffer {name} is a {type(value).__name__}; expected an array")
+            model._note(found, "parameters or buffers", name, value)
+            yield Place(name, module, attribute, value)
+
+
+def titled(module: Module) -> str:
+    """The class and the options of a module, as it was made: `Linear(784, 64)`."""
+    return f"{type(module).__name__}({module.describe()})"
 
 
 def device_of_model(model: Module) -> str:
-    """Where its parameters are; the CPU if it has none."""
-    for _, _, held in model._walk():
-        for _, value in held:
-            if isinstance(value, Parameter):
-                return value.device  # the first will do: it is asked for at every step
-    return "cpu"
+    """The device of the first parameter; the CPU for a model that has none."""
+    parameters = (v for _, _, held in model._walk() for _, v in held if isinstance(v, Parameter))
+    return next((p.device for p in parameters), "cpu")
+
+
+# --- eval mode in one thread ---------------------------------------------------------------------
+
+
+class _Evaluated(threading.local):
+    """The ids of the modules that this thread is evaluating, each with the number of blocks around."""
+
+    def __init__(self) -> None:
+        self.blocks: Counter[int] = Counter()
+
+
+_evaluated = _Evaluated()
+
+
+@contextmanager
+def evaluating(model: Module) -> Iterator[None]:
+    """Eval mode for `model` and all inside it, in this block and this thread.
+
+    The modules' own switches stay as they are, since another thread may be training the same model. `train()` in the
+    block sets the switches as always, which shows when the block has ended.
+    """
+    modules = list(model.modules())  # held until the end, so that no other module can get one of their ids
+    blocks = _evaluated.blocks  # of this thread, even if another thread ends the block
+    blocks += Counter(map(id, modules))
+    try:
+        yield
+    finally:
+        blocks -= Counter(map(id, modules))  # which drops the counts of 0
 
 
 def _joined(path: str, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Layers that normalise: (x - mean) / sqrt(variance + eps), then a learnt scale and shift."""
+"""Layers that normalise: (x - mean) / sqrt(variance + eps), then a learned scale and shift."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from scratchae.autograd import Tensor
 from scratchae.autograd.precision import in_float32
 from scratchae.autograd.reductions import batch_mean, mean
+from scratchae.autograd.tensor import data_of
 from scratchae.backend import Array
 from scratchae.changes import changed
 from scratchae.checks import check_fits
 from scratchae.nn.layer import Layer, check_dtype, number, shape_of, size
-from scratchae.nn.module import Parameter
+from scratchae.nn.module import Parameter, titled
 from scratchae.random import batch_share
 
 
@@ -30,13 +30,10 @@ class LayerNorm(Layer):
     def forward(self, x: Any) -> Any:
         axes = tuple(range(-len(self.normalized_shape), 0))
         if tuple(x.shape[len(x.shape) + axes[0] :]) != self.normalized_shape or x.ndim < len(axes):
-            wanted = f"(..., {self.describe()})"
-            raise ValueError(f"LayerNorm({self.describe()}): the input has shape {x.shape}; expected {wanted}")
+            wanted = f"(..., {', '.join(map(str, self.normalized_shape))})"
+            raise ValueError(f"{titled(self)}: the input has shape {x.shape}; expected {wanted}")
         check_dtype(self, x, self.weight)
         return _layer_norm(x, self.weight, self.bias, axes, self.eps)
-
-    def describe(self) -> str:
-        return ", ".join(map(str, self.normalized_shape))
 
 
 @in_float32
@@ -68,16 +65,16 @@ class BatchNorm1d(Layer):
         self.register_buffer("running_var", np.ones(n, np.float32))
 
     def forward(self, x: Any) -> Any:
-        name = f"{type(self).__name__}({self.num_features})"
         if x.ndim not in self._shapes or x.shape[1] != self.num_features:
             expected = " or ".join(self._shapes.values())
-            raise ValueError(f"{name}: the input has shape {x.shape}; expected {expected} with C = {self.num_features}")
+            wanted = f"{expected} with C = {self.num_features}"
+            raise ValueError(f"{titled(self)}: the input has shape {x.shape}; expected {wanted}")
         check_dtype(self, x, self.weight)
         n = round(x.size // self.num_features / batch_share())
         if self.training and n < 2:
             raise ValueError(
-                f"{name}: a batch of shape {x.shape} has {('no', 'one')[n]} value per feature; train mode needs "
-                "two. If it is the short last batch, choose another batch_size, or leave it out with "
+                f"{titled(self)}: a batch of shape {x.shape} has {('no', 'one')[n]} value per feature; train mode "
+                "needs two. If it is the short last batch, choose another batch_size, or leave it out with "
                 "sa.DataLoader(..., drop_last=True)"
             )
         return _batch_norm(x, self.weight, self.bias, self, n)
@@ -85,12 +82,9 @@ class BatchNorm1d(Layer):
     def _update(self, average: Any, variance: Any, n: int) -> None:
         for running, now in ((self.running_mean, average), (self.running_var, variance * (n / (n - 1)))):
             moved = running.astype(now.dtype) * (1 - self.momentum)
-            moved += self.momentum * (now.data if isinstance(now, Tensor) else now).reshape(-1)
+            moved += self.momentum * data_of(now).reshape(-1)
             running[...] = moved
             changed(running)
-
-    def describe(self) -> str:
-        return f"{self.num_features}"
 
 
 @in_float32

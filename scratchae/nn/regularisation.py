@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import Any
 
 from scratchae import functional as F
-from scratchae.autograd import Tensor
-from scratchae.checks import shown
+from scratchae.autograd.tensor import data_of
 from scratchae.nn.layer import Layer, number
 from scratchae.random import normal_like
 
@@ -16,15 +14,10 @@ class Dropout(Layer):
     """In train mode, each element becomes 0 with probability `p`, the others are divided by 1 - p."""
 
     def __init__(self, p: float = 0.5):
-        if not isinstance(p, Real) or isinstance(p, bool) or not 0 <= p <= 1:
-            raise ValueError(f"{type(self).__name__}: p={shown(p)}; expected a number with 0 <= p <= 1")
-        self.p: float = float(p)
+        self.p = number(self, "p", p, "[0, 1]")
 
     def forward(self, x: Any) -> Any:
         return F.dropout(x, self.p, self.training)
-
-    def describe(self) -> str:
-        return f"{self.p}"
 
 
 class GaussianNoise(Layer):
@@ -36,7 +29,4 @@ class GaussianNoise(Layer):
     def forward(self, x: Any) -> Any:
         if not self.training or self.std == 0:
             return x
-        return x + normal_like(x.data if isinstance(x, Tensor) else x) * self.std
-
-    def describe(self) -> str:
-        return f"{self.std}"
+        return x + normal_like(data_of(x)) * self.std

@@ -1,58 +1,60 @@
-"""What all optimisers share: groups of options, the step, saving and restoring, and clipping."""
+"""What all optimisers share: groups of options, the step, and clipping."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from scratchae.attach import replaceable
 from scratchae.autograd import Tensor
+from scratchae.autograd.tensor import Leaf
 from scratchae.backend import Array, xp_of
-from scratchae.checks import check_number
+from scratchae.checks import check_bool, check_number, shown
+from scratchae.made import kept
 from scratchae.optim.flat import Flat
-from scratchae.optim.options import check_option, check_params, check_tensor, listed, plain_options
-from scratchae.optim.state import contents, groups_of
 
 
 class Optimizer:
     """What all optimisers share; a new one defines `update`, `state_names`, and an `__init__` that hands options on.
 
-    The parameters' values move into one buffer: an array that shared memory with one no longer follows it.
+    The parameters' values move into one buffer. An array that shared memory with a parameter no longer follows.
 
     Args:
         params: Tensors that are leaves, or dicts `{"params": [...], "lr": ..., ...}` with options of
-            their own. Those with requires_grad=False or without a gradient are left alone.
+            their own. Parameters with requires_grad=False or without a gradient are left alone.
         options: for every group that does not set them itself.
 
-    `made_with` holds the options that each group began with, as JSON values. It stays what it was, whatever becomes
-    of the options themselves in `param_groups`.
+    `made_with` holds the options that each group began with, as JSON values. Changes of the options in `param_groups`
+    do not reach it.
 
-    Raises ValueError for no parameters, one given twice, or an option out of range; TypeError for
-    something that is not a Tensor, for a set or a dict of parameters, and for an option that it has not.
+    Raises ValueError for no parameters, a parameter given twice, or an option out of range. Raises TypeError for
+    something that is not a Tensor, for a set or a dict of parameters, and for an unknown option.
     """
 
-    made_with: list[dict[str, Any]] = []  # of one that was pickled before there was such a thing
+    state_dict: Callable[..., dict[str, Any]]  # from files/
+    load_state_dict: Callable[..., None]  # from files/
+    made_with: list[dict[str, Any]] = []  # of an optimiser that was pickled before there was this attribute
 
     def __init__(self, params: Iterable[Any], **options: Any):
-        members = listed(params)
-        if not members:
-            raise ValueError("the optimiser got no parameters; pass model.parameters() of a model that has some")
+        members = _listed(params)
         groups = members if any(isinstance(g, dict) for g in members) else [{"params": members}]
-        if odd := [type(g).__name__ for g in groups if not isinstance(g, dict)]:
-            raise TypeError(f"groups of parameters are dicts {{'params': [...], ...}}; among them is a {odd[0]}")
         self.defaults = options = {**getattr(type(self), "defaults", {}), **options}
         self.param_groups: list[dict[str, Any]] = []
         for given in groups:
+            if not isinstance(given, dict):
+                found = type(given).__name__
+                raise TypeError(f"groups of parameters are dicts {{'params': [...], ...}}; among them is a {found}")
             params = given.get("params", [])
-            group = {**options, **given, "params": [params] if isinstance(params, Tensor) else listed(params)}
+            group = {**options, **given, "params": [params] if isinstance(params, Tensor) else _listed(params)}
             if not group["params"]:
-                raise ValueError("a group of the optimiser has no parameters; expected {'params': [...], ...}")
+                advice = "pass model.parameters() of a model that has some, or groups {'params': [...], ...}"
+                raise ValueError(f"the optimiser got no parameters, or not in each group; {advice}")
             self.param_groups.append(self._checked(group))
-        check_params(p for group in self.param_groups for p in group["params"])
-        self.made_with = [plain_options(group) for group in self.param_groups]
+        _check_leaves(p for group in self.param_groups for p in group["params"])
+        self.made_with = [kept({n: v for n, v in group.items() if n != "params"}) for group in self.param_groups]
         self._flats: list[list[Flat]] = []
         for group in self.param_groups:
             kinds: dict[Any, list[Tensor]] = {}
@@ -86,8 +88,10 @@ class Optimizer:
         return (flat for flats in self._flats for flat in flats)
 
     def gradients(self) -> Iterator[Array]:
-        """Every gradient there is, many in one array where they lie side by side; what is done to these in place is
-        done to `.grad`."""
+        """Every gradient there is, many in one array where they lie side by side.
+
+        A change of these arrays in place is a change of `.grad`.
+        """
         for flat in self.flats():
             yield from flat.all_gradients()
 
@@ -113,53 +117,12 @@ class Optimizer:
         for group in self.param_groups:
             group["lr"] = value
 
-    def state_dict(self) -> dict[str, Any]:
-        """Everything needed to go on: options, step counts and copies of the state arrays."""
-        groups = []
-        for group, flats in zip(self.param_groups, self._flats, strict=True):
-            for flat in flats:
-                flat.provide(self.state_names(group))  # those of an option switched on since the last step
-            entry = plain_options(group)
-            places = {id(p): (flat, i) for flat in flats for i, p in enumerate(flat.params)}
-            entry["params"] = [_state_of(*places[id(p)]) for p in group["params"]]
-            groups.append(entry)
-        return {"kind": type(self).__name__, "groups": groups}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` gave, from arrays of any real dtype.
-
-        Raises ValueError where it does not fit, TypeError for an option that this optimiser has not. Nothing is
-        changed then.
-        """
-        try:
-            fitting = list(self._read(state))
-        except (ValueError, TypeError) as error:
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(f"{error}; nothing was loaded") from None
-        for group, flats, (options, read) in zip(self.param_groups, self._flats, fitting, strict=True):
-            group.update(options)
-            for flat, (steps, arrays) in zip(flats, read, strict=True):
-                flat.steps, flat.state = steps, arrays
-
-    def _read(self, state: Any) -> Iterator[tuple[dict[str, Any], list]]:
-        """For each group its options, and for each of its flat buffers step counts and arrays."""
-        groups = groups_of(state, type(self).__name__, [len(group["params"]) for group in self.param_groups])
-        for g, (given, group, flats) in enumerate(zip(groups, self.param_groups, self._flats, strict=True)):
-            if missing := sorted(set(group) - set(given)):
-                raise ValueError(f"group {g}: the state lacks the options {missing}")
-            options = self._checked({**given, "params": group["params"]})
-            entries = {
-                id(p): (f"group {g}, parameter {i}", entry)
-                for i, (p, entry) in enumerate(zip(group["params"], given["params"], strict=True))
-            }
-            yield options, [contents(flat, self.state_names(options), entries) for flat in flats]
-
     def _checked(self, group: Mapping[str, Any]) -> dict[str, Any]:
         """`group` with its options as Python's own numbers; refuses unknown ones and values out of range."""
         if unknown := set(group) - {*self.defaults, "params"}:
             names = sorted(map(str, unknown))
             raise TypeError(f"{type(self).__name__} has no options {names}; it has {sorted(self.defaults)}")
-        return {name: value if name == "params" else check_option(name, value) for name, value in group.items()}
+        return {name: value if name == "params" else _check_option(name, value) for name, value in group.items()}
 
 
 @replaceable
@@ -176,23 +139,61 @@ def move(optimizer: Optimizer, flat: Flat, group: dict) -> None:
                 flat.values[piece] = p
 
 
-def _state_of(flat: Flat, i: int) -> dict[str, Any]:
-    arrays = {name: s[flat.spans[i]].reshape(flat.params[i].shape).copy() for name, s in flat.state.items()}
-    return {"step": flat.steps[i], **arrays}
+# --- checks ---------------------------------------------------------------------------------------
+
+_FLAGS = ("nesterov", "amsgrad", "centered")
+_BELOW_1 = ("alpha", "betas")
+_NUMBERS = ("lr", "momentum", "dampening", "eps", "weight_decay", *_BELOW_1)
+_NO_LISTS: dict[Any, str] = {
+    Tensor: "pass [tensor]",
+    Mapping: "pass [group], or model.parameters()",
+    (set, frozenset): "its order differs from run to run, so pass a list",
+}
 
 
-def _joint_norm(grads: list[Array]) -> float:
-    # Half precision is widened first: it cannot hold the square of 300, nor a sum of 70,000 ones.
-    flats = [g.ravel().astype(np.result_type(g.dtype, np.float32), copy=False) for g in grads]
-    with np.errstate(over="ignore", invalid="ignore"):
-        squares = sum(float(g @ g) for g in flats)
-    if 1e-30 < squares < math.inf:
-        return math.sqrt(squares)
-    # The squares of very large or very small float32 numbers leave its range: scale them first.
-    peaks = [float(abs(g).max()) for g in flats if g.size]
-    if not math.isfinite(sum(peaks)) or not any(peaks):
-        return sum(peaks)
-    return max(peaks) * math.sqrt(sum(float((scaled := g / max(peaks)) @ scaled) for g in flats))
+def _check_option(name: str, value: Any) -> Any:
+    """`value` as Python's own bool, float or pair of floats; an optimiser of your own may have other names.
+
+    NumPy's numbers would make each update compute in float64. Raises ValueError for another type or a value out of
+    range.
+    """
+    if name == "betas":
+        pair = value.tolist() if isinstance(value, np.ndarray) else value
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise ValueError(f"betas={shown(value)}; expected two numbers of at least 0 and below 1")
+        return tuple(check_number(name, beta, "[0, 1)") for beta in pair)
+    if name in _FLAGS or (name not in _NUMBERS and isinstance(value, (bool, np.bool_))):
+        return check_bool(name, value)
+    return check_number(name, value, "[0, 1)" if name in _BELOW_1 else "[0, inf)")
+
+
+def _listed(params: Any) -> list[Any]:
+    """Parameters or groups of them as a list. Raises TypeError for another kind of object."""
+    iterable = isinstance(params, Iterable)
+    found = (advice for kind, advice in _NO_LISTS.items() if isinstance(params, kind))
+    if advice := next(found, "" if iterable else "pass model.parameters()"):
+        raise TypeError(f"expected a list of parameters, got a {type(params).__name__}; {advice}")
+    return list(params)
+
+
+def _check_leaves(params: Iterable[Any]) -> None:
+    """Raise TypeError for no Tensor, ValueError for a result, or for a parameter given twice."""
+    seen: set[int] = set()
+    for p in params:
+        _check_tensor(p)
+        if p.node is not None and type(p.node) is not Leaf:
+            raise ValueError(f"a Tensor of shape {p.shape} is a result; an optimiser can only move leaves")
+        if id(p) in seen:
+            raise ValueError(f"a parameter of shape {p.shape} is given twice")
+        seen.add(id(p))
+
+
+def _check_tensor(p: Any) -> None:
+    if not isinstance(p, Tensor):
+        raise TypeError(f"an optimiser takes Tensors, got a {type(p).__name__}; pass model.parameters()")
+
+
+# --- clipping -------------------------------------------------------------------------------------
 
 
 def clip_grad_norm(params: Iterable[Tensor] | Tensor, max_norm: float) -> float:
@@ -201,11 +202,9 @@ def clip_grad_norm(params: Iterable[Tensor] | Tensor, max_norm: float) -> float:
     Raises ValueError, before anything changes, where the norm is not finite or `max_norm` is negative.
     """
     max_norm = check_number("max_norm", max_norm)
-    if not isinstance(params, (Tensor, Iterable)):
-        raise TypeError(f"clip_grad_norm: params is a {type(params).__name__}; pass model.parameters()")
-    members = [params] if isinstance(params, Tensor) else list(params)
+    members = [params] if isinstance(params, Tensor) else _listed(params)
     for p in members:
-        check_tensor(p)
+        _check_tensor(p)
     grads = [p.grad for p in members if p.grad is not None]
     norm = _joint_norm(grads)
     if not math.isfinite(norm):
@@ -215,3 +214,15 @@ def clip_grad_norm(params: Iterable[Tensor] | Tensor, max_norm: float) -> float:
         for g in grads:
             xp_of(g).multiply(g, factor, out=g, dtype=np.result_type(g.dtype, np.float32))
     return norm
+
+
+def _joint_norm(grads: list[Array]) -> float:
+    # Half precision is widened first: float16 cannot hold the square of 300, nor a sum of 70,000 ones.
+    flats = [g.ravel().astype(np.result_type(g.dtype, np.float32), copy=False) for g in grads]
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = sum(float(g @ g) for g in flats)
+        if 1e-30 < squares < math.inf:
+            return math.sqrt(squares)
+        # The squares of very large or very small numbers leave the range of their dtype. Scaled ones stay inside.
+        peak = max((float(abs(g).max()) for g in flats if g.size), default=0.0) or 1.0
+        return peak if math.isinf(peak) else peak * math.sqrt(sum(float((scaled := g / peak) @ scaled) for g in flats))

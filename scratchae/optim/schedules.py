@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from scratchae.autograd import Tensor
+from scratchae.autograd.tensor import data_of
 from scratchae.backend import is_array
-from scratchae.checks import check_choice, check_count, check_number, shown
+from scratchae.checks import check_choice, check_count, check_number
 from scratchae.optim.base import Optimizer
-from scratchae.optim.state import check_names
 
 
-class _Schedule:
+class LRSchedule:
     """The learning rate as a function of the epoch; every group's own rate is scaled.
 
-    `made_with` holds the constructor's options, and stays what it was.
+    A schedule of your own defines `lr_at`. `made_with` holds the constructor's options, and stays what it was.
     """
+
+    state_dict: Callable[..., dict[str, Any]]  # from files/
+    load_state_dict: Callable[..., None]  # from files/
+    progress: tuple[str, ...] = ("epoch", "base_lrs")  # the attributes that a state holds
 
     def __init__(self, optimizer: Optimizer, **options: Any):
         if not isinstance(optimizer, Optimizer):
@@ -27,63 +30,37 @@ class _Schedule:
         self.optimizer = optimizer
         self.made_with = options
         self.epoch = 0
-        self.base_lrs = self._rates()
+        self.base_lrs = self.rates
 
-    def _rates(self) -> list[float]:
+    @property
+    def rates(self) -> list[float]:
+        """The learning rates of now, one for each group of the optimiser."""
         return [group["lr"] for group in self.optimizer.param_groups]
 
-    def _set_rates(self, rates: list[float]) -> None:
+    @rates.setter
+    def rates(self, rates: list[float]) -> None:
         for group, lr in zip(self.optimizer.param_groups, rates, strict=True):
             group["lr"] = lr
 
     def lr_at(self, epoch: int, base_lr: float) -> float:
+        """The rate after `epoch` epochs of a group that began with `base_lr`."""
         raise NotImplementedError
 
-    def step(self) -> None:
-        """An epoch is over. Raises ValueError, with nothing changed, where the rate would be too large for a float."""
-        rates = self._rates_at(self.epoch + 1, self.base_lrs)
-        self.epoch += 1
-        self._set_rates(rates)
-
-    def _rates_at(self, epoch: int, base_lrs: list[float]) -> list[float]:
+    def rates_at(self, epoch: int, base_lrs: list[float]) -> list[float]:
+        """The rates after `epoch` epochs. Raises ValueError where one of them is too large for a float."""
         try:
             return [check_number("lr", self.lr_at(epoch, base_lr)) for base_lr in base_lrs]
         except (ValueError, OverflowError) as error:  # the latter from a power
             name = type(self).__name__
             raise ValueError(f"{name} has no finite learning rate for epoch {epoch} ({error})") from None
 
-    def state_dict(self) -> dict[str, Any]:
-        """How far it has come, and the rates `lrs` of now; what it is set to (`T_max`, ...) stays the constructor's."""
-        return {"epoch": self.epoch, "base_lrs": list(self.base_lrs), "lrs": self._rates()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` gave, and set the optimiser's rates, whether or not that was restored too.
-
-        Raises ValueError, with nothing changed, for a state that does not fit.
-        """
-        check_names(state, set(self.state_dict()) - {"lrs"}, newer=["lrs"])
-        try:
-            progress = self._progress(state)
-            known = self._rates_at(progress["epoch"], progress["base_lrs"])
-            rates = self._numbers("lrs", state.get("lrs", known))
-        except ValueError as error:
-            raise ValueError(f"{error}; nothing was loaded") from None
-        vars(self).update(progress)
-        self._set_rates(rates)
-
-    def _progress(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        """The attributes to restore from a state, checked."""
-        base_lrs = self._numbers("base_lrs", state["base_lrs"])
-        return {"epoch": check_count("epoch", state["epoch"], 0), "base_lrs": base_lrs}
-
-    def _numbers(self, name: str, rates: Any) -> list[float]:
-        groups = len(self.optimizer.param_groups)
-        if not isinstance(rates, list) or len(rates) != groups:
-            raise ValueError(f"{name}={shown(rates)}; expected a list of {groups} rates, one for each group")
-        return [check_number(name, lr) for lr in rates]
+    def step(self) -> None:
+        """An epoch is over. Raises ValueError, with nothing changed, where the rate would be too large for a float."""
+        self.rates = self.rates_at(self.epoch + 1, self.base_lrs)
+        self.epoch += 1
 
 
-class StepLR(_Schedule):
+class StepLR(LRSchedule):
     """lr = base_lr * gamma^(epoch // step_size). Both are above 0; ValueError for other numbers."""
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1):
@@ -95,7 +72,7 @@ class StepLR(_Schedule):
         return base_lr * self.gamma ** (epoch // self.step_size)
 
 
-class CosineLR(_Schedule):
+class CosineLR(LRSchedule):
     """Half a cosine from base_lr down to eta_min over T_max epochs (Loshchilov & Hutter 2017).
 
     After T_max the cosine goes on, as PyTorch's does: the rate rises again, to base_lr at 2 * T_max. Take T_max to be
@@ -114,36 +91,33 @@ class CosineLR(_Schedule):
         return self.eta_min + (base_lr - self.eta_min) * (1 + math.cos(math.pi * epoch / self.T_max)) / 2
 
 
-class ReduceOnPlateau(_Schedule):
+class ReduceOnPlateau(LRSchedule):
     """Multiply the rate by `factor` when a metric has not improved for over `patience` epochs.
 
     Args:
         optimizer: whose rates are lowered, each group's on its own.
         factor: between 0 and 1.
-        patience: epochs without improvement that are waited for, 0 or more.
+        patience: how many epochs without improvement are waited for, 0 or more.
         threshold: a metric has improved when it is better than the best by more than `threshold * abs(best)`, also
             where it is negative.
-        min_lr: no rate is lowered below this one.
+        min_lr: the bound below which no rate is lowered.
         mode: "min" where a lower metric is better, "max" where a higher one is.
 
     A metric that is not finite is never an improvement. Raises ValueError for numbers out of range.
     """
 
+    progress = (*LRSchedule.progress, "best", "bad_epochs")
+
     def __init__(
-        self,
-        optimizer: Optimizer,
-        factor: float = 0.1,
-        patience: int = 10,
-        threshold: float = 1e-4,
-        min_lr: float = 0.0,
-        mode: str = "min",
-    ):
+        self, optimizer: Optimizer, factor: float = 0.1, patience: int = 10, threshold: float = 1e-4,
+        min_lr: float = 0.0, mode: str = "min",
+    ):  # fmt: skip
         self.factor = check_number("ReduceOnPlateau: factor", factor, "(0, 1)")
         self.patience = check_count("ReduceOnPlateau: patience", patience, 0)
         self.threshold = check_number("ReduceOnPlateau: threshold", threshold)
         self.min_lr = check_number("ReduceOnPlateau: min_lr", min_lr)
         self.mode = check_choice("ReduceOnPlateau: mode", mode, ("min", "max"))
-        self.best, self.bad_epochs = self._none_yet(), 0
+        self.best, self.bad_epochs = self.none_yet, 0
         names = ("factor", "patience", "threshold", "min_lr", "mode")
         super().__init__(optimizer, **{name: getattr(self, name) for name in names})
 
@@ -158,10 +132,7 @@ class ReduceOnPlateau(_Schedule):
         if self.bad_epochs > self.patience:
             self.bad_epochs = 0
             # A rate that is below min_lr already is not raised.
-            self._set_rates([min(lr, max(lr * self.factor, self.min_lr)) for lr in self._rates()])
-
-    def _none_yet(self) -> float:
-        return math.inf if self.mode == "min" else -math.inf
+            self.rates = [min(lr, max(lr * self.factor, self.min_lr)) for lr in self.rates]
 
     def _improves(self, value: float) -> bool:
         if not math.isfinite(value) or not math.isfinite(self.best):  # the first number is better than none
@@ -169,25 +140,21 @@ class ReduceOnPlateau(_Schedule):
         fall = self.best - value if self.mode == "min" else value - self.best
         return fall > self.threshold * abs(self.best)
 
-    def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "best": self.best, "bad_epochs": self.bad_epochs}
+    @property
+    def none_yet(self) -> float:
+        """`best` before the first metric."""
+        return math.inf if self.mode == "min" else -math.inf
 
-    def _progress(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        best, bad_epochs = state["best"], check_count("bad_epochs", state["bad_epochs"], 0)
-        if not (isinstance(best, float) and best == self._none_yet()):
-            best = check_number("best", best, "(-inf, inf)")
-        return {**super()._progress(state), "best": best, "bad_epochs": bad_epochs}
-
-    def _rates_at(self, epoch: int, base_lrs: list[float]) -> list[float]:
-        return self._rates()  # they follow from all the metrics before, not from the epoch
+    def rates_at(self, epoch: int, base_lrs: list[float]) -> list[float]:
+        """The rates of now: they follow from all metrics before, not from the epoch."""
+        return self.rates
 
 
 def _number(name: str, value: Any) -> float:
     """`value` as a float, NaN and infinities included. Raises ValueError for anything but one real number."""
-    if isinstance(value, Tensor) or is_array(value):
-        if value.shape != ():
-            raise ValueError(f"{name} is an array of shape {value.shape}; expected a number")
+    value = data_of(value)
+    if is_array(value) and value.shape == ():
         value = value.item()
-    if isinstance(value, np.floating):
-        value = float(value)
-    return value if isinstance(value, float) and not math.isfinite(value) else check_number(name, value, "(-inf, inf)")
+    if isinstance(value, (float, np.floating)) and not math.isfinite(value):
+        return float(value)
+    return check_number(name, value, "(-inf, inf)")

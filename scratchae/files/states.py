@@ -1,14 +1,16 @@
-"""Loading a state into a module: all of it or nothing, and without touching what a recorded graph has kept.
+"""A module's state: its parameters and buffers by name, saved and loaded whole.
 
-Everything is looked at and converted first. Then parameters that are trained are written to in place, because the
-optimiser holds views of them; a graph that kept older values notices (Tensor.changed). Frozen parameters and buffers
-get a new array instead: a graph that read the old one keeps it.
+Loading looks at everything and converts it before anything changes. Then parameters that are trained are written to in
+place, because the optimiser holds views of them. A graph that kept older values notices (Tensor.changed). Frozen
+parameters and buffers get a new array instead, and a graph that read the old array keeps it.
+
+`files/attach.py` makes the functions with `self` methods of Module.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -16,37 +18,52 @@ from scratchae.autograd import Tensor
 from scratchae.autograd.tensor import values_of
 from scratchae.backend import Array, device_of, overflowed, to_device, xp_of
 from scratchae.checks import shown
+from scratchae.files.storage import FORMAT, FilePath, read_arrays, write_arrays
+from scratchae.nn.module import Module, Place, places_in
 
 
-class Place(NamedTuple):
-    """A parameter or a buffer, under one of its names."""
-
-    name: str  # from the model
-    owner: Any  # the module that has it
-    attribute: str  # its name there
-    value: Any  # a Parameter, or the buffer's array
-
-    @property
-    def array(self) -> Array:
-        return self.value.data if isinstance(self.value, Tensor) else self.value
-
-    @property
-    def trained(self) -> bool:
-        return isinstance(self.value, Tensor) and self.value.requires_grad
-
-    def put(self, array: Array) -> None:
-        """Give it another array."""
-        if isinstance(self.value, Tensor):
-            self.value.data = array
-        else:
-            setattr(self.owner, self.attribute, array)
+def state_dict(self: Module) -> dict[str, Array]:
+    """Copies of all parameters and buffers by name, as arrays on the module's device."""
+    arrays = {place.name: place.array for place in places_in(self)}
+    return {name: xp_of(a).array(a) for name, a in arrays.items()}
 
 
-Shared = list[Place]  # all places of one array: one, or as many names as it has
+def load_state_dict(self: Module, state: Mapping[str, Any]) -> None:
+    """Copy arrays into the parameters and buffers of the same names; they take the module's dtype and device.
+
+    A parameter with several names needs one of them. All or nothing: raises ValueError that lists every missing,
+    unexpected, mis-shaped and contradictory name. PyTorch's `num_batches_tracked` is ignored, unless the model has a
+    buffer of that name.
+    """
+    load(list(places_in(self)), state)
+
+
+def save_weights(self: Module, path: FilePath) -> None:
+    """Write `state_dict()` as a safetensors file, readable by `safetensors.torch.load_file` too."""
+    write_arrays(path, self.state_dict())
+
+
+def load_weights(self: Module, path: FilePath) -> None:
+    """Load a file of `save_weights`, or of PyTorch's `safetensors.torch.save_file`: all of it or nothing.
+
+    Raises ValueError for a file that is damaged or does not fit (see `load_state_dict`), OSError where there is none.
+    """
+    state, strings = read_arrays(path)
+    if strings.get("format") == FORMAT:  # PyTorch and others write "pt" there
+        raise ValueError(f"{path} is a checkpoint: read it with sa.load_checkpoint; nothing was loaded")
+    try:
+        self.load_state_dict(state)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+# --- loading --------------------------------------------------------------------------------------
+
+Shared = list[Place]  # all places of one array: as many as the array has names
 
 
 def load(places: Sequence[Place], state: Any) -> None:
-    """Put the arrays of `state` into `places`; see Module.load_state_dict."""
+    """Put the arrays of `state` into `places`, or none of them; see `load_state_dict`."""
     if not isinstance(state, Mapping):
         advice = "; a file is loaded with load_weights" if isinstance(state, str) else ""
         raise TypeError(f"load_state_dict: expected a mapping from names to arrays, got {shown(state)}{advice}")
@@ -74,7 +91,7 @@ def load(places: Sequence[Place], state: Any) -> None:
 
 
 def _values(shared: Shared, state: Mapping[str, Any], problems: list[str]) -> list[Array]:
-    """What the state has for one array of the model, under each of its names; what is wrong goes to `problems`."""
+    """The state's arrays for one array of the model, one for each of its names; errors go to `problems`."""
     given = {place.name: state[place.name] for place in shared if place.name in state}
     if not given:
         problems.append(f"missing: {' or '.join(place.name for place in shared)}")
@@ -107,15 +124,15 @@ def _as_new(value: Array, like: Array) -> Array:
 
 
 def _equal(a: Array, b: Array) -> bool:
-    return bool(((a == b) | (a != a) & (b != b)).all())  # NaN in the same places is the same, too
+    return bool(((a == b) | (a != a) & (b != b)).all())  # NaN in the same places counts as equal
 
 
 def _write(ready: list[tuple[Shared, Array]]) -> None:
-    """Put every array into its places; where one cannot be written, or Ctrl-C comes between, none is."""
+    """Put every array into its places, or none of them where an error or Ctrl-C comes between."""
     before: list[tuple[Shared, Array]] = []
     try:
         for shared, array in ready:
-            in_place = any(place.trained for place in shared)
+            in_place = any(_trained(place) for place in shared)
             before.append((shared, shared[0].array.copy() if in_place else shared[0].array))
             _put(shared, array)
     except BaseException:
@@ -124,9 +141,13 @@ def _write(ready: list[tuple[Shared, Array]]) -> None:
         raise
 
 
+def _trained(place: Place) -> bool:
+    return isinstance(place.value, Tensor) and place.value.requires_grad
+
+
 def _put(shared: Shared, array: Array) -> None:
     for place in shared:
-        if place.trained:
+        if _trained(place):
             place.value.data[...] = array
             place.value.changed()
         else:

@@ -1,0 +1,23 @@
+"""Files: the list of what this room attaches to the core."""
+
+from __future__ import annotations
+
+from scratchae.attach import attach
+from scratchae.files import optimizer_states, states
+from scratchae.files.identity import plain_options
+from scratchae.made import kept
+from scratchae.nn import Module
+from scratchae.optim import Optimizer
+from scratchae.optim.schedules import LRSchedule
+
+# --- runs: options as a checkpoint keeps them ---
+
+attach(kept, forward=lambda as_given: plain_options)
+
+# --- states of modules, optimisers and schedules ---
+
+Module.state_dict, Module.load_state_dict = states.state_dict, states.load_state_dict
+Module.save_weights, Module.load_weights = states.save_weights, states.load_weights
+Optimizer.state_dict, Optimizer.load_state_dict = optimizer_states.state_dict, optimizer_states.load_state_dict
+LRSchedule.state_dict = optimizer_states.schedule_state_dict
+LRSchedule.load_state_dict = optimizer_states.load_schedule_state_dict

@@ -1,0 +1,163 @@
+"""The states of optimisers and schedules: all of a state is checked and converted before anything changes.
+
+`files/attach.py` makes the functions with `self` methods of Optimizer and of the schedules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from scratchae.backend import Array, device_of, overflowed, plain_array, to_device
+from scratchae.checks import check_count, check_names, check_number, shown
+from scratchae.optim import Optimizer
+from scratchae.optim.flat import Flat
+from scratchae.optim.schedules import LRSchedule
+
+# --- optimisers -----------------------------------------------------------------------------------
+
+
+def state_dict(self: Optimizer) -> dict[str, Any]:
+    """Everything needed to go on: options, step counts and copies of the state arrays."""
+    groups = []
+    for group, flats in zip(self.param_groups, self._flats, strict=True):
+        for flat in flats:
+            flat.provide(self.state_names(group))  # an option may have been switched on since the last step
+        entry = {name: list(v) if isinstance(v, tuple) else v for name, v in group.items()}
+        places = {id(p): (flat, i) for flat in flats for i, p in enumerate(flat.params)}
+        entry["params"] = [_state_of(*places[id(p)]) for p in group["params"]]
+        groups.append(entry)
+    return {"kind": type(self).__name__, "groups": groups}
+
+
+def load_state_dict(self: Optimizer, state: Mapping[str, Any]) -> None:
+    """Restore what `state_dict` gave, from arrays of any real dtype.
+
+    Raises ValueError for a state that does not fit, TypeError for an option that this optimiser has not. Nothing is
+    changed then.
+    """
+    try:
+        fitting = list(_read(self, state))
+    except (ValueError, TypeError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{error}; nothing was loaded") from None
+    for group, flats, (options, read) in zip(self.param_groups, self._flats, fitting, strict=True):
+        group.update(options)
+        for flat, (steps, arrays) in zip(flats, read, strict=True):
+            flat.steps, flat.state = steps, arrays
+
+
+def _state_of(flat: Flat, i: int) -> dict[str, Any]:
+    arrays = {name: s[flat.spans[i]].reshape(flat.params[i].shape).copy() for name, s in flat.state.items()}
+    return {"step": flat.steps[i], **arrays}
+
+
+def _read(optimizer: Optimizer, state: Any) -> Iterator[tuple[dict[str, Any], list]]:
+    """For each group its options, and for each of its flat buffers step counts and arrays."""
+    own = optimizer.param_groups
+    groups = _groups_of(state, type(optimizer).__name__, [len(group["params"]) for group in own])
+    for g, (given, group, flats) in enumerate(zip(groups, own, optimizer._flats, strict=True)):
+        if missing := sorted(set(group) - set(given)):
+            raise ValueError(f"group {g}: the state lacks the options {missing}")
+        options = optimizer._checked({**given, "params": group["params"]})
+        entries = {
+            id(p): (f"group {g}, parameter {i}", entry)
+            for i, (p, entry) in enumerate(zip(group["params"], given["params"], strict=True))
+        }
+        yield options, [_contents(flat, optimizer.state_names(options), entries) for flat in flats]
+
+
+def _groups_of(state: Any, kind: str, counts: list[int]) -> list[Mapping[str, Any]]:
+    """The groups of a state. Raises ValueError unless it is of a `kind` with `counts` parameters per group."""
+    if not isinstance(state, Mapping):
+        raise ValueError(f"the state is a {type(state).__name__}, expected a dict as state_dict() gives it")
+    if state.get("kind") != kind:
+        raise ValueError(f"the state is of {state.get('kind')!r}, this is {kind}")
+    groups = state.get("groups")
+    if not isinstance(groups, list) or not groups or not all(map(_is_group, groups)):
+        raise ValueError("the state has no list of 'groups', or one of them no list of 'params'")
+    if (found := [len(g["params"]) for g in groups]) != counts:
+        raise ValueError(f"the state has {found} parameters per group, this optimiser {counts}")
+    return groups
+
+
+def _is_group(group: Any) -> bool:
+    return isinstance(group, Mapping) and isinstance(group.get("params"), list)
+
+
+def _contents(flat: Flat, names: Iterable[str], entries: Mapping[int, tuple[str, Any]]) -> tuple[list[int], dict]:
+    """Step counts and state arrays for `flat`; `entries` are the state's, by the id of the parameter.
+
+    Each entry comes with its place in words. Raises ValueError for an entry that does not fit.
+    """
+    steps: list[int] = []
+    arrays = {name: flat.zeros() for name in names}
+    for p, span in zip(flat.params, flat.spans, strict=True):
+        where, entry = entries[id(p)]
+        held = dict(entry) if isinstance(entry, Mapping) else {}
+        shapes = {name: getattr(value, "shape", type(value).__name__) for name, value in held.items()}
+        if set(held) != {"step", *arrays} or any(shapes[name] != p.shape for name in arrays):
+            found = shapes if isinstance(entry, Mapping) else f"a {type(entry).__name__}"
+            raise ValueError(
+                f"{where}: the state holds {found}, expected a step and {sorted(arrays)} of shape {p.shape}"
+            )
+        steps.append(check_count(f"{where}: step", held["step"], 0))
+        for name, array in arrays.items():
+            array[span] = _converted(f"{where}: {name}", held[name], array)
+    return steps, arrays
+
+
+def _converted(what: str, given: Any, like: Array) -> Array:
+    """`given` end to end, in the dtype and on the device of `like`; ValueError where its numbers do not fit."""
+    try:
+        there = to_device(plain_array(given, what), device_of(like))
+    except TypeError as error:
+        raise ValueError(error) from None
+    with np.errstate(over="ignore"):  # the error below tells it, not a warning
+        array = there.astype(like.dtype)
+    if overflowed(there, array):
+        raise ValueError(f"{what} holds numbers of {there.dtype} that {like.dtype} cannot hold")
+    return array.ravel()
+
+
+# --- schedules ------------------------------------------------------------------------------------
+
+
+def schedule_state_dict(self: LRSchedule) -> dict[str, Any]:
+    """The epoch and the rates `lrs` of now. The options (`T_max`, ...) are not in it: they are the constructor's."""
+    return {**{name: getattr(self, name) for name in self.progress}, "base_lrs": list(self.base_lrs), "lrs": self.rates}
+
+
+def load_schedule_state_dict(self: LRSchedule, state: Mapping[str, Any]) -> None:
+    """Put back what `state_dict` gave, and set the optimiser's rates, whether or not those were restored too.
+
+    Raises ValueError, with nothing changed, for a state that does not fit.
+    """
+    check_names(state, self.progress, newer=["lrs"])
+    try:
+        read = {name: _progress(self, name, state[name]) for name in self.progress}
+        known = self.rates_at(read["epoch"], read["base_lrs"])
+        rates = _rates(self, "lrs", state.get("lrs", known))
+    except ValueError as error:
+        raise ValueError(f"{error}; nothing was loaded") from None
+    vars(self).update(read)
+    self.rates = rates
+
+
+def _progress(schedule: Any, name: str, value: Any) -> Any:
+    """One entry of a state, checked."""
+    if name == "base_lrs":
+        return _rates(schedule, name, value)
+    if name == "best":
+        none_yet = isinstance(value, float) and value == schedule.none_yet
+        return value if none_yet else check_number(name, value, "(-inf, inf)")
+    return check_count(name, value, 0)
+
+
+def _rates(schedule: LRSchedule, name: str, given: Any) -> list[float]:
+    groups = len(schedule.optimizer.param_groups)
+    if not isinstance(given, list) or len(given) != groups:
+        raise ValueError(f"{name}={shown(given)}; expected a list of {groups} rates, one for each group")
+    return [check_number(name, lr) for lr in given]
