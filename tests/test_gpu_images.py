@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import sys
+import types
 from typing import Any
 
 import numpy as np
@@ -134,6 +136,19 @@ def test_each_is_one_launch(stand_in, dilation) -> None:
         stand_in.counts.reset()
         call()
         assert (stand_in.counts.launches, stand_in.counts.synchronisations) == (1, 0)
+
+
+def test_a_gpu_keeps_the_matrices_of_bilinear_upsampling_by_the_library_that_owns_them(stand_in, monkeypatch) -> None:
+    def found() -> Any:
+        return pooling.interpolation(3, 2, np.dtype(np.float32), "gpu:0")
+
+    kept = found()
+    assert found() is kept  # at the address that a recorded step reads
+    other = types.ModuleType("cupy")  # a stand-in beside a real GPU, or the reverse
+    vars(other).update(vars(stand_in))
+    monkeypatch.setitem(sys.modules, "cupy", other)
+    assert found() is not kept
+    close(kept, pooling.interpolation(3, 2, np.dtype(np.float32), "cpu"), 0)
 
 
 @on_gpus

@@ -57,7 +57,7 @@ def conv(x: Array, weight: Array, bias: Any, window: Window, groups: int) -> Arr
             return multiply_then_shift(X, _half_turn(w), _reversed(window), out)
         return shift_then_multiply(X, w, window, out)
 
-    return _plus_bias(_by_group(one_group, groups, (inner(x), 1), (weight, 0), 1), bias)
+    return _plus_bias(_by_group(one_group, groups, inner(x), weight, (1, 0, 1)), bias)
 
 
 @primitive(
@@ -73,7 +73,7 @@ def conv_input(y: Array, weight: Array, bias: Any, size: Pair, window: Window, g
             return shift_then_multiply(Y, _half_turn(w), _reversed(window), size)
         return multiply_then_shift(Y, w, window, size)
 
-    return _plus_bias(_by_group(one_group, groups, (inner(y), 1), (weight, 0), 1), bias)
+    return _plus_bias(_by_group(one_group, groups, inner(y), weight, (1, 0, 1)), bias)
 
 
 @primitive(
@@ -91,7 +91,7 @@ def conv_weight(x: Array, y: Array, window: Window, groups: int) -> Array:
             return sums.reshape(*window.kernel, o, c)[::-1, ::-1].transpose(2, 3, 0, 1)
         return _summed_products(matrices(X, window, out), Y).reshape(*window.kernel, c, o).transpose(3, 2, 0, 1)
 
-    return xp_of(x, y).ascontiguousarray(_by_group(one_group, groups, (inner(x), 1), (inner(y), 1), 0))
+    return xp_of(x, y).ascontiguousarray(_by_group(one_group, groups, inner(x), inner(y), (1, 1, 0)))
 
 
 @primitive(g=lambda h, g_shape: broadcast_to(reshape(h, (1, -1, 1, 1)), g_shape))
@@ -163,10 +163,8 @@ def columns(X: Array, window: Window, out: Pair) -> Array:
         taps[first:last, j, :, : to.start] = 0
         taps[first:last, j, :, to.stop :] = 0
         taps[first:last, j, :, to] = X[first - top : last - top, :, source]
-    row, item = taps.strides[0], taps.itemsize
-    windows = xp.lib.stride_tricks.as_strided(
-        taps, (Ho, kh, kw * C, Wo * N), (stride[0] * row, dilation[0] * row, Wo * N * item, item)
-    )
+    strides = stride[0] * taps.strides[0], dilation[0] * taps.strides[0], taps.strides[2], taps.strides[4]
+    windows = xp.lib.stride_tricks.as_strided(taps, (Ho, kh, kw * C, Wo * N), strides)
     return windows.reshape(Ho, kh * kw * C, Wo * N)
 
 
@@ -202,27 +200,17 @@ def _half_turn(w: Array) -> Array:
 
 def _reversed(window: Window) -> Window:
     """The window that leads back at stride 1."""
-    rows, columns = (
-        (d * (k - 1) - before, d * (k - 1) - after) for k, _, (before, after), d in zip(*window, strict=True)
-    )
+    rows, columns = ((d * (k - 1) - a, d * (k - 1) - b) for k, _, (a, b), d in zip(*window, strict=True))
     return window._replace(pads=(rows, columns))
 
 
-def _by_group(
-    function: Callable[[Array, Array], Array], groups: int, x: tuple[Array, int], y: tuple[Array, int], axis: int
-) -> Array:
-    """`function` of each group's part of `x` and of `y`, put together along `axis`.
-
-    Each of `x` and `y` is an array and the axis (0 or 1) along which the groups' channels lie.
-    """
+def _by_group(function: Callable[..., Array], groups: int, x: Array, y: Array, axes: tuple[int, int, int]) -> Array:
+    """`function` of each group's part of `x` and of `y`, put together. `axes` are those of the channels."""
     if groups == 1:
-        return function(x[0], y[0])
-
-    def part(array: Array, axis: int, i: int) -> Array:
-        n = array.shape[axis] // groups
-        return array[(slice(None),) * axis + (slice(i * n, (i + 1) * n),)]
-
-    return xp_of(x[0], y[0]).concatenate([function(part(*x, i), part(*y, i)) for i in range(groups)], axis)
+        return function(x, y)
+    xp = xp_of(x, y)
+    parts = zip(xp.split(x, groups, axes[0]), xp.split(y, groups, axes[1]), strict=True)
+    return xp.concatenate([function(*part) for part in parts], axes[2])
 
 
 def _plus_bias(Y: Array, bias: Array | None) -> Array:

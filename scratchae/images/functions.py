@@ -113,8 +113,7 @@ def _check_arrays(name: str, x: Any, weight: Any, bias: Any, groups: int, transp
         wanted = "(C, O / groups, kh, kw)" if transposed else "(O, C / groups, kh, kw)"
         raise ValueError(f"{name}: the weight has shape {shape}; expected {wanted}")
     options.check_groups(name, groups, "weight.shape[0] =", shape[0])
-    channels = shape[1] * groups, shape[0]
-    inputs, outputs = channels[::-1] if transposed else channels
+    inputs, outputs = (shape[0], shape[1] * groups) if transposed else (shape[1] * groups, shape[0])
     if bias is not None and (given := np.shape(bias)) != (outputs,):
         raise ValueError(f"{name}: the bias has shape {given}; expected {(outputs,)}, one for each output channel")
     options.check_images(name if groups == 1 else f"{name} with groups={groups}", x, inputs)

@@ -23,10 +23,8 @@ def check_images(name: str, x: Any, channels: int | None = None) -> None:
     if len(shape) != 4:
         raise ValueError(f"{name}: expected (N, {c}, H, W), got {shape}; bring it to four dimensions with reshape")
     if channels not in (None, shape[1]):
-        hint = "check the number of channels"
-        if shape[3] == channels:
-            axes = (0, 3, 1, 2)
-            hint = f"it looks like NHWC: transpose to {tuple(shape[i] for i in axes)} with x.transpose{axes}"
+        nhwc = f"it looks like NHWC: transpose to {(shape[0], c, *shape[1:3])} with x.transpose(0, 3, 1, 2)"
+        hint = nhwc if shape[3] == channels else "check the number of channels"
         raise ValueError(f"{name}: expected (N, {c}, H, W), got {shape}; {hint}")
     if 0 in shape[1:]:
         raise ValueError(f"{name}: images of shape {shape}; expected at least one channel and one pixel")
@@ -57,13 +55,10 @@ def conv_window(
     """The options of a convolution in full; they must fit images of `size`."""
     kernel, stride = pair(f"{name}: kernel_size", kernel_size, 1), pair(f"{name}: stride", stride, 1)
     dilation, word = pair(f"{name}: dilation", dilation, 1), padding if isinstance(padding, str) else None
-    if word == "same":
-        if stride != (1, 1):
-            raise ValueError(f"{name}: padding='same' needs stride 1, got {stride}; pass the padding as a number")
-        total = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
-    else:
-        zeros = pair(f"{name}: padding", 0 if word == "valid" else padding, 0, ", 'same' or 'valid'")
-        total = [2 * n for n in zeros]
+    if word == "same" and stride != (1, 1):
+        raise ValueError(f"{name}: padding='same' needs stride 1, got {stride}; pass the padding as a number")
+    zeros = pair(f"{name}: padding", 0 if word in ("same", "valid") else padding, 0, ", 'same' or 'valid'")
+    total = [d * (k - 1) if word == "same" else 2 * n for n, k, d in zip(zeros, kernel, dilation, strict=True)]
     rows, columns = ((n // 2, n - n // 2) for n in total)
     window = Window(kernel, stride, (rows, columns), dilation)
     if size is not None and min(out := output_size(size, window)) < 1:
@@ -84,8 +79,8 @@ def transposed_window(
     extra, padding = pair(f"{name}: output_padding", output_padding, 0), pair(f"{name}: padding", padding, 0)
     window = conv_window(name, kernel_size, stride, padding, dilation)
     if any(e >= max(s, d) for e, s, d in zip(extra, window.stride, window.dilation, strict=True)):
-        steps = f"stride {window.stride} or dilation {window.dilation}"
-        raise ValueError(f"{name}: output_padding={extra} must be smaller than {steps}")
+        given = f"stride {window.stride} or dilation {window.dilation}"
+        raise ValueError(f"{name}: output_padding={extra} must be smaller than {given}")
     rows, columns = ((before, after - e) for (before, after), e in zip(window.pads, extra, strict=True))
     return window._replace(pads=(rows, columns))
 

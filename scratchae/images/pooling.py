@@ -109,8 +109,7 @@ def _tiled(size: Pair, window: Window) -> bool:
 
 def upsample_nearest(x: Any, scale: Pair) -> Any:
     """Every pixel repeated to a block of `scale` pixels."""
-    size = (x.shape[2] * scale[0], x.shape[3] * scale[1])
-    return spread(x, size, Window(scale, scale, ((0, 0), (0, 0))))
+    return spread(x, (x.shape[2] * scale[0], x.shape[3] * scale[1]), Window(scale, scale))
 
 
 def upsample_bilinear(x: Any, scale: Pair) -> Any:
@@ -122,10 +121,10 @@ def upsample_bilinear(x: Any, scale: Pair) -> Any:
 
 @replaceable
 def interpolation(n: int, scale: int, dtype: np.dtype, device: str) -> Array:
-    """The (n * scale, n) matrix that puts `scale` numbers for each of n, on straight lines between neighbours."""
+    """The matrix (n * scale, n) that puts `scale` numbers for each of n, on straight lines between neighbours.
+
+    Row i has its centre at (i + 0.5) / scale - 0.5 among the n; the weight of number j is 1 - |centre - j|, or 0.
+    """
     centres = np.clip((np.arange(n * scale) + 0.5) / scale - 0.5, 0, n - 1)
-    below = np.minimum(centres.astype(int), max(n - 2, 0))
-    matrix = np.zeros((n * scale, n))
-    matrix[np.arange(n * scale), below] = 1 - (centres - below)
-    matrix[np.arange(n * scale), np.minimum(below + 1, n - 1)] += centres - below
-    return to_device(matrix.astype(dtype), device)
+    weights = np.maximum(0, 1 - abs(centres[:, None] - np.arange(n)))
+    return to_device(weights.astype(dtype), device)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 Pair = tuple[int, int]
-Pads = tuple[Pair, Pair]  # ((top, bottom), (left, right))
 Size = int | Pair  # for (vertical, horizontal): a number for both, or two
 
 
@@ -17,7 +16,7 @@ class Window(NamedTuple):
 
     kernel: Pair
     stride: Pair
-    pads: Pads
+    pads: tuple[Pair, Pair] = ((0, 0), (0, 0))  # ((top, bottom), (left, right))
     dilation: Pair = (1, 1)
 
 
