@@ -142,6 +142,7 @@ def test_a_gpu_keeps_the_matrices_of_bilinear_upsampling_by_the_library_that_own
     def found() -> Any:
         return pooling.interpolation(3, 2, np.dtype(np.float32), "gpu:0")
 
+    up(np.zeros(1))  # the first use of a GPU attaches
     kept = found()
     assert found() is kept  # at the address that a recorded step reads
     other = types.ModuleType("cupy")  # a stand-in beside a real GPU, or the reverse
