@@ -6,8 +6,9 @@ import os
 
 from scratchae.attach import PLAIN, attach
 from scratchae.autograd import elementwise, products
-from scratchae.fast import elements
+from scratchae.fast import elements, images
 from scratchae.fast.memory import keep_freed_memory
+from scratchae.images import conv
 
 if not PLAIN:
     attach(elementwise.masked, forward=elements.masked)
@@ -17,5 +18,6 @@ if not PLAIN:
     attach(elementwise.log_1_plus, forward=elements.log_1_plus)
     attach(elementwise.normal_cdf, forward=elements.normal_cdf)
     attach(products.sum_rows, forward=elements.sum_rows)
+    attach(conv.multiply_then_shift, forward=images.by_phases)
     if os.environ.get("SCRATCHAE_KEEP_MEMORY", "1") != "0":
         keep_freed_memory()

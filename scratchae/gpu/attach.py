@@ -6,10 +6,10 @@ from scratchae import backend, losses
 from scratchae.attach import PLAIN, attach
 from scratchae.autograd import elementwise, products
 from scratchae.fast import elements
-from scratchae.gpu import cublas, devices, updates
+from scratchae.gpu import cublas, devices, images, updates
 from scratchae.gpu.kernels import fused
 from scratchae.gpu.recording import noted
-from scratchae.images import conv
+from scratchae.images import conv, pooling
 from scratchae.optim import base
 
 attach(backend.told_when_full, forward=devices.told_when_full)
@@ -30,3 +30,12 @@ if not PLAIN:
     attach(products.linear_weight_grad, forward=cublas.linear_weight_grad)
     attach(products._matmul, forward=cublas.product)
     attach(conv.product, forward=cublas.product)
+    # images.cu: one launch for a loop over taps
+    attach(conv.columns, forward=images.by_kernel(images.launch_columns))
+    attach(conv.fold, forward=images.by_kernel(images.launch_fold))
+    attach(pooling.max_pool, forward=images.pooled_by_kernel(images.launch_max_pool))
+    attach(pooling.put_back, forward=images.pooled_by_kernel(images.launch_put_back))
+    attach(pooling.pick, forward=images.pooled_by_kernel(images.launch_pick))
+    attach(pooling.pool_sum, forward=images.pooled_by_kernel(images.launch_pool_sum))
+    attach(pooling.spread, forward=images.pooled_by_kernel(images.launch_spread))
+    attach(pooling.interpolation, forward=images.kept_there)
