@@ -30,6 +30,10 @@ from scratchae.history import History
 from scratchae.random import generator, manual_seed
 from scratchae.training import Trainer
 
+import scratchae.distributed.attach  # isort: skip
+import scratchae.files.attach  # isort: skip
+import scratchae.gpu.attach  # isort: skip  # noqa: F401
+
 __version__ = "0.1.0"
 
 __all__ = [

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from scratchae import random
 from scratchae.autograd import ops
 from scratchae.autograd.elementwise import log_1_plus
 from scratchae.autograd.engine import primitive
@@ -23,24 +24,39 @@ from scratchae.checks import check_bool, check_number, rounding, shown
 from scratchae.gpu.kernels import fused
 from scratchae.images import functions as images
 from scratchae.images.functions import *
-from scratchae.random import generator
 
 __all__ = [
-    "dropout", "mse_loss", "l1_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div",
-    "cross_entropy", "gaussian_kl", "bernoulli_kl",
+    "dropout", "normal_like", "mse_loss", "l1_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits",
+    "kl_div", "cross_entropy", "gaussian_kl", "bernoulli_kl",
 ]  # fmt: skip
 __all__ += [name for name in vars(ops) if not name.startswith("_")] + images.__all__
 
 
-def dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:
-    """Each element set to 0 with probability `p`, the others divided by 1 - p (Srivastava et al. 2014)."""
+def dropout(x: Any, p: float = 0.5, training: bool = True, per_sample: bool = True) -> Any:
+    """Each element set to 0 with probability `p`, the others divided by 1 - p (Srivastava et al. 2014).
+
+    `per_sample` says whether the first axis of `x` counts the samples of the batch; see `sa.generator`.
+    """
     check_number("dropout: p", p, "[0, 1]")
     check_bool("dropout: training", training)
     if not training or p == 0:
         return x
     data = _data(operand(x, "dropout: x"))
-    kept = generator(device_of(data)).random(data.shape, dtype=np.float32) >= p
+    kept = random.generator(device_of(data), per_sample).random(data.shape, dtype=np.float32) >= p
     return x * (kept.astype(data.dtype) * (1 / (1 - p) if p < 1 else 0.0))
+
+
+def normal_like(x: Any, per_sample: bool = True) -> Any:
+    """Standard normal numbers in the shape, dtype and place of `x`: a constant, an array or Tensor as `x` is.
+
+    `per_sample` says whether the first axis of `x` counts the samples of the batch; see `sa.generator`. Raises
+    TypeError where `x` has no floating point dtype.
+    """
+    x = operand(x, "normal_like: x")
+    if x.dtype.kind != "f":
+        raise TypeError(f"normal_like: x is {x.dtype}; convert it with .astype('float32')")
+    noise = random.normal_like(_data(x), per_sample)
+    return Tensor(noise) if isinstance(x, Tensor) else noise
 
 
 # --- losses ---------------------------------------------------------------------------------------

@@ -8,13 +8,12 @@ import numpy as np
 
 from scratchae.autograd import Tensor
 from scratchae.autograd.precision import in_float32
-from scratchae.autograd.reductions import batch_mean, mean
+from scratchae.autograd.reductions import batch_count, batch_mean, mean
 from scratchae.backend import Array
 from scratchae.changes import changed
 from scratchae.checks import check_fits
 from scratchae.nn.layer import Layer, check_dtype, number, shape_of, size
 from scratchae.nn.module import Parameter
-from scratchae.random import batch_share
 
 
 class LayerNorm(Layer):
@@ -73,7 +72,7 @@ class BatchNorm1d(Layer):
             expected = " or ".join(self._shapes.values())
             raise ValueError(f"{name}: the input has shape {x.shape}; expected {expected} with C = {self.num_features}")
         check_dtype(self, x, self.weight)
-        n = round(x.size // self.num_features / batch_share())
+        n = batch_count(x.size // self.num_features)
         if self.training and n < 2:
             raise ValueError(
                 f"{name}: a batch of shape {x.shape} has {('no', 'one')[n]} value per feature; train mode needs "

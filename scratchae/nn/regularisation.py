@@ -6,10 +6,8 @@ from numbers import Real
 from typing import Any
 
 from scratchae import functional as F
-from scratchae.autograd import Tensor
 from scratchae.checks import shown
 from scratchae.nn.layer import Layer, number
-from scratchae.random import normal_like
 
 
 class Dropout(Layer):
@@ -36,7 +34,7 @@ class GaussianNoise(Layer):
     def forward(self, x: Any) -> Any:
         if not self.training or self.std == 0:
             return x
-        return x + normal_like(x.data if isinstance(x, Tensor) else x) * self.std
+        return x + F.normal_like(x) * self.std
 
     def describe(self) -> str:
         return f"{self.std}"
