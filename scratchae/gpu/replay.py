@@ -28,6 +28,7 @@ import numpy as np
 from scratchae import backend
 from scratchae.changes import changed
 from scratchae.checks import not_finite
+from scratchae.gpu import flags
 from scratchae.gpu.kernels import TYPES, launch
 from scratchae.gpu.losses import Losses
 from scratchae.gpu.state import State, difference, same_bits
@@ -212,11 +213,12 @@ class Steps:
         usual = [flat.counters.halted for flat in self.flats]
         try:
             with backend.not_watching():
-                terms = self.terms(self.inputs)
+                with flags.flags() as put_down:
+                    terms = self.terms(self.inputs)
                 self.losses.make_room(list(terms))
                 for i, value in enumerate(terms.values()):
-                    place = (*self.losses.values.shape, i, self.ledger)
-                    run("write_down", value.dtype, 1, value.data, self.losses.values, *place)
+                    place, number = (*self.losses.values.shape, i, self.ledger), flags.marked(value.data, put_down)
+                    run("write_down", value.dtype, 1, number, self.losses.values, *place)
                 self.optimizer.zero_grad()
                 first, *others = terms.values()
                 sum(others, first).backward()
