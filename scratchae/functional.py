@@ -18,7 +18,7 @@ from scratchae.autograd.elementwise import log_1_plus
 from scratchae.autograd.engine import primitive
 from scratchae.autograd.ops import *
 from scratchae.autograd.precision import in_float32
-from scratchae.autograd.tensor import Tensor, operand
+from scratchae.autograd.tensor import Tensor, box, operand
 from scratchae.backend import Array, device_of, unwatched, xp_of
 from scratchae.checks import check_bool, check_number, rounding, shown
 from scratchae.gpu.kernels import fused
@@ -56,7 +56,7 @@ def normal_like(x: Any, per_sample: bool = True) -> Any:
     if x.dtype.kind != "f":
         raise TypeError(f"normal_like: x is {x.dtype}; convert it with .astype('float32')")
     noise = random.normal_like(_data(x), per_sample)
-    return Tensor(noise) if isinstance(x, Tensor) else noise
+    return box(noise, None) if isinstance(x, Tensor) else noise
 
 
 # --- losses ---------------------------------------------------------------------------------------
