@@ -1,6 +1,7 @@
 """scratchae: neural networks and autoencoders from scratch, on NumPy and CuPy."""
 
 import scratchae.debug.attach
+import scratchae.distributed.attach
 import scratchae.fast.attach
 import scratchae.files.attach
 import scratchae.interop.attach  # noqa: F401

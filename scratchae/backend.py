@@ -39,7 +39,7 @@ def plain_array(x: Any, what: str) -> Array:
     if is_array(x) and x.dtype.kind in "biuf" and (type(x) in (np.ndarray, np.memmap) or not isinstance(x, np.ndarray)):
         native = x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
         return native.view(np.ndarray) if type(native) is np.memmap else native
-    raise refused(x, what)
+    raise not_numbers(x, what)
 
 
 def numbers(x: Any, what: str) -> Array:
@@ -68,7 +68,7 @@ def _check_items(listed: Any, what: str) -> None:
 
 
 @replaceable
-def refused(x: Any, what: str) -> TypeError:
+def not_numbers(x: Any, what: str) -> TypeError:
     """The error for an object that is no array of real numbers. debug/advice.py adds the way out."""
     return TypeError(f"{what} is a {type(x).__name__}; expected real numbers or an array of them")
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from scratchae import random
 from scratchae.autograd.ops import (
     abs, add, all, any, argmax, argmin, astype, batch_mean, bitwise_and, bitwise_or, broadcast_to, clip, concatenate,
     cos, divide, elu, equal, exp, expand_dims, expm1, gelu, getitem, greater, greater_equal, invert, leaky_relu, less,
@@ -17,7 +18,7 @@ from scratchae.autograd.ops import (
     negative, norm, not_equal, pad, power, relu, reshape, sigmoid, sign, sin, softmax, softplus, sqrt, squeeze, stack,
     subtract, sum, sum_of_squares, swapaxes, tanh, transpose, var, where,
 )  # fmt: skip
-from scratchae.autograd.tensor import array_of, operand
+from scratchae.autograd.tensor import Tensor, box, data_of, operand
 from scratchae.backend import device_of
 from scratchae.checks import check_bool, check_number
 from scratchae.images.functions import (
@@ -29,16 +30,32 @@ from scratchae.losses import (
 )  # fmt: skip
 from scratchae.random import generator
 
-_OTHERS = ("annotations", "Any", "np", "array_of", "operand", "device_of", "check_bool", "check_number", "generator")
-__all__ = [name for name in dir() if not name.startswith("_") and name not in _OTHERS] + ["dropout"]
+_IMPORTED = "annotations Any np random Tensor box data_of operand device_of check_bool check_number generator".split()
+__all__ = [*(n for n in dir() if not n.startswith("_") and n not in _IMPORTED), "dropout", "normal_like"]
 
 
-def dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:
-    """Each element set to 0 with probability `p`, the others divided by 1 - p (Srivastava et al. 2014)."""
+def dropout(x: Any, p: float = 0.5, training: bool = True, per_sample: bool = True) -> Any:
+    """Each element set to 0 with probability `p`, the others divided by 1 - p (Srivastava et al. 2014).
+
+    `per_sample` says whether the first axis of `x` counts the samples of the batch; see `sa.generator`.
+    """
     check_number("dropout: p", p, "[0, 1]")
     check_bool("dropout: training", training)
     if not training or p == 0:
         return x
-    data = array_of(operand(x, "dropout: x"))
-    kept = generator(device_of(data)).random(data.shape, dtype=np.float32) >= p
+    data = data_of(operand(x, "dropout: x"))
+    kept = generator(device_of(data), per_sample).random(data.shape, dtype=np.float32) >= p
     return x * (kept.astype(data.dtype) * (1 / (1 - p) if p < 1 else 0.0))
+
+
+def normal_like(x: Any, per_sample: bool = True) -> Any:
+    """Standard normal numbers in the shape, dtype and place of `x`: a constant, an array or Tensor as `x` is.
+
+    `per_sample` says whether the first axis of `x` counts the samples of the batch; see `sa.generator`. Raises
+    TypeError where `x` has no floating point dtype.
+    """
+    x = operand(x, "normal_like: x")
+    if x.dtype.kind != "f":
+        raise TypeError(f"normal_like: x is {x.dtype}; convert it with .astype('float32')")
+    noise = random.normal_like(data_of(x), per_sample)
+    return box(noise, None) if isinstance(x, Tensor) else noise

@@ -16,7 +16,7 @@ from scratchae.autograd import ops
 from scratchae.autograd.elementwise import log_1_plus
 from scratchae.autograd.engine import primitive
 from scratchae.autograd.precision import in_float32
-from scratchae.autograd.tensor import Tensor, array_of, operand
+from scratchae.autograd.tensor import Tensor, data_of, operand
 from scratchae.backend import Array, seen, xp_of
 from scratchae.checks import rounding, shown
 
@@ -92,7 +92,7 @@ def binary_cross_entropy(input: Any, target: Any, reduction: str = "mean") -> An
     input, target = _operands("binary_cross_entropy", input, target, reduction)
     loss = _reduced(input, target, bernoulli_nll, reduction)
     # The logarithm of a negative number has made the sum NaN. Only then the search for that number is worth its time.
-    if seen(lambda: math.isnan(array_of(loss).sum())):
+    if seen(lambda: math.isnan(data_of(loss).sum())):
         advice = "pass logits to binary_cross_entropy_with_logits"
         clamped = _probabilities("binary_cross_entropy: input", input, advice)
         if clamped is not input:
@@ -102,7 +102,7 @@ def binary_cross_entropy(input: Any, target: Any, reduction: str = "mean") -> An
 
 def _range(values: Any) -> tuple[float, float]:
     """The least and the greatest value; NaN where there is a NaN, and 0.5 of an empty array."""
-    data = array_of(values)
+    data = data_of(values)
     return (float(data.min()), float(data.max())) if data.size else (0.5, 0.5)
 
 
@@ -161,7 +161,7 @@ def _x_log_x(x: Array) -> Array:
 def cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Any:
     """-log softmax(input)[label]: `input` (N, C) or (N, C, ...) logits, `target` (N) or (N, ...) labels."""
     _check_reduction("cross_entropy", reduction)
-    input, labels = operand(input, "cross_entropy: the input"), array_of(operand(target, "cross_entropy: the labels"))
+    input, labels = operand(input, "cross_entropy: the input"), data_of(operand(target, "cross_entropy: the labels"))
     if labels.dtype.kind not in "iu":
         raise TypeError(f"cross_entropy: labels are {labels.dtype}; expected integers: use .astype('int64')")
     if input.ndim < 2 or labels.shape != (*input.shape[:1], *input.shape[2:]):

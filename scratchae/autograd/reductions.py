@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from scratchae.attach import replaceable
 from scratchae.autograd.elementwise import exp
 from scratchae.autograd.engine import primitive
 from scratchae.autograd.precision import in_float32
 from scratchae.autograd.shaping import broadcast_to, reshape
 from scratchae.backend import Array, xp_of
-from scratchae.distributed import world
-from scratchae.random import batch_share
 
 Axis = Any  # None, int or tuple of ints
 
@@ -55,15 +54,16 @@ def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     return x.mean(axis=axis, keepdims=keepdims)
 
 
+@replaceable
 def batch_mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """The mean over axes among which is the batch's: over all of the batch, also where processes share it."""
-    own = mean(x, axis, keepdims)
-    return own if batch_share() == 1 else _sum_over_processes(own * batch_share())
+    """The mean over axes that contain the batch's axis: over the whole batch, also where only a part of it is here."""
+    return mean(x, axis, keepdims)
 
 
-@primitive(x=lambda g: _sum_over_processes(g))
-def _sum_over_processes(x: Array) -> Array:
-    return world().sum(x.copy())
+@replaceable
+def batch_count(n: int) -> int:
+    """How many values the whole batch has, of which `n` are here: the number that `batch_mean` divides by."""
+    return n
 
 
 @primitive(

@@ -188,14 +188,9 @@ def operand(x: Any, what: str) -> Any:
     return x if isinstance(x, Tensor) else numbers(x, what)
 
 
-def array_of(x: Any) -> Array:
-    """The array of a Tensor; an array as it is."""
-    return x._data if isinstance(x, Tensor) else x
-
-
 def values_of(x: Any, what: str) -> Array:
     """The plain array that a Tensor holds, or that `x` is. Raises TypeError, with `what` in it, for other things."""
-    return plain_array(array_of(x), what)
+    return plain_array(data_of(x), what)
 
 
 def data_of(x: Any) -> Array:

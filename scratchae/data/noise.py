@@ -29,9 +29,9 @@ def gaussian(x: np.ndarray, amount: float, rng: np.random.Generator, clip: bool 
     _check("gaussian", x, amount)
     check_bool("gaussian noise: clip", clip)
     margin = rounding(x.dtype)
-    if clip and x.size and seen(((low := x.min()) < -margin) | ((high := x.max()) > 1 + margin)):
-        advice = "scale them, or pass clip=False"
-        raise ValueError(f"gaussian noise got x in [{low!s}, {high!s}]; expected images in [0, 1]: {advice}")
+    if clip and x.size and seen((x.min() < -margin) | (x.max() > 1 + margin)):
+        found = f"[{x.min()!s}, {x.max()!s}]"
+        raise ValueError(f"gaussian noise got x in {found}; expected images in [0, 1]: scale them, or pass clip=False")
     noisy = rng.standard_normal(x.shape, dtype=x.dtype)
     noisy *= float(amount)
     noisy += x

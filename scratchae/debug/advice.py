@@ -11,8 +11,8 @@ import numpy as np
 from scratchae.backend import is_array, plain_array, xp_of
 
 
-def refused(short: Callable[..., TypeError]) -> Callable[..., TypeError]:
-    """For `backend.refused`."""
+def not_numbers(short: Callable[..., TypeError]) -> Callable[..., TypeError]:
+    """For `backend.not_numbers`."""
 
     def long(x: Any, what: str) -> TypeError:
         return TypeError(f"{what} is {_kind(x)}; expected real numbers or an array of them{_way_out(x)}")

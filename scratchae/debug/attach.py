@@ -9,7 +9,7 @@ from scratchae.debug import advice, summary
 from scratchae.debug import changes as memory
 from scratchae.nn import Module
 
-attach(backend.refused, forward=advice.refused)
+attach(backend.not_numbers, forward=advice.not_numbers)
 attach(backend.no_gpu, forward=advice.no_gpu)
 attach(engine.explain, forward=advice.explain)
 attach(changes.changed, forward=memory.changed)

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from scratchae import backend, losses
+from scratchae import backend, losses, random
 from scratchae.attach import PLAIN, attach
 from scratchae.autograd import elementwise, products
+from scratchae.data import loader
 from scratchae.fast import elements
 from scratchae.gpu import cublas, devices, images, updates
 from scratchae.gpu.kernels import fused
+from scratchae.gpu.random import generator_on_the_gpu
 from scratchae.gpu.recording import noted
+from scratchae.gpu.upload import batches_on_the_gpu
 from scratchae.images import conv, pooling
 from scratchae.optim import base
 
 attach(backend.told_when_full, forward=devices.told_when_full)
 attach(backend.seen, forward=noted)
+attach(random.new_generator, forward=generator_on_the_gpu)
 attach(elementwise.normal_cdf, forward=elements.normal_cdf)  # the formula is a loop in Python
 
 if not PLAIN:
+    attach(loader.batches_of, forward=batches_on_the_gpu)
     # kernels.cu: one launch for a formula of several
     attach(elementwise.tanh, x=fused("tanh_slope"))
     attach(elementwise.sigmoid, forward=fused("sigmoid"), x=fused("sigmoid_slope"))

@@ -7,11 +7,13 @@ checkpoint can hold them, and a recorded step that adds to the counter draws new
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from scratchae.backend import load_cupy
 from scratchae.gpu.kernels import TYPES, launch
 
 
@@ -63,3 +65,12 @@ class Generator:
         launch(self._cupy, "kernels.cu", kernel, dtype, n, out, self._place)
         launch(self._cupy, "kernels.cu", "count_draws", dtype, 1, self._place, n)
         return out
+
+
+def generator_on_the_gpu(formula: Callable[..., Any]) -> Callable[..., Any]:
+    """A `Generator` for a GPU, which must be CuPy's current device."""
+
+    def new_generator(device: str, seed: int | None) -> Any:
+        return formula(device, seed) if device == "cpu" else Generator(load_cupy(), seed)
+
+    return new_generator

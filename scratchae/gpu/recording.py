@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 
 class _Recording(threading.local):
     flags: list[Any] | None = None  # in this thread, while a step is recorded
@@ -29,7 +31,7 @@ def noted(formula: Callable[[Any], bool]) -> Callable[[Any], bool]:
     """For `backend.seen`."""
 
     def seen(flag: Any) -> bool:
-        if _recording.flags is None:
+        if _recording.flags is None or isinstance(flag, np.generic):  # a number on the CPU needs no waiting
             return formula(flag)
         if not callable(flag):
             _recording.flags.append(flag)

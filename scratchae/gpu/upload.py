@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
-from scratchae.backend import current, to_device
+from scratchae.backend import current, device_of, to_device
 
 RESIDENT = 1 << 30  # bytes; data sets up to this size are copied to the GPU once, and cut into batches there
+
+
+def batches_on_the_gpu(formula: Callable[..., Iterator[tuple]]) -> Callable[..., Iterator[tuple]]:
+    """The batches of a loader on a GPU: cut from a copy of the arrays there, or sent ahead where the set is large."""
+
+    def batches_of(
+        arrays: tuple, order: Any, rows: Iterator[slice], device: str | None, copies: dict[str, tuple]
+    ) -> Iterator[tuple]:
+        if device not in (None, "cpu") and all(isinstance(a, np.ndarray) for a in arrays):
+            if sum(a.nbytes for a in arrays) > RESIDENT:
+                return ahead(formula(arrays, order, rows, None, copies), device)
+            if device not in copies:
+                copies.clear()
+                copies[device] = tuple(to_device(a, device) for a in arrays)
+            arrays = copies[device]
+        if order is not None and not any(isinstance(a, np.ndarray) for a in arrays):
+            order = to_device(order, device_of(arrays[0]))
+        return formula(arrays, order, rows, device, copies)
+
+    return batches_of
 
 
 def ahead(batches: Iterable[tuple[np.ndarray, ...]], device: str) -> Iterator[tuple[Any, ...]]:
