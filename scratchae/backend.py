@@ -47,7 +47,7 @@ def numbers(x: Any, what: str) -> Array:
     if not isinstance(x, (list, tuple, range, int, float, np.generic)):
         return plain_array(x, what)
     if isinstance(x, (list, tuple)):
-        _check_items(x, what)
+        check_items(x, what)
     try:
         array = np.asarray(x)
     except ValueError:
@@ -57,14 +57,9 @@ def numbers(x: Any, what: str) -> Array:
     return plain_array(array, what)
 
 
-def _check_items(listed: Any, what: str) -> None:
-    """Refuse a list with an item that NumPy would take apart, and whose mask, index or graph would be lost."""
-    for item in listed:
-        if isinstance(item, (list, tuple)):
-            _check_items(item, what)
-        elif type(item) not in (float, int, bool) and not isinstance(item, (range, np.generic)):
-            if not hasattr(item, "requires_grad") or type(item).__module__.partition(".")[0] != "scratchae":
-                plain_array(item, f"{what}: an item")
+@replaceable
+def check_items(listed: Any, what: str) -> None:
+    """Refuse a list with an item that NumPy would take apart; see debug/advice.py."""
 
 
 @replaceable
@@ -167,11 +162,3 @@ def seen(flag: Any) -> bool:
     A function is not called there. Pass a function where the loss itself becomes NaN.
     """
     return bool(flag() if callable(flag) else flag)
-
-
-def overflowed(given: Array, converted: Array) -> bool:
-    """Whether a finite number of `given` became infinite when the array was converted to another dtype."""
-    if given.dtype == converted.dtype or converted.dtype.kind != "f":
-        return False
-    infinite = abs(converted) == np.inf
-    return bool(infinite.any() and (abs(to_device(given, device_of(converted)))[infinite] < np.inf).any())

@@ -100,21 +100,26 @@ def binary_cross_entropy(input: Any, target: Any, reduction: str = "mean") -> An
     return loss
 
 
-def _range(values: Any) -> tuple[float, float]:
-    """The least and the greatest value; NaN where there is a NaN, and 0.5 of an empty array."""
-    data = data_of(values)
-    return (float(data.min()), float(data.max())) if data.size else (0.5, 0.5)
-
-
 def _probabilities(what: str, values: Any, advice: str) -> Any:
     """Values in [0, 1]. Rounding may have pushed values a little beyond. Raises ValueError for others."""
     values = operand(values, what)
-    if not seen(lambda: min(low := _range(values)) < 0 or max(low) > 1):
+    if not seen(lambda: _outside(values)):
         return values
-    margin, (low, high) = rounding(values.dtype) if values.dtype.kind == "f" else 0.0, _range(values)
-    if low >= -margin and high <= 1 + margin:
-        return ops.clip(values, 0.0, 1.0)
-    raise ValueError(f"{what} ranges over [{_digits(low)}, {_digits(high)}]; expected [0, 1]: {advice}")
+    if _outside(values, margin=rounding(values.dtype) if values.dtype.kind == "f" else 0.0):
+        raise ValueError(f"{what} ranges over {_range(values)}; expected [0, 1]: {advice}")
+    return ops.clip(values, 0.0, 1.0)
+
+
+def _outside(values: Any, margin: float = 0.0) -> bool:
+    """Whether a value is out of [0, 1] by more than `margin`; NaN is not."""
+    data = data_of(values)
+    return bool(data.size) and bool((data.min() < -margin) | (data.max() > 1 + margin))
+
+
+def _range(values: Any) -> str:
+    """The least and the greatest value."""
+    data = data_of(values)
+    return f"[{_digits(float(data.min()))}, {_digits(float(data.max()))}]"
 
 
 def _digits(number: float) -> str:
@@ -196,11 +201,11 @@ def bernoulli_kl(rho: Any, rho_hat: Any, reduction: str = "mean") -> Any:
     if rho.shape not in ((), rho_hat.shape):
         raise ValueError(f"bernoulli_kl: rho has shape {rho.shape}, rho_hat {rho_hat.shape}; they must be equal")
     for name, values in (("rho", rho), ("rho_hat", rho_hat)):
-        if seen(lambda: min(_range(values)) <= 0 or max(_range(values)) >= 1):  # noqa: B023
-            ends = "[{}, {}]".format(*map(_digits, _range(values)))
+        data = data_of(values)
+        if data.size and seen(lambda: data.min() <= 0 or data.max() >= 1):  # noqa: B023
             margin = "1e-3" if values.dtype == np.float16 else "1e-7"
-            advice = f"hold it off the ends with F.clip({name}, {margin}, 1 - {margin})"
-            raise ValueError(f"bernoulli_kl: {name} ranges over {ends}; expected probabilities in (0, 1): {advice}")
+            wanted = f"probabilities in (0, 1): hold it off the ends with F.clip({name}, {margin}, 1 - {margin})"
+            raise ValueError(f"bernoulli_kl: {name} ranges over {_range(values)}; expected {wanted}")
     number = not isinstance(rho, Tensor) and rho.ndim == 0
     return _reduced(rho_hat, rho.item() if number else rho.astype(rho_hat.dtype), _bernoulli_kl, reduction)
 

@@ -42,7 +42,7 @@ from scratchae.attach import replaceable
 from scratchae.autograd.modes import arrays_in, recording, watchers
 from scratchae.autograd.precision import HALF, rounded_once
 from scratchae.autograd.tensor import Tensor, box
-from scratchae.backend import Array, is_array, numbers, plain_array, xp_of
+from scratchae.backend import Array
 from scratchae.changes import moments
 
 
@@ -102,15 +102,10 @@ class _Op:
         self.signature = inspect.signature(forward)
         self.arguments = list(self.signature.parameters)
         self.defaults = [p.default for p in self.signature.parameters.values() if p.default is not p.empty]
-        if unknown := set(vjps) - set(self.arguments):
-            raise TypeError(f"primitive {self.name}: vjps for {sorted(unknown)}; its arguments are {self.arguments}")
-        signatures = {name: inspect.signature(vjp) for name, vjp in vjps.items()}
-        for signature in (self.signature, *signatures.values()):
-            if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in signature.parameters.values()):
-                raise TypeError(f"primitive {self.name}: name every parameter; *args and **kwargs cannot be matched")
+        check_definition(self)
         self.operands = [i for i, a in enumerate(self.arguments) if a in vjps or not vjps]
         self.options = [i for i in range(len(self.arguments)) if i not in self.operands]
-        self.reads = {name: list(signature.parameters)[1:] for name, signature in signatures.items()}
+        self.reads = {name: list(inspect.signature(vjp).parameters)[1:] for name, vjp in vjps.items()}
         named = {p for names in self.reads.values() for p in names} - {*self.arguments, "out", "memory"}
         self.shapes = [i for i, a in enumerate(self.arguments) if f"{a}_shape" in named]
         shapes = [f"{self.arguments[i]}_shape" for i in self.shapes]
@@ -126,35 +121,12 @@ class _Op:
             self.plans[mask] = _Plan(self, needed)
         return self.plans[mask]
 
-    def split(self, result: Any) -> Any:
-        """The forward function's result and its residuals."""
-        if type(result) is tuple and len(result) == 2 and not (missing := set(self.residuals) - set(result[1])):
-            return result
-        raise TypeError(
-            f"primitive {self.name}: its vjps read {self.residuals}, so the function must return (out, dict with these)"
-            + (f"; missing: {sorted(missing)}" if type(result) is tuple else "; is a name misspelt?")
-        )
-
-    def complete(self, args: tuple, kwargs: dict) -> tuple:
-        """Keyword arguments and defaults put in their places."""
-        required = len(self.arguments) - len(self.defaults)
-        if not kwargs and required <= len(args) < len(self.arguments):
-            return (*args, *self.defaults[len(args) - required :])
-        try:
-            bound = self.signature.bind(*args, **kwargs)
-        except TypeError as error:
-            raise TypeError(f"{self.name}({', '.join(self.arguments)}): {error}") from None
-        bound.apply_defaults()
-        return bound.args
-
 
 def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
     """Make a differentiable operation of a function on arrays (see the top of this file).
 
     Each keyword names an argument of the function and gives its vjp. Without any, the result is a constant.
     """
-    if any(not callable(vjp) for vjp in vjps.values()):
-        raise TypeError(f"primitive: each keyword gives a vjp, a function; got {vjps}")
 
     def decorate(forward: Callable) -> Callable[..., Any]:
         wide = hasattr(forward, "in_float32")
@@ -165,10 +137,10 @@ def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
         @functools.wraps(forward)
         def call(*args: Any, **kwargs: Any) -> Any:
             if kwargs or len(args) != arity:
-                args = op.complete(args, kwargs)
+                args = complete(op, args, kwargs)
             # Get the arrays, and the nodes that they came from.
             values, parents, mask, tensor = list(args), [None] * arity, 0, None
-            odd: tuple[int, ...] = ()
+            others: tuple[int, ...] = ()
             for i in operands:
                 a = args[i]
                 if isinstance(a, Tensor):
@@ -176,14 +148,17 @@ def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
                     if a.node is not None:
                         parents[i] = a.node
                         mask |= 1 << i
-                elif type(a) not in _USUAL and (type(a) is not np.ndarray or not a.ndim or not vjps):
-                    odd += (i,)
+                elif type(a) not in USUAL and (type(a) is not np.ndarray or not a.ndim or not vjps):
+                    others += (i,)
             if wide and getattr(values[0], "dtype", None) == HALF:
                 return rounded_once(call, args, {})
-            if odd:
-                tensor, mask = _unbox_odd(op, odd, values, parents, tensor, mask)
-            if options:
-                tensor = _unbox_options(op, values, tensor)
+            if others:
+                tensor = unbox_others(op, others, values, parents, tensor)
+                mask |= sum(1 << i for i in others if parents[i] and any(parents[i]))
+            for i in options:
+                if type(values[i]) not in _OPTIONS:
+                    tensor = unbox_options(op, values, tensor)
+                    break
             # Compute.
             try:
                 out = op.forward(*values)
@@ -192,7 +167,7 @@ def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
                 raise
             # Record.
             if tensor is None:
-                return op.split(out)[0] if op.residuals else out
+                return with_residuals(op, out)[0] if op.residuals else out
             return _recorded(op, values, parents, mask, out)
 
         call.op = op  # type: ignore[attr-defined]  # for `attach`
@@ -203,11 +178,11 @@ def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
 
 def _recorded(op: _Op, values: list, parents: list, mask: int, out: Any) -> Tensor:
     """The result as a Tensor, with a node where a gradient is required. `mask` has a bit for each such operand."""
-    out, residuals = op.split(out) if op.residuals else (out, {})
+    out, residuals = with_residuals(op, out) if op.residuals else (out, {})
     if isinstance(out, np.generic):  # NumPy's reductions to one number give a scalar
         out = np.asarray(out)
     kind = out.dtype.char  # cheaper to compare than dtypes
-    if kind not in _REAL:  # nor was an operand: to look at all of them each time would cost more
+    if kind not in REAL:  # nor was an operand: to look at all of them each time would cost more
         error = TypeError(f"{op.name} gave {out.dtype}; expected real numbers, of options too")
         explain(op, values, parents, error)
         raise error
@@ -237,8 +212,31 @@ def _origin(op: _Op, values: Sequence, mask: int) -> Any:
 
 # --- operands that are neither numbers, nor arrays, nor Tensors -----------------------------------
 
-_USUAL = {float, int, bool, type(None)}  # arguments that pass through as they are
-_REAL = "fd?bBhHiIlLqQeg"  # the letters of the dtypes of real numbers
+USUAL = {float, int, bool, type(None)}  # arguments that pass through as they are
+_OPTIONS = {*USUAL, tuple, str, slice}  # options that pass through as they are
+REAL = "fd?bBhHiIlLqQeg"  # the letters of the dtypes of real numbers
+
+
+@replaceable
+def check_definition(op: _Op) -> None:
+    """Raise a TypeError for a primitive that the engine cannot read: see debug/primitives.py."""
+
+
+@replaceable
+def with_residuals(op: _Op, result: Any) -> Any:
+    """The forward function's result and its residuals."""
+    return result
+
+
+@replaceable
+def complete(op: _Op, args: tuple, kwargs: dict) -> tuple:
+    """Keyword arguments and defaults put in their places."""
+    required = len(op.arguments) - len(op.defaults)
+    if not kwargs and required <= len(args) < len(op.arguments):
+        return (*args, *op.defaults[len(args) - required :])
+    bound = op.signature.bind(*args, **kwargs)
+    bound.apply_defaults()
+    return bound.args
 
 
 @replaceable
@@ -246,53 +244,21 @@ def explain(op: _Op, values: list, parents: list, error: Exception) -> None:
     """Raise a better error than the forward function's own, where one is known: see debug/advice.py."""
 
 
-def _unbox_odd(
-    op: _Op, odd: Sequence[int], values: list, parents: list, tensor: Tensor | None, mask: int
-) -> tuple[Tensor | None, int]:
-    """The rest of `call`'s loop over operands: lists, and numbers that must take the Tensors' dtype. `values` and
-    `parents` are filled in; the new `tensor` and `mask` are returned."""
-    for i in odd:
-        if type(a := values[i]) in (list, tuple) and (boxed := [e for e in a if isinstance(e, Tensor)]):
-            if type(a) is tuple:
-                raise TypeError(f"{op.name}: {op.arguments[i]} is a tuple of Tensors; put them together with F.stack")
+@replaceable
+def unbox_others(op: _Op, others: Sequence[int], values: list, parents: list, tensor: Any) -> Tensor | None:
+    """Fill `values` and `parents` in for operands that are lists of Tensors, and return a Tensor of the operation.
+
+    `tensor` is a Tensor among the other operands. interop/operands.py takes numbers of NumPy and lists of numbers too.
+    """
+    for i in others:
+        if type(a := values[i]) is list and (boxed := [e for e in a if isinstance(e, Tensor)]):
             tensor = boxed[0]
             values[i] = [e._data if isinstance(e, Tensor) else e for e in a]
             parents[i] = [e.node if isinstance(e, Tensor) else None for e in a]
-            mask |= any(p is not None for p in parents[i]) << i
-    if tensor is None:
-        return None, 0
-    for i in odd:
-        a = values[i]
-        what = f"{op.name}: {op.arguments[i]}"
-        if type(a) in (list, tuple, range):
-            for array in filter(is_array, a):
-                plain_array(array, f"{what}: an item")
-            if op.arguments[i] != "axis" and parents[i] is None and not any(map(is_array, a)):
-                values[i] = xp_of(tensor._data).asarray(numbers(a, what), tensor.dtype)  # [1, 2] beside a Tensor
-        elif isinstance(a, np.generic) or type(a) is np.ndarray and not a.ndim:
-            number = numbers(a, what).item()  # as a NumPy float64 it would drag float32 up
-            values[i] = float(number) if isinstance(number, np.generic) else number  # of a longdouble
-        else:
-            values[i] = a = plain_array(a, what)
-            if a.ndim == 0 and a.dtype.kind == tensor.dtype.kind == "f":
-                values[i] = a.astype(tensor.dtype)  # on a GPU, where item() would wait
-    return tensor, mask
+    return tensor
 
 
-def _unbox_options(op: _Op, values: list, tensor: Tensor | None) -> Tensor | None:
-    """Options that are Tensors, lists of them, or NumPy's numbers."""
-    for i in op.options:
-        if type(a := values[i]) in _USUAL or type(a) is tuple:
-            continue
-        if type(a) is np.ndarray and a.ndim and a.dtype.char in _REAL and a.dtype.isnative:  # nearly always
-            continue
-        if boxed := [e for e in (a if type(a) is list else [a]) if isinstance(e, Tensor)]:
-            if any(e.requires_grad for e in boxed) and recording.blocked <= 0:
-                raise TypeError(f"{op.name}: {op.arguments[i]} has no derivative here; pass its values: .detach()")
-            tensor = boxed[0]
-            values[i] = [e._data if isinstance(e, Tensor) else e for e in a] if type(a) is list else a._data
-        elif isinstance(a, np.generic) or (type(a) is np.ndarray and a.ndim == 0):
-            values[i] = a.item()
-        elif isinstance(a, np.ndarray):
-            values[i] = plain_array(a, f"{op.name}: {op.arguments[i]}")
+@replaceable
+def unbox_options(op: _Op, values: list, tensor: Tensor | None) -> Tensor | None:
+    """The same for options; see interop/operands.py."""
     return tensor

@@ -153,15 +153,8 @@ def log_softmax(x: Array, axis: Axis = -1) -> Array:
 @primitive(x=lambda g, x, scale: 2 * scale * g * x)
 @in_float32
 def sum_of_squares(x: Array, scale: float = 1.0) -> Array:
-    """The sum of all squared elements, times `scale`: one dot product, and no squares in memory."""
-    if xp_of(x) is not np:
-        return (x * x).sum() * scale  # a GPU adds up in a tree, which loses none
-    flat, block = x.ravel(order="K"), 1 << 16  # one float32 sum over more than that would lose digits
-    if flat.size <= block:
-        return (flat @ flat) * scale
-    rows = flat[: flat.size // block * block].reshape(-1, 1, block)
-    rest = flat[rows.size :]
-    return ((rows @ rows.swapaxes(1, 2)).sum() + rest @ rest) * scale
+    """The sum of all squared elements, times `scale`."""
+    return (x * x).sum() * scale
 
 
 def _norm_vjp(g: Any, x: Any, out: Any, axis: Axis) -> Any:

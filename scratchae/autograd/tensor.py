@@ -171,11 +171,6 @@ class Tensor(Methods):
             notes += ", requires_grad=True" if type(self.node) is Leaf else f", from={self.node.op.name}"
         return f"tensor({values}{notes})"
 
-    def __reduce__(self) -> tuple:
-        if self.node is not None and type(self.node) is not Leaf:
-            raise RuntimeError("only leaves can be copied or pickled; this is a result: detach() it first")
-        return _rebuild, (type(self), self._data, self.requires_grad, self.grad)
-
 
 def _array(data: Any) -> Array:
     """Data as a plain array; Python's numbers become float32."""
@@ -202,14 +197,6 @@ def box(data: Array, node: Any, origin: Any = "detached from its graph") -> Tens
     """A Tensor around `data` that came from `node`: the constructor without its checks."""
     t = Tensor.__new__(Tensor)
     t._data, t.node, t._origin = data, node, origin
-    return t
-
-
-def _rebuild(kind: type[Tensor], data: Array, requires_grad: bool, grad: Array | None) -> Tensor:
-    t = Tensor.__new__(kind)
-    t._data, t.node, t._origin = data, Leaf(data) if requires_grad else None, "a copy"
-    if grad is not None:
-        t.node.grad = xp_of(grad).array(grad)
     return t
 
 

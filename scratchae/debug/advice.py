@@ -20,6 +20,20 @@ def not_numbers(short: Callable[..., TypeError]) -> Callable[..., TypeError]:
     return long
 
 
+def check_items(formula: Callable) -> Callable[[Any, str], None]:
+    """For `backend.check_items`: NumPy would take an item apart, and its mask, index or graph would be lost."""
+
+    def check(listed: Any, what: str) -> None:
+        for item in listed:
+            if isinstance(item, (list, tuple)):
+                check(item, what)
+            elif type(item) not in (float, int, bool) and not isinstance(item, (range, np.generic)):
+                if not hasattr(item, "requires_grad") or type(item).__module__.partition(".")[0] != "scratchae":
+                    plain_array(item, f"{what}: an item")
+
+    return check
+
+
 def _kind(x: Any) -> str:
     if type(x) is np.ndarray:
         return f"of dtype {x.dtype}"

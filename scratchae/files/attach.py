@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from scratchae import random
 from scratchae.attach import attach
+from scratchae.autograd import Tensor
 from scratchae.data.loader import DataLoader, batches_of
-from scratchae.files import optimizer_states, states
+from scratchae.files import optimizer_states, pickles, states
 from scratchae.files.data import batches_of_files, fingerprint
 from scratchae.files.identity import plain_options
 from scratchae.files.random_state import check_random_state, random_state, set_random_state
@@ -17,6 +18,10 @@ from scratchae.optim.schedules import LRSchedule
 # --- runs: options as a checkpoint keeps them ---
 
 attach(kept, forward=lambda as_given: plain_options)
+
+# --- copies and pickles ---
+
+Tensor.__reduce__ = pickles.reduced  # type: ignore[method-assign]
 
 # --- states of modules, optimisers and schedules ---
 

@@ -1,9 +1,14 @@
-"""What other libraries may do with a Tensor."""
+"""What other libraries may do with a Tensor, and which of their values an operation takes."""
 
 from __future__ import annotations
 
+from scratchae.attach import attach
+from scratchae.autograd import engine
 from scratchae.autograd.methods import Methods
-from scratchae.interop import numpy
+from scratchae.interop import numpy, operands
+
+attach(engine.unbox_others, forward=operands.unbox_others)
+attach(engine.unbox_options, forward=operands.unbox_options)
 
 Methods.__array__ = numpy.array  # type: ignore[method-assign]
 Methods.__array_ufunc__ = numpy.ufunc
