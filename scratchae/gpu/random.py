@@ -1,7 +1,7 @@
-"""Random numbers drawn on the GPU, from a seed and a counter that lie there themselves.
+"""Random numbers drawn on the GPU, from a seed and a counter in the GPU's own memory.
 
-CuPy's generators keep a state per thread, megabytes of it; here two numbers say where the sequence stands, so that a
-checkpoint can hold them, and a recorded step that adds to the counter draws new numbers each time it is replayed.
+CuPy's generators keep a state per thread, which takes megabytes. Here two numbers say where the sequence stands. A
+checkpoint can hold these two numbers. A recorded step adds to the counter, and draws new numbers at each replay.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from scratchae.gpu.kernels import TYPES, launch
 
 
 class Generator:
-    """The methods of NumPy's generator that training needs. Element i of a draw depends on seed and position alone."""
+    """The methods of NumPy's generator that training needs. A draw's element i follows from seed, counter and i."""
 
     def __init__(self, cupy: ModuleType, seed: int | None):
         self._cupy = cupy
@@ -35,7 +35,7 @@ class Generator:
         self._place[...] = self._cupy.asarray(np.array(value, np.uint64))
 
     def arrays(self) -> list[Any]:
-        """What a draw changes."""
+        """The arrays that a draw changes."""
         return [self._place]
 
     def random(self, size: Any = None, dtype: Any = np.float64) -> Any:

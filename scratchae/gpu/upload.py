@@ -1,4 +1,4 @@
-"""Batches on their way to a GPU: the next one travels while this one is in use."""
+"""Batches on their way to a GPU: the next batch travels while the present batch is in use."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def batches_on_the_gpu(formula: Callable[..., Iterator[tuple]]) -> Callable[...,
 
 
 def ahead(batches: Iterable[tuple[np.ndarray, ...]], device: str) -> Iterator[tuple[Any, ...]]:
-    """The `batches` on `device`, each sent off before the one ahead of it is handed out.
+    """The `batches` on `device`; each batch is sent off before the batch ahead of it is handed out.
 
-    They go through pinned memory, from which the GPU reads by itself, and on a stream of their own. A GPU does not
-    wait for what happens on another stream unless it is told to: `arrived` and `free` are those tellings.
+    The batches go through pinned memory, from which the GPU reads by itself, and on a stream of their own. A stream
+    waits for another stream only by an event. `send` and `receive` let the streams wait for each other.
     """
     uploads: Any = None
     previous = None
@@ -50,30 +50,31 @@ def ahead(batches: Iterable[tuple[np.ndarray, ...]], device: str) -> Iterator[tu
             previous = sent
         if previous is not None:
             yield uploads.receive(previous)
-    finally:  # who breaks off leaves a batch on its way, and its memory must not go to somebody else before it is there
+    finally:  # a loop that breaks off leaves a batch on its way, whose memory must not be reused before the arrival
         if uploads is not None:
             uploads.finish()
 
 
 class _Uploads:
     def __init__(self, device: str):
-        to_device(np.zeros(1, np.float32), device)  # or an error that says why not
+        to_device(np.zeros(1, np.float32), device)  # raises where there is no such device
         import cupy
 
         self._cupy, self._device = cupy, device
         with current(device):
             self._stream = cupy.cuda.Stream(non_blocking=True)
-        self._pinned: list[dict] = [{}, {}]  # two sets of memory, in turns: one is filled while the other is read
+        self._pinned: list[dict] = [{}, {}]  # two sets of memory; the CPU fills one while the GPU reads the other
         self._arrived: list[Any] = [None, None]
         self._turn = 0
 
     def send(self, batch: tuple[np.ndarray, ...]) -> tuple[list, Any]:
         cupy, self._turn = self._cupy, 1 - self._turn
         if self._arrived[self._turn] is not None:
-            self._arrived[self._turn].synchronize()  # what this memory held before has left it
+            self._arrived[self._turn].synchronize()  # the earlier batch has left this memory
         with current(self._device):
-            targets = [cupy.empty(a.shape, a.dtype) for a in batch]  # on the stream of those who will use them,
-            self._stream.wait_event(cupy.cuda.get_current_stream().record())  # who may not be done with that memory
+            # The targets may take memory that work on the current stream still reads.
+            targets = [cupy.empty(a.shape, a.dtype) for a in batch]
+            self._stream.wait_event(cupy.cuda.get_current_stream().record())
             for i, (a, target) in enumerate(zip(batch, targets, strict=True)):
                 target.set(self._filled(i, a), stream=self._stream)
             self._arrived[self._turn] = self._stream.record()
