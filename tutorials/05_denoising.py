@@ -5,8 +5,8 @@ input is noisy and the target is clean. The network must learn how pixels depend
 Larochelle, Y. Bengio, P.-A. Manzagol, "Extracting and composing robust features with denoising autoencoders", ICML
 2008).
 
-The unit of quality is the decibel: PSNR = 10 log10(1 / MSE) against the clean image. A gain of 10 dB is a tenth of the
-error. The baseline is PCA, the best linear method to keep images and remove noise. PCA gets every advantage in this
+The unit of quality is the decibel: PSNR = 10 log10(1 / MSE) against the clean image. At 10 dB more, the error is a
+tenth. The baseline is PCA, the best linear method to keep images and remove noise. PCA gets every advantage in this
 comparison.
 
     python tutorials/05_denoising.py                 the embedded sample, about 2 minutes
@@ -51,8 +51,8 @@ def psnr(images, clean):
     return 10 * np.log10(1 / np.mean((images - clean) ** 2))
 
 
-# 1. PCA. The noise is the same in all directions. A projection onto the first k directions therefore removes most of
-#    the noise. PCA gets three advantages. We choose k for every kind and strength on the same test images that we
+# 1. PCA. The noise has the same size in all directions. A projection onto the first k directions therefore removes most
+#    of the noise. PCA gets three advantages. We choose k for every kind and strength on the same test images that we
 #    report. We correct brightness and contrast in the best way, because masked images are darker. We also clip the
 #    result to [0, 1].
 mean, directions = (array.astype(np.float32) for array in pca(train_images))
