@@ -52,15 +52,15 @@ def train(code_size, beta=1.0):
 #      z = mu + sigma * noise
 #
 #    The noise comes from outside the network. Gradients pass to mu and sigma through an ordinary sum and product. This
-#    is the reparameterisation trick.
+#    method is the reparameterisation trick.
 vae, trainer = train(CODE_SIZE)
 test = trainer.evaluate(test_images)
 
-# 2. Two baselines help to read these numbers. The first is the mean image. A decoder that ignores z cannot be better,
-#    and its KL is 0. The second is the entropy of the pixels. Pixels are grey, so even a perfect reconstruction costs
-#    this entropy. The loss "bce" reads a grey of 0.3 as a coin that shows white three times in ten. This reading is
-#    common practice. For grey pixels, the result is a probability only up to an unknown normaliser (Loaiza-Ganem &
-#    Cunningham 2019). For black and white pixels, the result would be exact.
+# 2. Two baselines help to read these numbers. The first baseline is the mean image. A decoder that ignores z cannot be
+#    better, and the KL of the mean image is 0. The second baseline is the entropy of the pixels. Pixels are grey, so
+#    even a perfect reconstruction costs this entropy. The loss "bce" reads a grey of 0.3 as a coin that shows white
+#    three times in ten. This reading is common practice. For grey pixels, the result is a probability only up to an
+#    unknown normaliser (Loaiza-Ganem & Cunningham 2019). For black and white pixels, the result would be exact.
 
 
 def cross_entropy(reconstruction, images):
@@ -106,8 +106,8 @@ mixed = {"mixed pixels": (1 - share) * first + share * second, "mixed codes": va
 plotting.image_rows(mixed, args.out / "interpolation.png")
 
 # 5. How tight is the bound? Each draw has the weight p(x, z) / q(z | x). We average the weights of many draws before
-#    the logarithm. One draw per image gives the ELBO again. More draws should approach log p(x) from below (Burda et
-#    al. 2016).
+#    the logarithm. A single draw per image gives the ELBO again. More draws should approach log p(x) from below (Burda
+#    et al. 2016).
 subset = test_images[:500]
 elbo = -trainer.evaluate(subset)["loss"]
 estimates = {draws: vae.log_likelihood(subset, draws).mean() for draws in DRAWS[run]}
@@ -119,9 +119,9 @@ plotting.curves(
     references={"ELBO": elbo},
 )  # fmt: skip
 
-# 6. The factor beta weighs the KL term (Higgins et al. 2017). A large beta gives a cheap code, and a small beta gives a
-#    sharp picture. Only beta = 1 minimises the bound itself. If a unit has a KL of 0, its distribution is the prior for
-#    every x. The decoder has then learned to ignore this unit. A larger beta should leave fewer active units.
+# 6. The factor beta weighs the KL term (Higgins et al. 2017). A large beta should give a cheap code, and a small beta
+#    should give a sharp picture. Only beta = 1 minimises the bound itself. If a unit has a KL of 0, the distribution of
+#    the unit is the prior for every x. The decoder has then learned to ignore this unit.
 print("\nbeta    reconstruction     KL     sum   active units")
 family = {beta: (vae, trainer) if beta == 1 else train(CODE_SIZE, beta) for beta in BETAS[run]}
 tradeoff = {}
