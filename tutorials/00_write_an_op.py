@@ -34,8 +34,8 @@ def snake(x):
     return x + np.sin(x) ** 2
 
 
-# 2. Is the derivative right? `gradcheck` compares the derivative with finite differences, and `gradgradcheck` compares
-#    the second derivative. Both should return True.
+# 2. Is the derivative right? `gradcheck` compares the derivative with finite differences. `gradgradcheck` compares the
+#    second derivative. Both functions should return True.
 points = np.linspace(-4, 4, 9)
 print("first derivative: ", sa.gradcheck(snake, [points]))
 print("second derivative:", sa.gradgradcheck(snake, [points]))

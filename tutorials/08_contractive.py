@@ -41,8 +41,8 @@ def train(model):
     return model
 
 
-# 1. Train two autoencoders that differ only in the penalty. Each has one layer of sigmoids in the encoder, and one in
-#    the decoder.
+# 1. Train two autoencoders that differ only in the penalty. Each autoencoder has one layer of sigmoids in the encoder,
+#    and one in the decoder.
 sizes = (784, CODE_SIZE)
 sa.manual_seed(0)
 plain = train(sa.Autoencoder.dense(sizes, activation="sigmoid"))

@@ -121,8 +121,8 @@ fashion, _ = experiment("all, clothes", train_images, test_images, clothes, EPOC
 
 # 6. A detector in use needs a threshold, but has no anomalies to choose the threshold. A quantile of normal scores
 #    promises a rate of false alarms. At 95%, one normal image in twenty should cause a false alarm. The scores must
-#    come from held-out images, because the model knows its training images too well. The rate of detections then
-#    follows from the threshold.
+#    come from held-out images. The model was fitted to its training images, so the scores of these images are too
+#    small. The threshold then determines the rate of detections.
 chosen = "error per ink", "autoencoder"
 print("\nthresholds from held-out normal images, autoencoder, error per ink")
 print(f"{'normal':>16}", *(f"{f'at {q:.0%}: false alarms':>24} {'detected':>9}" for q in QUANTILES))

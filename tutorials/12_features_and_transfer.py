@@ -1,6 +1,6 @@
 """Two uses of a code: as features for a classifier with few labels, and as the start of another training.
 
-Images are cheap, and labels are expensive. An autoencoder needs no labels. Its code may separate the classes better
+Images are cheap, and labels are expensive. An autoencoder needs no labels. The code may separate the classes better
 than pixels: P. Vincent et al., "Stacked denoising autoencoders", JMLR 11, 2010. The authors found that the autoencoder
 needs noisy inputs for this. A plain autoencoder finds a short code, but not a code that separates classes. The same
 weights can also be the start of another training: D. Erhan et al., "Why does unsupervised pre-training help deep
@@ -90,7 +90,7 @@ features = {
 }
 
 
-# 3. The classifier is logistic regression, one linear layer. The choice of its weight decay uses only the labels of the
+# 3. The classifier is logistic regression, one linear layer. The choice of the weight decay uses only the labels of the
 #    draw. We train on four fifths of these labels, and compare the decays on the other fifth. Then we train again on
 #    all labels of the draw.
 def logistic_regression(inputs, labels, decay):

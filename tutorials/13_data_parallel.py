@@ -136,8 +136,8 @@ if world.rank == 0:  # only one process writes the files
     np.savez(args.out / "weights.npz", **kept, seconds=history["seconds"])
 
 
-# 5. A script that runs alone starts once more as two processes. This needs mpi4py and mpiexec. Each process gets its
-#    share of the cores. With more threads than cores, the processes would slow each other down.
+# 5. A script that runs alone starts once more as two processes. The second start needs mpi4py and mpiexec. Each process
+#    gets its share of the cores. With more threads than cores, the processes would slow each other down.
 def train_as_two():
     """The weights.npz that `mpiexec -n 2` with this script writes. None if mpi4py or mpiexec is missing."""
     mpiexec = shutil.which("mpiexec", path=os.path.dirname(sys.executable)) or shutil.which("mpiexec")
