@@ -1,7 +1,8 @@
 """scratchae: neural networks and autoencoders from scratch, on NumPy and CuPy."""
 
+import importlib
+
 from scratchae.backend import gpu_available  # isort: skip  (first: it also tunes the allocator)
-from scratchae.files import attach as _files  # noqa: F401  # isort: skip  (before anything is made)
 from scratchae import autoencoders, data, distributed, functional, nn, optim
 from scratchae.autoencoders import (
     Autoencoder,
@@ -23,13 +24,18 @@ from scratchae.autograd import (
     primitive,
     tensor,
 )
-from scratchae.callbacks import Callback, EarlyStopping, LivePlot, SaveHistory, Schedule, Snapshots
+from scratchae.callbacks import Callback, EarlyStopping, Schedule
 from scratchae.data import DataLoader
 from scratchae.files.checkpoint import load_checkpoint, save_checkpoint
+from scratchae.files.history import SaveHistory
 from scratchae.gpu.cublas import allow_tf32
 from scratchae.history import History
+from scratchae.plotting.callbacks import LivePlot, Snapshots
 from scratchae.random import generator, manual_seed
 from scratchae.training import Trainer
+
+for _room in ("files", "distributed", "gpu", "plotting"):  # each attaches what it has
+    importlib.import_module(f"scratchae.{_room}.attach")
 
 __version__ = "0.1.0"
 

@@ -6,21 +6,14 @@ Your own derives from `Callback`, and says what happens at the moments that it w
 from __future__ import annotations
 
 import math
-import os
-import sys
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from scratchae import plotting
-from scratchae.autograd.tensor import values_of
-from scratchae.backend import Array, plain_array, to_device
+from scratchae.backend import Array
 from scratchae.checks import check_bool, check_count, check_number, shown
-from scratchae.files.storage import check_place
 from scratchae.made import MadeWith
 from scratchae.optim import CosineLR, Optimizer, ReduceOnPlateau, StepLR
-from scratchae.optim.state import check_names
 
 Trainer = Any  # of training.py, which stands above this file
 
@@ -143,103 +136,6 @@ class EarlyStopping(Callback):
         if self._weights:
             model.load_state_dict(self._weights)
 
-    def state_dict(self) -> dict[str, Any]:
-        weights = self._weights
-        return {"best": self.best, "best_epoch": self.best_epoch, "weights": weights, "stopped": self.stopped}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` gave; ValueError, with nothing changed, for what does not fit."""
-        check_names(state, ("best", "best_epoch", "weights"), newer=["stopped"])
-        best, weights = state["best"], _arrays("EarlyStopping: weights", state["weights"])
-        best = best if type(best) is float and best == math.inf else check_number("best", best, "(-inf, inf)")
-        if weights and self._shapes and {n: a.shape for n, a in weights.items()} != self._shapes:
-            raise ValueError("EarlyStopping: the best weights are of another model; nothing was loaded")
-        best_epoch = check_count("EarlyStopping: best_epoch", state["best_epoch"], 0)
-        self.stopped = check_bool("EarlyStopping: stopped", state.get("stopped", False))
-        self.best, self.best_epoch, self._weights = best, best_epoch, weights
-
-
-class Snapshots(Callback):
-    """A film strip of learning: reconstructions of the same images after every `every` epochs, one row each.
-
-    The picture at `path` is written anew each time, so that it can be watched. Attribute `frames` maps each
-    row's title ("original", "before", "epoch 1", ...) to its images.
-    """
-
-    only_writes = True
-
-    def __init__(self, images: Array, path: str | os.PathLike[str], every: int = 1):
-        if Path(path).suffix not in (".png", ".svg", ".pdf"):
-            raise ValueError(f"Snapshots({os.fspath(path)!r}): expected a name that ends in .png, .svg or .pdf")
-        array = values_of(images, "Snapshots: images")
-        self.images, self.path, self.every = to_device(array, "cpu"), path, check_count("Snapshots: every", every)
-        self.frames: dict[str, Array] = {}
-
-    def on_fit_begin(self, trainer: Trainer) -> None:
-        check_place(self.path)
-        self.frames = {"original": self.images}
-        self._take(trainer, "before")
-        # Drawn to find out that it can be, but not saved: this run may turn out to be refused, or complete.
-        plotting.image_rows(self.frames, n=len(self.images))
-
-    def on_epoch_end(self, trainer: Trainer, row: Mapping[str, float]) -> None:
-        epoch = len(trainer.history["loss"])
-        if epoch % self.every == 0:
-            self._take(trainer, f"epoch {epoch}")
-            plotting.image_rows(self.frames, self.path, len(self.images))
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"frames": self.frames}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` gave; ValueError, with nothing changed, for what does not fit."""
-        check_names(state, ["frames"])
-        frames = _arrays("Snapshots: frames", state["frames"])
-        if wrong := [title for title, frame in frames.items() if frame.shape != self.images.shape]:
-            raise ValueError(f"Snapshots: {wrong} have not the shape {self.images.shape}; nothing was loaded")
-        self.frames = frames
-
-    def _take(self, trainer: Trainer, title: str) -> None:
-        if not hasattr(trainer.model, "reconstruct"):
-            raise TypeError(f"Snapshots: {type(trainer.model).__name__} has no reconstruct(); it is for autoencoders")
-        self.frames[title] = trainer.model.reconstruct(self.images)
-
-
-class LivePlot(Callback):
-    """Loss curves in a notebook, drawn anew after every epoch; RuntimeError where there is no IPython."""
-
-    only_writes = True
-
-    def on_fit_begin(self, trainer: Trainer) -> None:
-        if "IPython" not in sys.modules:
-            raise RuntimeError("LivePlot draws in a notebook; elsewhere use history.plot('loss.png') or SaveHistory")
-        self._shown = None
-
-    def on_epoch_end(self, trainer: Trainer, row: Mapping[str, float]) -> None:
-        figure = trainer.history.plot()
-        if self._shown is None:
-            self._shown = sys.modules["IPython"].display.display(figure, display_id=True)
-        elif self._shown:
-            self._shown.update(figure)
-
-
-class SaveHistory(Callback):
-    """Writes the history after every epoch, as CSV or JSON by the suffix of `path`."""
-
-    only_writes = True
-
-    def __init__(self, path: str | os.PathLike[str]):
-        self.path = Path(path)
-        if self.path.suffix not in (".csv", ".json"):
-            raise ValueError(f"SaveHistory({str(path)!r}): expected a name that ends in .csv or .json")
-
-    def on_fit_begin(self, trainer: Trainer) -> None:
-        check_place(self.path)
-
-    def on_epoch_end(self, trainer: Trainer, row: Mapping[str, float]) -> None:
-        write = trainer.history.to_csv if self.path.suffix == ".csv" else trainer.history.to_json
-        write(self.path)
-
 
 def _check_monitor(callback: Any, trainer: Trainer) -> None:
     """What can be known before the first epoch about the number that a callback follows."""
@@ -252,13 +148,3 @@ def _monitored(callback: Callback, row: Mapping[str, float], name: str) -> float
     if name not in row:
         raise ValueError(f"{type(callback).__name__}: monitor={name!r}; this run records {', '.join(row)}")
     return row[name]
-
-
-def _arrays(what: str, given: Any) -> dict[str, Array]:
-    """`given` if it is a dict of arrays of real numbers, by names. Raises ValueError if not."""
-    if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
-        raise ValueError(f"{what}: expected arrays by name, got {shown(given)}; nothing was loaded")
-    try:
-        return {name: plain_array(array, f"{what}: {name!r}") for name, array in given.items()}
-    except TypeError as error:
-        raise ValueError(f"{error}; nothing was loaded") from None

@@ -15,10 +15,11 @@ import numpy as np
 
 from scratchae.autograd import Tensor
 from scratchae.backend import Array, device_of, is_array, overflowed, plain_array, to_device
-from scratchae.checks import is_finite, shown
+from scratchae.checks import shown
 from scratchae.files.storage import FORMAT, FileError, FilePath, read_arrays, write_arrays
 from scratchae.nn import Module
 from scratchae.optim import Optimizer
+from scratchae.plugins import non_finite_weights, outside
 
 
 def save_checkpoint(path: FilePath, model: Module, optimizer: Optimizer | None = None, **metadata: Any) -> None:
@@ -44,18 +45,11 @@ def load_checkpoint(path: FilePath, model: Module, optimizer: Optimizer | None =
     return metadata
 
 
-def non_finite_weights(model: Module, optimizer: Optimizer | None = None) -> list[str]:
-    """Names of trained parameters with a NaN or an infinity in them; frozen ones and buffers may be masks."""
-    outside = [(f"parameter {i} outside the model", p) for i, p in enumerate(_outside(model, optimizer))]
-    trained = [(name, p) for name, p in [*model.named_parameters(), *outside] if p.requires_grad]
-    return [name for name, p in trained if not is_finite(p.data)]
-
-
 def state_of(model: Module, optimizer: Optimizer | None) -> dict[str, Any]:
-    """What a checkpoint holds of both. What the optimiser moves outside the model, a learnt weight of a loss say, is
+    """What a checkpoint holds of both. What the optimiser moves outside the model, a learned weight of a loss say, is
     in the list "extra", in the optimiser's order."""
     state = {"model": model.state_dict(), "optimizer": None if optimizer is None else optimizer.state_dict()}
-    extra = [p.data.copy() for p in _outside(model, optimizer)]
+    extra = [p.data.copy() for p in outside(model, optimizer)]
     return {**state, "extra": extra} if extra else state
 
 
@@ -64,17 +58,17 @@ def apply_state(path: FilePath, state: Mapping[str, Any], model: Module, optimiz
     before = state_of(model, optimizer)
     try:
         with ExitStack() as undo:  # what was loaded already is put back, if the next part fails
-            outside = _outside(model, optimizer)
+            others = outside(model, optimizer)
             if optimizer is not None and state["optimizer"] is None:
                 raise ValueError("the checkpoint holds no optimiser state; load it without one; nothing was loaded")
-            extra = _extra_values(state.get("extra", []), outside)
+            extra = _extra_values(state.get("extra", []), others)
             model.load_state_dict(state["model"])
             undo.callback(model.load_state_dict, before["model"])
             if optimizer is not None:
                 optimizer.load_state_dict(state["optimizer"])
                 undo.callback(optimizer.load_state_dict, before["optimizer"])
-                undo.callback(_write, outside, before.get("extra", []))
-                _write(outside, extra)
+                undo.callback(_write, others, before.get("extra", []))
+                _write(others, extra)
             undo.pop_all()
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, Warning) as error:
         raise ValueError(f"{path}: {error}") from None  # all but the first from entries that make no sense
@@ -112,31 +106,25 @@ def read_state(path: FilePath) -> tuple[Any, dict[str, Any]]:
 # --- parameters that the optimiser has and the model has not --------------------------------------
 
 
-def _outside(model: Module, optimizer: Optimizer | None) -> list[Tensor]:
-    inside = {id(p) for p in model.parameters()}
-    groups = [] if optimizer is None else optimizer.param_groups
-    return [p for group in groups for p in group["params"] if id(p) not in inside]
-
-
-def _extra_values(given: Any, outside: list[Tensor]) -> list[Array]:
+def _extra_values(given: Any, others: list[Tensor]) -> list[Array]:
     """The arrays for these parameters, each in its dtype and on its device."""
-    wanted = [p.shape for p in outside]
-    if outside and (not isinstance(given, list) or [getattr(a, "shape", None) for a in given] != wanted):
+    wanted = [p.shape for p in others]
+    if others and (not isinstance(given, list) or [getattr(a, "shape", None) for a in given] != wanted):
         found = [getattr(a, "shape", shown(a)) for a in given] if isinstance(given, list) else shown(given)
         raise ValueError(
             f"the optimiser moves parameters outside the model, of shapes {wanted}; the checkpoint has {found} for "
             "them. Load it without the optimiser, or with one of model.parameters(); nothing was loaded"
         )
-    arrays = [to_device(plain_array(a, "extra"), device_of(p.data)) for a, p in zip(given, outside, strict=False)]
+    arrays = [to_device(plain_array(a, "extra"), device_of(p.data)) for a, p in zip(given, others, strict=False)]
     with np.errstate(over="ignore"):  # told below
-        values = [a.astype(p.dtype) for a, p in zip(arrays, outside, strict=True)]
+        values = [a.astype(p.dtype) for a, p in zip(arrays, others, strict=True)]
     if any(map(overflowed, arrays, values)):
         raise ValueError("a parameter outside the model has numbers that its dtype cannot hold; nothing was loaded")
     return values
 
 
-def _write(outside: list[Tensor], arrays: list[Array]) -> None:
-    for p, array in zip(outside, arrays, strict=True):
+def _write(others: list[Tensor], arrays: list[Array]) -> None:
+    for p, array in zip(others, arrays, strict=True):
         p.data[...] = array
         p.changed()
 

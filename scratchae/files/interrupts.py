@@ -7,6 +7,8 @@ import signal
 import threading
 from typing import Any
 
+from scratchae.attach import replaceable
+
 HELD = (signal.SIGINT, signal.SIGTERM)
 _holders: list[HeldSignals] = []  # those in force; a `fit` in a callback of another one adds the second
 _at_fork = threading.local()
@@ -71,6 +73,39 @@ class HeldSignals:
             terminated = number == signal.SIGTERM
             self._raised = SystemExit(128 + signal.SIGTERM) if terminated else KeyboardInterrupt()
             raise self._raised from error
+
+
+class Signals:
+    """The plug-in that ends training between two steps, where Ctrl-C or SIGTERM asked for the end.
+
+    `held` holds the signal back until the checkpoint is written.
+    """
+
+    def __init__(self) -> None:
+        self.held = HeldSignals()
+
+    def around_epochs(self, run: Any) -> HeldSignals:
+        return self.held
+
+    def breaks_off(self, run: Any) -> bool:
+        return self.held.pending is not None
+
+    def pause(self, run: Any) -> bool:
+        """Save and end, if a signal came. Returns True where a handler of the script's own came back."""
+        if asked(run, self.held) is None:
+            return False
+        run.tell("save")
+        run.tell("before_end")
+        self.held.act()
+        return True
+
+    between_steps = pause
+
+
+@replaceable
+def asked(run: Any, held: HeldSignals) -> int | None:
+    """The signal that asks to end training; None where no signal came."""
+    return held.pending
 
 
 # A signal that comes between a fork and the change of its handlers waits in the system, so that it is not lost.

@@ -26,11 +26,12 @@ from typing import Any
 import numpy as np
 
 from scratchae import backend
+from scratchae.autograd.modes import watchers
 from scratchae.changes import changed
-from scratchae.checks import not_finite
 from scratchae.gpu.kernels import TYPES, launch
 from scratchae.gpu.losses import Losses
 from scratchae.gpu.state import State, difference, same_bits
+from scratchae.plugins import STEP, Clip, Finite, not_finite
 
 WATCHED = 2  # steps done in the usual way first: they compile the kernels, and find errors where they are made
 
@@ -67,6 +68,62 @@ def replayable(model: Any, optimizer: Any) -> bool:
     on_gpu = len(devices) == 1 and "cpu" not in devices and all(flat.counters is not None for flat in flats)
     kept = all(b.dtype.name in TYPES and b.flags.c_contiguous for b in buffers)  # as the kernel `keep` copies them
     return on_gpu and kept and optimizer.has_kernels
+
+
+class Replay:
+    """The plug-in that replays steps, where that is possible. `steps` is None where all steps are done one by one."""
+
+    steps: Steps | None = None
+
+    @contextmanager
+    def around_epochs(self, run: Any) -> Iterator[None]:
+        what = f"a step of {type(run.trainer.model).__name__} on a batch of {run.loader.batch_size} samples"
+        with backend.told_when_full(what), training_stream(run.device):
+            self.steps = steps_of(run.trainer, run.plugins)
+            try:
+                yield
+            finally:
+                self.steps = None  # and with it the memory of its graph
+                for loader in filter(None, (run.loader, run.held_out)):
+                    loader.forget_copies()
+
+    def begin_epoch(self, run: Any) -> None:
+        if self.steps is not None:
+            self.steps.begin_epoch()
+
+    def take(self, run: Any, batch: Any) -> bool:
+        if self.steps is None:
+            return False
+        if self.steps.take(batch, run.step + 1):
+            return True
+        self._catch_up(run)
+        return False
+
+    def between_steps(self, run: Any) -> None:
+        if self.steps is not None and run.batch % 64 == 1:
+            self._catch_up(run, wait=False)
+
+    def after_steps(self, run: Any) -> None:
+        self._catch_up(run)
+
+    before_save = after_steps
+
+    def _catch_up(self, run: Any, wait: bool = True) -> None:
+        """Take in the losses of the steps that were replayed: of all, or of those that have arrived."""
+        if self.steps is not None:
+            rows = self.steps.read(wait)
+            for i, terms in enumerate(rows, run.batch - len(self.steps.asked) - len(rows)):
+                run.means.add(terms, run.loader.batch_length(i))
+
+
+def steps_of(trainer: Any, plugins: list[Any]) -> Steps | None:
+    """What replays the steps of a trainer; None on the CPU, or where a plug-in has to look at every step."""
+    others = (plugin for plugin in plugins if not isinstance(plugin, (Finite, Clip)))
+    if any(hasattr(plugin, moment) for plugin in others for moment in STEP):
+        return None
+    if watchers or not replayable(trainer.model, trainer.optimizer):
+        return None
+    return Steps(trainer.model, trainer.optimizer, trainer._terms, trainer.clip_grad_norm)
 
 
 class Steps:
@@ -201,7 +258,7 @@ class Steps:
 
     def _give_up(self, why: str) -> None:
         self.given_up, self.graph, self.pool = why, None, None
-        warnings.warn(f"the training steps are done one by one, not replayed from a CUDA graph: {why}", stacklevel=6)
+        warnings.warn(f"the training steps are done one by one, not replayed from a CUDA graph: {why}", stacklevel=8)
 
     def _step(self) -> None:
         """Forward, backward and update on `inputs`, with nothing read back."""
