@@ -34,8 +34,9 @@ from scratchae.plotting.callbacks import LivePlot, Snapshots
 from scratchae.random import generator, manual_seed
 from scratchae.training import Trainer
 
-for _room in ("files", "distributed", "gpu", "plotting"):  # each attaches what it has
-    importlib.import_module(f"scratchae.{_room}.attach")
+# These files attach what they have: to functions of the core, and to the steps of training.
+for _room in ("files.attach", "distributed.attach", "gpu.attach", "plotting.attach", "guards", "progress"):
+    importlib.import_module(f"scratchae.{_room}")
 
 __version__ = "0.1.0"
 

@@ -1,6 +1,6 @@
-"""What looks in on training after each epoch: schedules, early stopping, pictures, files.
+"""Callbacks: objects that training calls after each epoch, such as schedules and early stopping.
 
-Your own derives from `Callback`, and says what happens at the moments that it wants.
+Your own derives from `Callback` and defines the methods that it needs.
 """
 
 from __future__ import annotations
@@ -19,16 +19,33 @@ Trainer = Any  # of training.py, which stands above this file
 
 
 class Callback(MadeWith):
-    """Something that looks in after each epoch. It may set `trainer.stop = True`, which ends this `fit`.
+    """An object whose methods training calls. It may set `trainer.stop = True`, which ends this `fit`.
 
-    A run that is resumed trains on after such a stop: the callback may have gone by the clock. A callback whose stop
-    shall last sets `self.stopped = True` too. It sets it to False in `on_fit_begin`, and keeps it in its `state_dict`.
+    A callback may also have methods for the moments of a step: `after_forward(run)`, `after_backward(run)`,
+    `after_step(run)`, and `around_step(run)`, which gives a context manager. `run.trainer` is the Trainer, `run.numbers`
+    holds the loss terms, and `run.step + 1` is the step's number: see `plugins.Run`. In `after_backward` the gradients
+    are those of the whole batch, finite, and not yet clipped. This callback records the norms of the gradients:
 
-    Where several processes train, each calls it, but the first alone where `only_writes` is set.
+        class GradientNorms(sa.Callback):
+            def __init__(self):
+                self.norms = []
+
+            def after_backward(self, run):
+                squares = sum(float((g * g).sum()) for g in run.trainer.optimizer.gradients())
+                self.norms.append(squares**0.5)
+
+    Where a callback has methods for moments of a step, a GPU does the steps one by one: no step is replayed.
+
+    A run that is resumed trains on after a stop: the callback may have gone by the clock. A callback whose stop
+    shall last sets `self.stopped = True` too. The callback sets `stopped` to False in `on_fit_begin`, and keeps it in
+    its `state_dict`.
+
+    Where several processes train, each process calls the callback. Where `only_writes` is set, the first process calls
+    the callback, and the others do not.
     """
 
     only_writes = False
-    stopped = False  # whether it has ended training for good
+    stopped = False  # whether the callback has ended training for good
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         """Before the first epoch of a `fit`."""
@@ -36,14 +53,14 @@ class Callback(MadeWith):
     def on_epoch_end(self, trainer: Trainer, row: Mapping[str, float]) -> None:
         """`row` holds this epoch's numbers, as they stand in the history.
 
-        Where this raises, a run that is resumed calls it again for the same epoch.
+        Where this method raises, a run that is resumed calls it again for the same epoch.
         """
 
     def on_fit_end(self, trainer: Trainer) -> None:
         """After the last epoch, not after an interruption or an error."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint must keep of it, as dicts, lists, arrays, numbers and strings."""
+        """The callback's memory for a checkpoint, as dicts, lists, arrays, numbers and strings."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -51,7 +68,7 @@ class Callback(MadeWith):
 
 
 class Schedule(Callback):
-    """Steps a learning-rate schedule after each epoch, one that follows a metric with `monitor`'s value."""
+    """Steps a learning-rate schedule after each epoch. A schedule that follows a metric gets the number `monitor`."""
 
     def __init__(self, schedule: Any, monitor: str | None = None):
         if isinstance(schedule, (Optimizer, type)) or not hasattr(schedule, "step"):
@@ -87,11 +104,11 @@ class EarlyStopping(Callback):
         min_delta: a number has improved when it falls by more than this.
         restore_best: after training, put back the weights (and buffers) of the best epoch.
 
-    A number that is not finite is never the best one. Where there was no other, training ends with a warning and the
-    weights stay the last ones.
+    A number that is not finite is never the best. Where no number was finite, training ends with a warning, and the
+    model keeps its last weights.
 
-    Attributes: `best` and `best_epoch`, the lowest number and the epoch that gave it, counted from 1; inf and 0 where
-    there was none. `stopped`, whether it has ended training, which holds when the run is resumed.
+    Attributes: `best` and `best_epoch`, the lowest number and its epoch, counted from 1; inf and 0 before the first
+    finite number. `stopped`, whether the callback has ended training; a run that is resumed does not train on then.
     """
 
     def __init__(self, monitor: str = "val_loss", patience: int = 5, min_delta: float = 0.0, restore_best: bool = True):
@@ -132,13 +149,13 @@ class EarlyStopping(Callback):
         self.restore(trainer.model)
 
     def restore(self, model: Any) -> None:
-        """Give `model` the best weights so far, if there are any; after an interruption, this is up to you."""
+        """Give `model` the best weights so far, if there are any. After an interruption you may call `restore`."""
         if self._weights:
             model.load_state_dict(self._weights)
 
 
 def _check_monitor(callback: Any, trainer: Trainer) -> None:
-    """What can be known before the first epoch about the number that a callback follows."""
+    """ValueError where a callback follows a number of the validation, and there is no validation."""
     if (callback.monitor or "").startswith("val_") and not trainer.validates:
         name = type(callback).__name__
         raise ValueError(f"{name}: monitor={callback.monitor!r}, but there is no validation; pass validation=...")

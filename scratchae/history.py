@@ -6,11 +6,6 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
-NOT_LOSSES = ("seconds", "images_per_second", "lr")
-"""Columns of a history that are no losses."""
-
 
 class History(dict[str, list[float]]):
     """Numbers per epoch by name: "loss" and every term, "val_..." of each, "seconds", "images_per_second"."""
@@ -43,14 +38,3 @@ class Means:
         """The mean of each term, and their sum under the name "loss"."""
         means = {name: total / self.samples for name, total in self.sums.items()}
         return means if "loss" in means else {"loss": sum(means.values()), **means}
-
-
-def losses(numbers: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The losses among a run's numbers, without a lone term that is the whole loss: its curve would hide the loss."""
-    found = {name: np.asarray(value, float) for name, value in numbers.items() if name not in NOT_LOSSES}
-    terms = {name.removeprefix("val_") for name in found} - {"loss"}
-    if len(terms) == 1:
-        pairs = [[found.get(prefix + name, np.empty(0)) for name in ("loss", *terms)] for prefix in ("", "val_")]
-        if all(np.array_equal(whole, part, equal_nan=True) for whole, part in pairs):
-            return {name: found[name] for name in ("loss", "val_loss") if name in found}
-    return found

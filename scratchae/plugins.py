@@ -27,20 +27,13 @@ A plug-in has the methods that it needs. Callbacks are plug-ins too: see `Callba
 
 from __future__ import annotations
 
-import math
-import os
-import threading
-import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
-
 from scratchae.history import Means
 from scratchae.optim import clip_grad_norm
-from scratchae.progress import Progress
 
 STEP = ("around_step", "after_forward", "after_backward", "after_step")
 """The moments inside a step."""
@@ -100,10 +93,6 @@ class Run:
             self._methods[moment] = [getattr(p, moment) for p in self.plugins if hasattr(p, moment)]
         return self._methods[moment]
 
-    def find(self, kind: type) -> Any:
-        """The plug-in of that class, or None."""
-        return next((plugin for plugin in self.plugins if isinstance(plugin, kind)), None)
-
     def calls(self, callback: Any) -> bool:
         """Whether a callback is called in this process: one that only writes files is called in the first alone."""
         return self.first or not getattr(callback, "only_writes", False)
@@ -124,90 +113,6 @@ def _is_frozen(module: Any) -> bool:
     return bool(parameters) and not any(p.requires_grad for p in parameters)
 
 
-_in_training: set[int] = set()  # parameters, by id
-_entering = threading.Lock()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_training.clear)  # the child has copies of its own
-
-
-class Alone:
-    """Two fits that train the same parameters would undo each other's work: RuntimeError for the second."""
-
-    @contextmanager
-    def around_fit(self, run: Run) -> Iterator[None]:
-        groups = run.trainer.optimizer.param_groups
-        moving = {id(p) for group in groups for p in group["params"] if p.requires_grad}
-        with _entering:
-            if moving & _in_training:
-                name = type(run.trainer.model).__name__
-                raise RuntimeError(f"this {name} is in training already; wait for that fit, or use a copy")
-            _in_training.update(moving)
-        try:
-            yield
-        finally:
-            _in_training.difference_update(moving)
-
-
-class Finite:
-    """Stops training where a number is NaN or infinite.
-
-    For a loss term or a gradient: FloatingPointError before the weights change, with the buffers as they were before
-    the step. For weights: FloatingPointError at the epoch's end, before a checkpoint, and at the end. For a number of
-    the validation: one RuntimeWarning.
-    """
-
-    warned = False
-
-    def begin_epoch(self, run: Run) -> None:
-        self.buffers = run.trainer.model.buffer_places()
-
-    def around_step(self, run: Run) -> Any:
-        return self._buffers_kept() if self.buffers else nullcontext()
-
-    @contextmanager
-    def _buffers_kept(self) -> Iterator[None]:
-        before = [getattr(module, name).copy() for module, name in self.buffers]
-        try:
-            yield
-        except FloatingPointError:
-            for (module, name), array in zip(self.buffers, before, strict=True):
-                setattr(module, name, array)
-            raise
-
-    def after_forward(self, run: Run) -> None:
-        for name, number in run.numbers.items():
-            if not math.isfinite(number):
-                raise not_finite(f"the loss term {name!r} is {number}, not finite,", run.step + 1)
-
-    def after_backward(self, run: Run) -> None:
-        self.after_forward(run)  # processes that share a batch know the numbers only now
-        if not all(map(is_finite, run.trainer.optimizer.gradients())):
-            named = run.trainer.model.named_parameters()
-            bad = (name for name, p in named if p.grad is not None and not is_finite(p.grad))
-            found = f"the gradient of {next(bad, 'a parameter outside the model')}"
-            raise not_finite(f"{found} is not finite", run.step + 1)
-
-    def check_weights(self, run: Run) -> None:
-        trainer = run.trainer
-        if all(map(is_finite, trainer.optimizer.values())):  # few arrays: on a GPU each look waits
-            return
-        if names := non_finite_weights(trainer.model, trainer.optimizer):
-            raise FloatingPointError(
-                f"the weights {', '.join(names[:3])} are not finite after step {run.step}: an update has overflowed. "
-                "Lower the learning rate, or clip gradients with Trainer(..., clip_grad_norm=1.0)"
-            )
-
-    end_epoch = before_save = end = check_weights
-
-    def after_epoch(self, run: Run) -> None:
-        held_out = {name: value for name, value in run.row.items() if name.startswith("val_")}
-        bad = [f"{name} is {value}" for name, value in held_out.items() if not math.isfinite(value)]
-        if bad and not self.warned:
-            self.warned = True
-            found = f"epoch {run.epoch}: {', '.join(bad)}. Look for NaN in the validation data"
-            warnings.warn(found, RuntimeWarning, stacklevel=5)
-
-
 class Clip:
     """Scales the gradients down to a joint norm of at most `max_norm`."""
 
@@ -221,37 +126,6 @@ class Clip:
         clip_grad_norm((p for p in self.parameters if p.requires_grad), self.max_norm)
 
 
-def is_finite(g: Any) -> bool:
-    """Whether all elements of an array are."""
-    flat = g.ravel()
-    # One dot product tells almost always; only a huge but finite gradient needs the second look.
-    with np.errstate(over="ignore", invalid="ignore"):
-        square = float(flat @ flat)
-    return math.isfinite(square) or bool((abs(g) < math.inf).all())
-
-
-def not_finite(found: str, step: int) -> FloatingPointError:
-    """The error of a step that is not done, since `found` (a loss or a gradient is not finite)."""
-    return FloatingPointError(
-        f"{found} at step {step}; the weights are those of the step before. Check the data for NaN and targets outside "
-        "their range, lower the learning rate, or clip gradients with Trainer(..., clip_grad_norm=1.0)"
-    )
-
-
-def outside(model: Any, optimizer: Any) -> list[Any]:
-    """The parameters that an optimiser moves and a model does not have: a weight of a loss, say."""
-    inside = {id(p) for p in model.parameters()}
-    groups = [] if optimizer is None else optimizer.param_groups
-    return [p for group in groups for p in group["params"] if id(p) not in inside]
-
-
-def non_finite_weights(model: Any, optimizer: Any = None) -> list[str]:
-    """Names of trained parameters with a NaN or an infinity in them; frozen parameters and buffers may be masks."""
-    others = [(f"parameter {i} outside the model", p) for i, p in enumerate(outside(model, optimizer))]
-    trained = [(name, p) for name, p in [*model.named_parameters(), *others] if p.requires_grad]
-    return [name for name, p in trained if not is_finite(p.data)]
-
-
 def _in_step(callback: Any) -> Any:
     """A callback as a plug-in: its methods that are named after moments inside a step, and no others."""
     return SimpleNamespace(**{moment: getattr(callback, moment) for moment in STEP if hasattr(callback, moment)})
@@ -263,15 +137,16 @@ def _none(run: Run) -> list:
 
 
 ORDER: dict[str, Callable[[Run], list]] = {
-    "alone": lambda run: [Alone()],
+    "arrays": _none,
+    "alone": _none,
     "processes": _none,  # first in a step: they sum the losses and gradients that the others look at
     "signals": _none,
     "replay": _none,
-    "finite": lambda run: [Finite()],
+    "finite": _none,
     "callbacks": lambda run: [_in_step(c) for c in run.trainer.callbacks if run.calls(c)],
     "clip": lambda run: [] if run.trainer.clip_grad_norm is None else [Clip(run.trainer.clip_grad_norm)],
     "checkpoint": _none,
-    "progress": lambda run: [Progress(run.options["epochs"])] if run.options["progress"] and run.first else [],
+    "progress": _none,
 }
 """The plug-ins in the order in which they act at each moment, as functions that make them for a run.
 

@@ -7,20 +7,22 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from scratchae.history import losses
+import numpy as np
+
+from scratchae.plugins import ORDER, Run
+
+NOT_LOSSES = ("seconds", "images_per_second", "lr")
+"""Columns of a history that are no losses."""
 
 
 class Progress:
-    """The plug-in that shows the progress of a run of so many epochs."""
+    """The plug-in that shows the progress of a run, in the first process."""
 
     bar: Any = None
 
-    def __init__(self, epochs: int):
-        self.epochs = epochs
-
     @contextlib.contextmanager
-    def around_epoch(self, run: Any) -> Iterator[None]:
-        self.title = f"epoch {run.epoch + 1}/{self.epochs}"
+    def around_epoch(self, run: Run) -> Iterator[None]:
+        self.title = f"epoch {run.epoch + 1}/{run.options['epochs']}"
         if not is_watched():
             yield
             return
@@ -28,13 +30,13 @@ class Progress:
             yield
         self.bar = None
 
-    def between_steps(self, run: Any) -> None:
+    def between_steps(self, run: Run) -> None:
         if self.bar is not None:
             self.bar.update()
             if run.batch % 64 == 1 and run.means.samples:
                 self.bar.set_postfix_str(text(run.means.means()), refresh=False)
 
-    def end_epoch(self, run: Any) -> None:
+    def end_epoch(self, run: Run) -> None:
         if self.bar is not None:
             self.bar.set_postfix_str(text(run.row))
         else:
@@ -84,3 +86,17 @@ def is_watched() -> bool:
 def text(row: Mapping[str, float]) -> str:
     """The losses among an epoch's numbers in one line."""
     return "  ".join(f"{name} {value:.5g}" for name, value in losses(row).items())
+
+
+def losses(numbers: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The losses among a run's numbers, without a lone term that is the whole loss: its curve would hide the loss."""
+    found = {name: np.asarray(value, float) for name, value in numbers.items() if name not in NOT_LOSSES}
+    terms = {name.removeprefix("val_") for name in found} - {"loss"}
+    if len(terms) == 1:
+        pairs = [[found.get(prefix + name, np.empty(0)) for name in ("loss", *terms)] for prefix in ("", "val_")]
+        if all(np.array_equal(whole, part, equal_nan=True) for whole, part in pairs):
+            return {name: found[name] for name in ("loss", "val_loss") if name in found}
+    return found
+
+
+ORDER["progress"] = lambda run: [Progress()] if run.options["progress"] and run.first else []

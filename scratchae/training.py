@@ -12,7 +12,6 @@ Everything around them (clipping, progress, checkpoints, several processes, ...)
 
 from __future__ import annotations
 
-import inspect
 import math
 import os
 import time
@@ -24,7 +23,7 @@ from scratchae import backend, random
 from scratchae.attach import replaceable
 from scratchae.autograd import Tensor, no_grad
 from scratchae.callbacks import Callback
-from scratchae.checks import check_bool, check_count, check_number, shown
+from scratchae.checks import check_count, check_number, shown
 from scratchae.data.loader import DataLoader
 from scratchae.history import History, Means
 from scratchae.made import kept
@@ -81,13 +80,11 @@ class Trainer:
         self.clip_grad_norm = clip_grad_norm
         self._made_with = kept({"loss": loss})
         for callback in self.callbacks:
-            name = type(callback).__name__
             if isinstance(callback, type):
-                name = callback.__name__
-                raise TypeError(f"callback {name} is a class; pass one made of it: {name}()")
+                raise TypeError(f"callback {callback.__name__} is a class; pass one made of it: {callback.__name__}()")
             if not hasattr(callback, "on_epoch_end"):
                 advice = "derive it from sa.Callback, or wrap a learning-rate schedule in sa.Schedule(...)"
-                raise TypeError(f"callback {name} has no on_epoch_end(); {advice}")
+                raise TypeError(f"callback {type(callback).__name__} has no on_epoch_end(); {advice}")
         self.history = History()
         self.stop = False
         self.validates = False  # whether the `fit` in progress has a validation set
@@ -133,15 +130,9 @@ class Trainer:
         FloatingPointError, before the weights change, when a loss or a gradient is not finite, or when an update has
         made weights infinite.
         """
-        for name, count in (("epochs", epochs), ("checkpoint_every", checkpoint_every)):
-            if count is not None:
-                check_count(name, count)
-        if checkpoint is None and (resume or checkpoint_every):
-            raise ValueError("resume and checkpoint_every need to know the file: checkpoint='run.safetensors'")
-        check_bool("resume", resume)
+        check_count("epochs", epochs)
         loader = _loader(images, batch_size, shuffle, seed)
         held_out = None if validation is None else _loader(validation, batch_size, False, seed)
-        self._check_number_of_arrays(loader)
         options = {"epochs": epochs, "progress": progress, "resume": resume}
         options |= {"checkpoint": checkpoint, "checkpoint_every": checkpoint_every}
         run = Run(self, loader, held_out, device_of_model(self.model), **options)
@@ -149,7 +140,8 @@ class Trainer:
             run.plugins += plugins_of(run)
         with run.around("around_fit"):
             self.history, self.stop, self.validates = History(), False, held_out is not None
-            self._tell(run, "on_fit_begin")
+            for callback in self.callbacks:
+                self._tell(run, callback, "on_fit_begin")
             run.tell("begin")
             with run.around("around_epochs"):
                 try:
@@ -160,7 +152,8 @@ class Trainer:
                         self._end_epoch(run)
                 finally:
                     loader.epoch = run.first_epoch + run.epoch + bool(run.batch)
-            self._tell(run, "on_fit_end")
+            for callback in self.callbacks:
+                self._tell(run, callback, "on_fit_end")
             run.tell("end")
         return self.history
 
@@ -219,18 +212,14 @@ class Trainer:
         try:
             with run.around("around_callbacks"):
                 while run.told < len(self.callbacks):
-                    self._tell_one(run, self.callbacks[run.told], "on_epoch_end", row)
+                    self._tell(run, self.callbacks[run.told], "on_epoch_end", row)
                     run.told += 1
         finally:  # a callback that raised does not cost the epoch: a run that is resumed tells the callback again
             run.tell("save")
         run.tell("after_epoch")
         run.tell("pause")
 
-    def _tell(self, run: Run, moment: str) -> None:
-        for callback in self.callbacks:
-            self._tell_one(run, callback, moment)
-
-    def _tell_one(self, run: Run, callback: Any, moment: str, *news: Any) -> None:
+    def _tell(self, run: Run, callback: Any, moment: str, *news: Any) -> None:
         if hasattr(callback, moment) and run.calls(callback):  # any object with on_epoch_end will do
             getattr(callback, moment)(self, *news)
 
@@ -256,20 +245,6 @@ class Trainer:
         here = backend.current(device_of_model(self.model))
         with evaluating(self.model), loss, no_grad(), random.fixed_seed(0), here:
             return totals_of(run, loader).means()
-
-    def _check_number_of_arrays(self, loader: DataLoader) -> None:
-        """TypeError where the model's loss cannot take as many arrays as the data have."""
-        if self.loss is not None or loader.arrays < 2:
-            return
-        takes = inspect.signature(self.model.loss_terms)  # type: ignore[attr-defined]
-        try:
-            takes.bind(*[None] * loader.arrays)
-        except TypeError:
-            name = f"{type(self.model).__name__}.loss_terms{takes}"
-            raise TypeError(
-                f"the data are {loader.arrays} arrays, which {name} does not take. A list of samples becomes one array "
-                "by np.stack(...)"
-            ) from None
 
 
 @replaceable

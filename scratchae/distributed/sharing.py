@@ -87,7 +87,7 @@ class Sharing:
 
     def after_forward(self, run: Run) -> None:
         """Begin to sum the losses: they travel while the backward pass runs."""
-        share, signals = batch_share(), run.find(Signals)
+        share, signals = batch_share(), _plugin(run, Signals)
         self.forward.close()
         if share != 1:
             run.loss = run.loss * share
@@ -117,6 +117,11 @@ class Sharing:
 
     def before_end(self, run: Run) -> None:
         self.world.share(None)  # no process leaves while the first one writes
+
+
+def _plugin(run: Run, kind: type) -> Any:
+    """The plug-in of that class, or None."""
+    return next((plugin for plugin in run.plugins if isinstance(plugin, kind)), None)
 
 
 def _digest(model: Module) -> str:
@@ -183,7 +188,7 @@ def agreed(alone: Function) -> Function:
     """`interrupts.asked`: a signal that one process got is for all of them."""
 
     def asked(run: Run, held: HeldSignals) -> int | None:
-        sharing = run.find(Sharing)
+        sharing = _plugin(run, Sharing)
         if sharing is None or sharing.world.size == 1:
             return alone(run, held)
         nothing_to_ask = sharing.at_step and sharing.asked is None

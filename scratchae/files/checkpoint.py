@@ -17,9 +17,9 @@ from scratchae.autograd import Tensor
 from scratchae.backend import Array, device_of, is_array, overflowed, plain_array, to_device
 from scratchae.checks import shown
 from scratchae.files.storage import FORMAT, FileError, FilePath, read_arrays, write_arrays
+from scratchae.guards import non_finite_weights, outside
 from scratchae.nn import Module
 from scratchae.optim import Optimizer
-from scratchae.plugins import non_finite_weights, outside
 
 
 def save_checkpoint(path: FilePath, model: Module, optimizer: Optimizer | None = None, **metadata: Any) -> None:

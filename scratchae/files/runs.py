@@ -15,6 +15,7 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from scratchae import random
+from scratchae.checks import check_bool, check_count
 from scratchae.files.checkpoint import state_of, write_state
 from scratchae.files.disk import check_place, locked
 from scratchae.files.identity import frozen, plain, settings_of, structure
@@ -28,9 +29,14 @@ _began: Any = weakref.WeakKeyDictionary()  # by model and a checkpoint's path: t
 
 
 def checkpoints_of(run: Run) -> list[Checkpoint]:
-    """The plug-in for the checkpoint that `fit` was asked for, if it was."""
-    path = run.options["checkpoint"]
-    return [] if path is None else [Checkpoint(path, run.options["checkpoint_every"], run.options["resume"])]
+    """The plug-in for the checkpoint that `fit` was asked for. Raises ValueError for options out of range."""
+    path, every, resume = (run.options[name] for name in ("checkpoint", "checkpoint_every", "resume"))
+    if every is not None:
+        check_count("checkpoint_every", every)
+    if path is None and (resume or every):
+        raise ValueError("resume and checkpoint_every need to know the file: checkpoint='run.safetensors'")
+    check_bool("resume", resume)
+    return [] if path is None else [Checkpoint(path, every, resume)]
 
 
 class Checkpoint:

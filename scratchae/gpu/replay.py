@@ -31,7 +31,8 @@ from scratchae.changes import changed
 from scratchae.gpu.kernels import TYPES, launch
 from scratchae.gpu.losses import Losses
 from scratchae.gpu.state import State, difference, same_bits
-from scratchae.plugins import STEP, Clip, Finite, not_finite
+from scratchae.guards import Finite, not_finite
+from scratchae.plugins import STEP, Clip
 
 WATCHED = 2  # steps done in the usual way first: they compile the kernels, and find errors where they are made
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from scratchae.files.storage import FilePath
-from scratchae.history import losses
 from scratchae.plotting.style import INK, PALETTE, SPINE, Axes, finish, legend, new_axes
+from scratchae.progress import losses
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
