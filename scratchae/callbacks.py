@@ -22,9 +22,9 @@ class Callback(MadeWith):
     """An object whose methods training calls. It may set `trainer.stop = True`, which ends this `fit`.
 
     A callback may also have methods for the moments of a step: `after_forward(run)`, `after_backward(run)`,
-    `after_step(run)`, and `around_step(run)`, which gives a context manager. `run.trainer` is the Trainer, `run.numbers`
-    holds the loss terms, and `run.step + 1` is the step's number: see `plugins.Run`. In `after_backward` the gradients
-    are those of the whole batch, finite, and not yet clipped. This callback records the norms of the gradients:
+    `after_step(run)`, and `around_step(run)`, which gives a context manager. `run.trainer` is the Trainer,
+    `run.numbers` holds the loss terms, and `run.step + 1` is the step's number: see `plugins.Run`. In `after_backward`
+    the gradients are those of the whole batch, finite, and not yet clipped. This callback records their norms:
 
         class GradientNorms(sa.Callback):
             def __init__(self):

@@ -133,7 +133,7 @@ class Trainer:
         check_count("epochs", epochs)
         loader = _loader(images, batch_size, shuffle, seed)
         held_out = None if validation is None else _loader(validation, batch_size, False, seed)
-        options = {"epochs": epochs, "progress": progress, "resume": resume}
+        options: dict[str, Any] = {"epochs": epochs, "progress": progress, "resume": resume}
         options |= {"checkpoint": checkpoint, "checkpoint_every": checkpoint_every}
         run = Run(self, loader, held_out, device_of_model(self.model), **options)
         for plugins_of in ORDER.values():

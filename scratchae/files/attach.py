@@ -17,7 +17,7 @@ from scratchae.plugins import ORDER
 attach(kept, forward=lambda as_given: plain_options)
 ORDER["signals"] = lambda run: [Signals()]
 ORDER["checkpoint"] = checkpoints_of
-History.to_csv = history.to_csv  # type: ignore[method-assign, assignment]
-History.to_json = history.to_json  # type: ignore[method-assign, assignment]
-EarlyStopping.state_dict = callbacks.state_of_stopping  # type: ignore[method-assign]
-EarlyStopping.load_state_dict = callbacks.load_stopping  # type: ignore[method-assign]
+History.to_csv = history.to_csv
+History.to_json = history.to_json
+EarlyStopping.state_dict = callbacks.state_of_stopping  # type: ignore[method-assign, assignment]
+EarlyStopping.load_state_dict = callbacks.load_stopping  # type: ignore[method-assign, assignment]

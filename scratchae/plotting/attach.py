@@ -5,5 +5,5 @@ from __future__ import annotations
 from scratchae.history import History
 from scratchae.plotting import history
 
-History.plot = history.plot  # type: ignore[method-assign, assignment]
+History.plot = history.plot
 History._repr_html_ = history.html_of  # type: ignore[attr-defined]
