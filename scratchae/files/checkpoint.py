@@ -1,4 +1,4 @@
-"""Checkpoints: a model, its optimiser and what else it takes to go on, in one file.
+"""Checkpoints: a model, its optimiser and everything else that a run needs to go on, in one file.
 
 The file is a safetensors one (storage.py). The state is a tree of dicts and lists; its arrays are the file's arrays,
 and the rest of the tree is JSON in the header, with {"@": name} where an array belongs.
@@ -46,8 +46,11 @@ def load_checkpoint(path: FilePath, model: Module, optimizer: Optimizer | None =
 
 
 def state_of(model: Module, optimizer: Optimizer | None) -> dict[str, Any]:
-    """What a checkpoint holds of both. What the optimiser moves outside the model, a learned weight of a loss say, is
-    in the list "extra", in the optimiser's order."""
+    """The state of model and optimiser for a checkpoint.
+
+    The list "extra" holds the parameters that the optimiser moves and the model does not have, such as a learned
+    weight of a loss, in the optimiser's order.
+    """
     state = {"model": model.state_dict(), "optimizer": None if optimizer is None else optimizer.state_dict()}
     extra = [p.data.copy() for p in outside(model, optimizer)]
     return {**state, "extra": extra} if extra else state
@@ -57,7 +60,7 @@ def apply_state(path: FilePath, state: Mapping[str, Any], model: Module, optimiz
     """Load `state_of` into both, or into neither, whatever goes wrong; the errors name `path`."""
     before = state_of(model, optimizer)
     try:
-        with ExitStack() as undo:  # what was loaded already is put back, if the next part fails
+        with ExitStack() as undo:  # if the next part fails, the earlier parts are put back
             others = outside(model, optimizer)
             if optimizer is not None and state["optimizer"] is None:
                 raise ValueError("the checkpoint holds no optimiser state; load it without one; nothing was loaded")
@@ -71,7 +74,7 @@ def apply_state(path: FilePath, state: Mapping[str, Any], model: Module, optimiz
                 _write(others, extra)
             undo.pop_all()
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, Warning) as error:
-        raise ValueError(f"{path}: {error}") from None  # all but the first from entries that make no sense
+        raise ValueError(f"{path}: {error}") from None  # entries that make no sense raise the other errors
 
 
 def write_state(path: FilePath, state: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:

@@ -56,19 +56,20 @@ def restore(run: Any, checkpoint: Any, state: Mapping[str, Any], began: Mapping[
 def _check_same_run(run: Any, checkpoint: Any, state: Mapping[str, Any], began: Mapping[str, Any]) -> None:
     """ValueError that names what is different, where the checkpoint is of another run."""
     own, theirs, trainer, path = checkpoint.identity, state["run"], run.trainer, checkpoint.path
-    if "told" not in state:  # of a version that knew less of a run
+    if "told" not in state:  # an older version kept less of a run
         numbers = {f"model.{name}": value for name, value in settings_of(trainer.model).items()}
         own = {
             name: {**checkpoint.identity, **numbers}.get(name) for name in theirs if name in _ALWAYS or name in numbers
         }
         theirs = {name: theirs[name] for name in own}
-    # Of the same objects, the last changes may not have been saved.
+    # The last changes of the same objects may not have been saved.
     thawed = own.get("frozen") == state.get("frozen") or began.get("frozen") == theirs.get("frozen")
-    if "frozen" in own and thawed:  # by a callback, since the beginning
+    if "frozen" in own and thawed:  # a callback has changed it since the run began
         own = {**own, "frozen": theirs.get("frozen")}
     if found := differences(own, theirs):
         before = state_of(trainer.model, trainer.optimizer)
-        apply_state(path, state, trainer.model, trainer.optimizer)  # other layers: told best by their weights
+        # Where layers differ, the error about the weights' names and shapes tells most.
+        apply_state(path, state, trainer.model, trainer.optimizer)
         apply_state(path, before, trainer.model, trainer.optimizer)
         advice = "To go on with other options, read the weights with sa.load_checkpoint and start a new run"
         raise ValueError(f"{os.fspath(path)} is of another run, nothing was loaded. This one has {found}. {advice}")
@@ -152,7 +153,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_history(value: Any, epochs: int) -> bool:
-    """A list of numbers for each term; somebody's own columns may hold anything."""
+    """Whether `value` has a list of numbers for each term; a user's own columns may hold anything."""
     losses = value.get("loss", [])
     return len(losses) == epochs and all(map(_is_number, losses)) and all(isinstance(v, list) for v in value.values())
 
@@ -174,7 +175,7 @@ def _restore_callbacks(callbacks: list[Any], states: list[dict]) -> None:
 
 
 def _restore_place(run: Any, checkpoint: Any, state: Mapping[str, Any]) -> None:
-    """Where the run stood, and what had changed since it began."""
+    """Put back the place of the run, and the settings that had changed since the run began."""
     trainer = run.trainer
     frozen = state["run"].get("frozen", checkpoint.identity["frozen"])
     checkpoint.identity = {**checkpoint.identity, "frozen": frozen}
@@ -193,6 +194,6 @@ def _restore_place(run: Any, checkpoint: Any, state: Mapping[str, Any]) -> None:
         for name, module in modules.items():
             module.training = name not in state["evaluating"]
     checkpoint.moving = set(state["settings"])
-    for name, value in state["settings"].items():  # those that changed while it ran: a beta that warms up, say
+    for name, value in state["settings"].items():  # such as a beta that warms up
         module, attribute, now = _holder(trainer, name)
         setattr(module, attribute, _as_kept(now, value))
