@@ -38,7 +38,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class Alone:
-    """Two fits that train the same parameters would undo each other's work: RuntimeError for the second."""
+    """RuntimeError for a second `fit` that trains the same parameters: each would undo the other's steps."""
 
     @contextmanager
     def around_fit(self, run: Run) -> Iterator[None]:
@@ -116,16 +116,16 @@ class Finite:
 
 
 def is_finite(g: Any) -> bool:
-    """Whether all elements of an array are."""
+    """Whether all elements of an array are finite."""
     flat = g.ravel()
-    # One dot product tells almost always; only a huge but finite gradient needs the second look.
+    # One dot product is enough, except for a huge but finite gradient: its square overflows.
     with np.errstate(over="ignore", invalid="ignore"):
         square = float(flat @ flat)
     return math.isfinite(square) or bool((abs(g) < math.inf).all())
 
 
 def not_finite(found: str, step: int) -> FloatingPointError:
-    """The error of a step that is not done, since `found` (a loss or a gradient is not finite)."""
+    """The error of a step that is not done; `found` names the loss or the gradient that is not finite."""
     return FloatingPointError(
         f"{found} at step {step}; the weights are those of the step before. Check the data for NaN and targets outside "
         "their range, lower the learning rate, or clip gradients with Trainer(..., clip_grad_norm=1.0)"

@@ -22,7 +22,9 @@
       after_epoch         all of the epoch is done
     end                   after the callbacks' `on_fit_end`
 
-A plug-in has the methods that it needs. Callbacks are plug-ins too: see `Callback`.
+Plug-ins tell two more moments to each other: `before_save`, before a checkpoint is written, and `before_end`, before a
+signal ends the run. A plug-in has the methods that it needs. `ORDER` says which plug-in acts first at a moment.
+Callbacks act at the moments inside a step too: see `Callback`.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ class Run:
         options: the arguments of `fit` by name.
         epoch: number of complete epochs; `batch`, `means` and `seconds` are of the epoch in progress.
         first_epoch: the loader's own count of epochs when the run began.
-        told: how many callbacks have seen the last complete epoch.
+        told: how many callbacks were told of the last complete epoch.
         lively: ids of the frozen modules that were in train mode when the run began. They want batch statistics.
         first: whether this process shows the progress and writes the files.
         numbers, loss: the terms of the step's loss as numbers, by name, and their sum as a Tensor.
@@ -94,7 +96,7 @@ class Run:
         return self._methods[moment]
 
     def calls(self, callback: Any) -> bool:
-        """Whether a callback is called in this process: one that only writes files is called in the first alone."""
+        """Whether this process calls a callback. A callback that only writes files is for the first process."""
         return self.first or not getattr(callback, "only_writes", False)
 
     def train_mode(self) -> None:

@@ -105,30 +105,30 @@ class Trainer:
         """Train for `epochs` passes over `images`.
 
         Args:
-            images: an array or memory map (n, ...), a tuple of them for (noisy, clean) or (inputs,
-                targets), or a DataLoader, which then decides batch size and order itself.
-            validation: the same kinds; its loss is taken after each epoch, in eval mode, under a fixed
+            images: an array or memory map (n, ...), a tuple of them for (noisy, clean) or (inputs, targets), or a
+                DataLoader. A DataLoader has its own batch size and order.
+            validation: the same kinds of data. Its loss is computed after each epoch, in eval mode, under a fixed
                 seed, and does not touch the random generators.
-            epochs, batch_size, shuffle, seed: the order of epoch e follows from (seed, e), in every `fit` anew.
-                `epochs` counts those before a resumption too.
-            checkpoint: a file that gets the whole state after every epoch, and at an interruption; an older one is
-                replaced. It is for going on: it holds the last weights, where early stopping may restore the best.
-            resume: go on from that file, to the same weights as without the break; start afresh where there is none.
-                The kinds and options of all layers, the loss, the clipping, the frozen parameters, the options of
-                optimiser and callbacks, the data and their order must be those of the run. What has changed since it
-                began, such as the learning rate or a number among a layer's attributes, comes from the file. Free are
-                `epochs`, `progress`, `checkpoint_every`, the device, the number of processes, and the options of
-                callbacks that only write files.
+            epochs: their total number; a run that is resumed counts the earlier epochs too.
+            batch_size, shuffle, seed: the order of epoch e follows from (seed, e), in every `fit` anew.
+            checkpoint: a file that gets the whole state after every epoch, and at an interruption. An older file is
+                replaced. The file serves for going on: it holds the last weights, not the best ones.
+            resume: go on from that file, to the same weights as without the break. Without a file, training starts
+                afresh. The kinds and options of all layers, the loss, the clipping, the frozen parameters, the options
+                of optimiser and callbacks, the data and their order must be those of the run. Values that have changed
+                since the run began, such as the learning rate, come from the file. You may change `epochs`,
+                `progress`, `checkpoint_every`, the device, the number of processes, and the options of callbacks that
+                only write files.
             progress: show a bar in a terminal, one line per epoch elsewhere.
             checkpoint_every: write the checkpoint every so many steps too.
 
-        Ctrl-C and SIGTERM finish the step, save, and then end the script in their usual ways; a second one does not
-        wait. Modules that are frozen and in eval mode when `fit` begins stay in eval mode.
+        After Ctrl-C or SIGTERM, training finishes the step, saves, and then ends the script in the usual way. A second
+        signal acts at once. Modules that are frozen and in eval mode when `fit` begins stay in eval mode.
 
-        Raises ValueError for an empty set, numbers out of range, or a checkpoint of another run; FileInUse (an
-        OSError) for a checkpoint that another run writes; RuntimeError for a model that another `fit` trains; and
-        FloatingPointError, before the weights change, when a loss or a gradient is not finite, or when an update has
-        made weights infinite.
+        Raises ValueError for an empty set, numbers out of range, or a checkpoint of another run. Raises FileInUse (an
+        OSError) for a checkpoint that another run writes, and RuntimeError for a model that another `fit` trains.
+        Raises FloatingPointError, before the weights change, when a loss or a gradient is not finite, and also when an
+        update has made weights infinite.
         """
         check_count("epochs", epochs)
         loader = _loader(images, batch_size, shuffle, seed)
