@@ -23,7 +23,7 @@ Trainer = Any  # of training.py
 class Snapshots(Callback):
     """A film strip of learning: reconstructions of the same images after every `every` epochs, one row each.
 
-    The picture at `path` is written anew each time, so that it can be watched. Attribute `frames` maps each
+    The picture at `path` is written anew each time, so that you can watch it grow. The attribute `frames` maps each
     row's title ("original", "before", "epoch 1", ...) to its images.
     """
 
@@ -40,7 +40,7 @@ class Snapshots(Callback):
         check_place(self.path)
         self.frames = {"original": self.images}
         self._take(trainer, "before")
-        # Drawn to find out that it can be, but not saved: this run may turn out to be refused, or complete.
+        # A trial drawing, not saved: a run that is resumed may still be refused, or be complete.
         image_rows(self.frames, n=len(self.images))
 
     def on_epoch_end(self, trainer: Trainer, row: Mapping[str, float]) -> None:
