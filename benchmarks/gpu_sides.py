@@ -114,16 +114,20 @@ class Ours:
 def trainer_of(model: Any, who: str, callbacks: Any = ()) -> tuple[Any, list]:
     """A Trainer, and a list that will hold what replays its steps: gpu.replay.Steps, or None step by step."""
     import scratchae as sa
+    from scratchae.gpu import replay
 
-    trainer = sa.Trainer(model, sa.optim.Adam(model.parameters(), lr=1e-3), callbacks)
-    make, held = trainer._replay, []
+    class Noting(sa.Trainer):
+        def fit(self, *data: Any, **options: Any) -> Any:
+            with mock.patch.object(replay, "steps_of", steps_of):
+                return super().fit(*data, **options)
 
-    def replay() -> Any:
-        held[:] = [make() if who == OURS else None]
+    make, held = replay.steps_of, []
+
+    def steps_of(*arguments: Any) -> Any:
+        held[:] = [make(*arguments) if who == OURS else None]
         return held[0]
 
-    trainer._replay = replay
-    return trainer, held
+    return Noting(model, sa.optim.Adam(model.parameters(), lr=1e-3), callbacks), held
 
 
 def held_by_cupy(replay: list) -> int:

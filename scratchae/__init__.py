@@ -4,7 +4,10 @@ import scratchae.debug.attach
 import scratchae.distributed.attach
 import scratchae.fast.attach
 import scratchae.files.attach
-import scratchae.interop.attach  # noqa: F401
+import scratchae.guards
+import scratchae.interop.attach
+import scratchae.plotting.attach
+import scratchae.progress  # noqa: F401
 from scratchae import autoencoders, data, distributed, functional, nn, optim
 from scratchae.autoencoders import (
     Autoencoder,
@@ -24,13 +27,15 @@ from scratchae.autograd import (
     tensor,
 )
 from scratchae.backend import gpu_available, rooms
-from scratchae.callbacks import Callback, EarlyStopping, LivePlot, SaveHistory, Schedule, Snapshots
+from scratchae.callbacks import Callback, EarlyStopping, Schedule
 from scratchae.data import DataLoader
 from scratchae.debug.anomaly import detect_anomaly
 from scratchae.debug.gradcheck import gradcheck, gradgradcheck
 from scratchae.files.checkpoint import load_checkpoint, save_checkpoint
+from scratchae.files.history import SaveHistory
 from scratchae.gpu.cublas import allow_tf32
 from scratchae.history import History
+from scratchae.plotting.callbacks import LivePlot, Snapshots
 from scratchae.random import generator, manual_seed
 from scratchae.training import Trainer
 

@@ -1,23 +1,17 @@
-"""What looks in on training after each epoch: schedules, early stopping, pictures, files.
+"""Callbacks: objects that training calls after each epoch, such as schedules and early stopping.
 
-Your own derives from `Callback`, and says what happens at the moments that it wants.
+Your own derives from `Callback` and defines the methods that it needs.
 """
 
 from __future__ import annotations
 
 import math
-import os
-import sys
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from scratchae import plotting
-from scratchae.autograd.tensor import values_of
-from scratchae.backend import Array, plain_array, to_device
-from scratchae.checks import check_bool, check_count, check_names, check_number, shown
-from scratchae.files.storage import check_place
+from scratchae.backend import Array
+from scratchae.checks import check_bool, check_count, check_number, shown
 from scratchae.made import MadeWith
 from scratchae.optim import CosineLR, Optimizer, ReduceOnPlateau, StepLR
 
@@ -25,16 +19,33 @@ Trainer = Any  # of training.py, which stands above this file
 
 
 class Callback(MadeWith):
-    """Something that looks in after each epoch. It may set `trainer.stop = True`, which ends this `fit`.
+    """An object whose methods training calls. It may set `trainer.stop = True`, which ends this `fit`.
 
-    A run that is resumed trains on after such a stop: the callback may have gone by the clock. A callback whose stop
-    shall last sets `self.stopped = True` too. It sets it to False in `on_fit_begin`, and keeps it in its `state_dict`.
+    A callback may also have methods for the moments of a step: `after_forward(run)`, `after_backward(run)`,
+    `after_step(run)`, and `around_step(run)`, which gives a context manager. `run.trainer` is the Trainer,
+    `run.numbers` holds the loss terms, and `run.step + 1` is the step's number: see `plugins.Run`. In `after_backward`
+    the gradients are those of the whole batch, finite, and not yet clipped. This callback records their norms:
 
-    Where several processes train, each calls it, but the first alone where `only_writes` is set.
+        class GradientNorms(sa.Callback):
+            def __init__(self):
+                self.norms = []
+
+            def after_backward(self, run):
+                squares = sum(float((g * g).sum()) for g in run.trainer.optimizer.gradients())
+                self.norms.append(squares**0.5)
+
+    Where a callback has methods for moments of a step, a GPU does the steps one by one: no step is replayed.
+
+    A run that is resumed trains on after a stop: the callback may have gone by the clock. A callback whose stop
+    shall last sets `self.stopped = True` too. The callback sets `stopped` to False in `on_fit_begin`, and keeps it in
+    its `state_dict`.
+
+    Where several processes train, each process calls the callback. Where `only_writes` is set, the first process calls
+    the callback, and the others do not.
     """
 
     only_writes = False
-    stopped = False  # whether it has ended training for good
+    stopped = False  # whether the callback has ended training for good
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         """Before the first epoch of a `fit`."""
@@ -42,14 +53,14 @@ class Callback(MadeWith):
     def on_epoch_end(self, trainer: Trainer, row: Mapping[str, float]) -> None:
         """`row` holds this epoch's numbers, as they stand in the history.
 
-        Where this raises, a run that is resumed calls it again for the same epoch.
+        Where this method raises, a run that is resumed calls it again for the same epoch.
         """
 
     def on_fit_end(self, trainer: Trainer) -> None:
         """After the last epoch, not after an interruption or an error."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint must keep of it, as dicts, lists, arrays, numbers and strings."""
+        """The callback's memory for a checkpoint, as dicts, lists, arrays, numbers and strings."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -57,7 +68,7 @@ class Callback(MadeWith):
 
 
 class Schedule(Callback):
-    """Steps a learning-rate schedule after each epoch, one that follows a metric with `monitor`'s value."""
+    """Steps a learning-rate schedule after each epoch. A schedule that follows a metric gets the number `monitor`."""
 
     def __init__(self, schedule: Any, monitor: str | None = None):
         if isinstance(schedule, (Optimizer, type)) or not hasattr(schedule, "step"):
@@ -93,11 +104,11 @@ class EarlyStopping(Callback):
         min_delta: a number has improved when it falls by more than this.
         restore_best: after training, put back the weights (and buffers) of the best epoch.
 
-    A number that is not finite is never the best one. Where there was no other, training ends with a warning and the
-    weights stay the last ones.
+    A number that is not finite is never the best. Where no number was finite, training ends with a warning, and the
+    model keeps its last weights.
 
-    Attributes: `best` and `best_epoch`, the lowest number and the epoch that gave it, counted from 1; inf and 0 where
-    there was none. `stopped`, whether it has ended training, which holds when the run is resumed.
+    Attributes: `best` and `best_epoch`, the lowest number and its epoch, counted from 1; inf and 0 before the first
+    finite number. `stopped`, whether the callback has ended training; a run that is resumed does not train on then.
     """
 
     def __init__(self, monitor: str = "val_loss", patience: int = 5, min_delta: float = 0.0, restore_best: bool = True):
@@ -138,110 +149,13 @@ class EarlyStopping(Callback):
         self.restore(trainer.model)
 
     def restore(self, model: Any) -> None:
-        """Give `model` the best weights so far, if there are any; after an interruption, this is up to you."""
+        """Give `model` the best weights so far, if there are any. After an interruption you may call `restore`."""
         if self._weights:
             model.load_state_dict(self._weights)
 
-    def state_dict(self) -> dict[str, Any]:
-        weights = self._weights
-        return {"best": self.best, "best_epoch": self.best_epoch, "weights": weights, "stopped": self.stopped}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` gave; ValueError, with nothing changed, for what does not fit."""
-        check_names(state, ("best", "best_epoch", "weights"), newer=["stopped"])
-        best, weights = state["best"], _arrays("EarlyStopping: weights", state["weights"])
-        best = best if type(best) is float and best == math.inf else check_number("best", best, "(-inf, inf)")
-        if weights and self._shapes and {n: a.shape for n, a in weights.items()} != self._shapes:
-            raise ValueError("EarlyStopping: the best weights are of another model; nothing was loaded")
-        best_epoch = check_count("EarlyStopping: best_epoch", state["best_epoch"], 0)
-        self.stopped = check_bool("EarlyStopping: stopped", state.get("stopped", False))
-        self.best, self.best_epoch, self._weights = best, best_epoch, weights
-
-
-class Snapshots(Callback):
-    """A film strip of learning: reconstructions of the same images after every `every` epochs, one row each.
-
-    The picture at `path` is written anew each time, so that it can be watched. Attribute `frames` maps each
-    row's title ("original", "before", "epoch 1", ...) to its images.
-    """
-
-    only_writes = True
-
-    def __init__(self, images: Array, path: str | os.PathLike[str], every: int = 1):
-        if Path(path).suffix not in (".png", ".svg", ".pdf"):
-            raise ValueError(f"Snapshots({os.fspath(path)!r}): expected a name that ends in .png, .svg or .pdf")
-        array = values_of(images, "Snapshots: images")
-        self.images, self.path, self.every = to_device(array, "cpu"), path, check_count("Snapshots: every", every)
-        self.frames: dict[str, Array] = {}
-
-    def on_fit_begin(self, trainer: Trainer) -> None:
-        check_place(self.path)
-        self.frames = {"original": self.images}
-        self._take(trainer, "before")
-        # Drawn to find out that it can be, but not saved: this run may turn out to be refused, or complete.
-        plotting.image_rows(self.frames, n=len(self.images))
-
-    def on_epoch_end(self, trainer: Trainer, row: Mapping[str, float]) -> None:
-        epoch = len(trainer.history["loss"])
-        if epoch % self.every == 0:
-            self._take(trainer, f"epoch {epoch}")
-            plotting.image_rows(self.frames, self.path, len(self.images))
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"frames": self.frames}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` gave; ValueError, with nothing changed, for what does not fit."""
-        check_names(state, ["frames"])
-        frames = _arrays("Snapshots: frames", state["frames"])
-        if wrong := [title for title, frame in frames.items() if frame.shape != self.images.shape]:
-            raise ValueError(f"Snapshots: {wrong} have not the shape {self.images.shape}; nothing was loaded")
-        self.frames = frames
-
-    def _take(self, trainer: Trainer, title: str) -> None:
-        if not hasattr(trainer.model, "reconstruct"):
-            raise TypeError(f"Snapshots: {type(trainer.model).__name__} has no reconstruct(); it is for autoencoders")
-        self.frames[title] = trainer.model.reconstruct(self.images)
-
-
-class LivePlot(Callback):
-    """Loss curves in a notebook, drawn anew after every epoch; RuntimeError where there is no IPython."""
-
-    only_writes = True
-
-    def on_fit_begin(self, trainer: Trainer) -> None:
-        if "IPython" not in sys.modules:
-            raise RuntimeError("LivePlot draws in a notebook; elsewhere use history.plot('loss.png') or SaveHistory")
-        self._shown = None
-
-    def on_epoch_end(self, trainer: Trainer, row: Mapping[str, float]) -> None:
-        figure = trainer.history.plot()
-        if self._shown is None:
-            self._shown = sys.modules["IPython"].display.display(figure, display_id=True)
-        elif self._shown:
-            self._shown.update(figure)
-
-
-class SaveHistory(Callback):
-    """Writes the history after every epoch, as CSV or JSON by the suffix of `path`."""
-
-    only_writes = True
-
-    def __init__(self, path: str | os.PathLike[str]):
-        self.path = Path(path)
-        if self.path.suffix not in (".csv", ".json"):
-            raise ValueError(f"SaveHistory({str(path)!r}): expected a name that ends in .csv or .json")
-
-    def on_fit_begin(self, trainer: Trainer) -> None:
-        check_place(self.path)
-
-    def on_epoch_end(self, trainer: Trainer, row: Mapping[str, float]) -> None:
-        write = trainer.history.to_csv if self.path.suffix == ".csv" else trainer.history.to_json
-        write(self.path)
-
 
 def _check_monitor(callback: Any, trainer: Trainer) -> None:
-    """What can be known before the first epoch about the number that a callback follows."""
+    """ValueError where a callback follows a number of the validation, and there is no validation."""
     if (callback.monitor or "").startswith("val_") and not trainer.validates:
         name = type(callback).__name__
         raise ValueError(f"{name}: monitor={callback.monitor!r}, but there is no validation; pass validation=...")
@@ -251,13 +165,3 @@ def _monitored(callback: Callback, row: Mapping[str, float], name: str) -> float
     if name not in row:
         raise ValueError(f"{type(callback).__name__}: monitor={name!r}; this run records {', '.join(row)}")
     return row[name]
-
-
-def _arrays(what: str, given: Any) -> dict[str, Array]:
-    """`given` if it is a dict of arrays of real numbers, by names. Raises ValueError if not."""
-    if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
-        raise ValueError(f"{what}: expected arrays by name, got {shown(given)}; nothing was loaded")
-    try:
-        return {name: plain_array(array, f"{what}: {name!r}") for name, array in given.items()}
-    except TypeError as error:
-        raise ValueError(f"{error}; nothing was loaded") from None

@@ -1,4 +1,4 @@
-"""Checks of options, with errors that tell what was given and what is allowed; and of what a training step makes."""
+"""Checks of options, with errors that tell what was given and what is allowed."""
 
 from __future__ import annotations
 
@@ -83,20 +83,3 @@ def shown(value: Any) -> str:
     except ValueError:  # Python refuses to print very long integers
         text = f"<a {type(value).__name__} that is too long to print>"
     return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def is_finite(g: Any) -> bool:
-    """Whether all elements of an array are."""
-    flat = g.ravel()
-    # One dot product tells almost always; only a huge but finite gradient needs the second look.
-    with np.errstate(over="ignore", invalid="ignore"):
-        square = float(flat @ flat)
-    return math.isfinite(square) or bool((abs(g) < math.inf).all())
-
-
-def not_finite(found: str, step: int) -> FloatingPointError:
-    """The error of a step that is not done, since `found` (a loss or a gradient is not finite)."""
-    return FloatingPointError(
-        f"{found} at step {step}; the weights are those of the step before. Check the data for NaN and targets outside "
-        "their range, lower the learning rate, or clip gradients with Trainer(..., clip_grad_norm=1.0)"
-    )

@@ -1,23 +1,56 @@
-"""What is shown of a run: a bar in a terminal or a notebook, one line per epoch elsewhere."""
+"""The progress of a run: a bar in a terminal or a notebook, and one line per epoch elsewhere."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from scratchae.plotting.curves import losses
+import numpy as np
+
+from scratchae.plugins import ORDER, Run
+
+NOT_LOSSES = ("seconds", "images_per_second", "lr")
+"""Columns of a history that are no losses."""
+
+
+class Progress:
+    """The plug-in that shows the progress of a run, in the first process."""
+
+    bar: Any = None
+
+    @contextlib.contextmanager
+    def around_epoch(self, run: Run) -> Iterator[None]:
+        self.title = f"epoch {run.epoch + 1}/{run.options['epochs']}"
+        if not is_watched():
+            yield
+            return
+        with bar(self.title, len(run.loader), run.batch) as self.bar:
+            yield
+        self.bar = None
+
+    def between_steps(self, run: Run) -> None:
+        if self.bar is not None:
+            self.bar.update()
+            if run.batch % 64 == 1 and run.means.samples:
+                self.bar.set_postfix_str(text(run.means.means()), refresh=False)
+
+    def end_epoch(self, run: Run) -> None:
+        if self.bar is not None:
+            self.bar.set_postfix_str(text(run.row))
+        else:
+            line(f"{self.title}  {text(run.row)}  {run.row['seconds']:.1f} s")
 
 
 class Steady:
-    """A stream that nobody may read any more: a closed pipe or a full disk must not end the training."""
+    """A stream that may be closed: a closed pipe or a full disk must not end the training."""
 
     def __init__(self, stream: Any):
         self._stream = stream
 
     def write(self, text: str) -> None:
-        with contextlib.suppress(Exception):  # of a closed file, a full disk, or somebody's own object
+        with contextlib.suppress(Exception):  # of a closed file, a full disk, or an object of the user's
             self._stream.write(text)
 
     def flush(self) -> None:
@@ -28,17 +61,18 @@ class Steady:
         return getattr(self._stream, name)
 
 
-def bar(title: str, total: int, initial: int, shown: bool) -> Any:
+def bar(title: str, total: int, initial: int) -> Any:
     """tqdm's bar; a widget in a notebook."""
     from tqdm.auto import tqdm
 
     stream = getattr(sys, "stderr", None)
     file = None if stream is None else Steady(stream)
-    return tqdm(desc=title, total=total, initial=initial, disable=not shown, unit="batch", file=file)
+    return tqdm(desc=title, total=total, initial=initial, unit="batch", file=file)
 
 
 def line(text: str) -> None:
-    if (stream := getattr(sys, "stdout", None)) is not None:  # as it is in a program without a console
+    """Print a line; a program without a console has no stream for the line."""
+    if (stream := getattr(sys, "stdout", None)) is not None:
         print(text, file=Steady(stream), flush=True)
 
 
@@ -50,4 +84,19 @@ def is_watched() -> bool:
 
 
 def text(row: Mapping[str, float]) -> str:
+    """The losses among an epoch's numbers in one line."""
     return "  ".join(f"{name} {value:.5g}" for name, value in losses(row).items())
+
+
+def losses(numbers: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The losses among a run's numbers, without a lone term that is the whole loss: its curve would hide the loss."""
+    found = {name: np.asarray(value, float) for name, value in numbers.items() if name not in NOT_LOSSES}
+    terms = {name.removeprefix("val_") for name in found} - {"loss"}
+    if len(terms) == 1:
+        pairs = [[found.get(prefix + name, np.empty(0)) for name in ("loss", *terms)] for prefix in ("", "val_")]
+        if all(np.array_equal(whole, part, equal_nan=True) for whole, part in pairs):
+            return {name: found[name] for name in ("loss", "val_loss") if name in found}
+    return found
+
+
+ORDER["progress"] = lambda run: [Progress()] if run.options["progress"] and run.first else []

@@ -17,6 +17,7 @@ import strict_cupy
 
 import scratchae as sa
 from scratchae import backend, nn
+from scratchae.gpu import replay
 
 HAS_GPU = backend.gpu_available()
 BATCH, STEPS = 64, 20
@@ -51,20 +52,19 @@ def run(name: str, device: str, rule: Any, rate: float, replayed: bool = True) -
     sa.manual_seed(1)
     model = MODELS[name]().to(device)
     trainer = sa.Trainer(model, rule(model.parameters(), lr=rate))
-    make, held = trainer._replay, []
+    make, held = replay.steps_of, []
 
-    def replay() -> Any:
-        held.append(make() if replayed else None)
+    def steps_of(*arguments: Any) -> Any:
+        held.append(make(*arguments) if replayed else None)
         return held[-1]
 
-    trainer._replay = replay  # type: ignore[method-assign]
     losses, add = [], sa.history.Means.add
 
     def noted(self: Any, terms: dict[str, float], samples: int) -> None:
         losses.append(sum(terms.values()))
         add(self, terms, samples)
 
-    with mock.patch.object(sa.history.Means, "add", noted):
+    with mock.patch.object(sa.history.Means, "add", noted), mock.patch.object(replay, "steps_of", steps_of):
         trainer.fit(images(), batch_size=BATCH, progress=False)
     assert len(losses) == STEPS
     return losses, {key: backend.to_device(v, "cpu") for key, v in model.state_dict().items()}, held[0]

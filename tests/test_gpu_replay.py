@@ -16,7 +16,7 @@ import scratchae as sa
 from scratchae import backend, nn
 from scratchae import functional as F
 from scratchae.data import DataLoader
-from scratchae.files.runs import Run
+from scratchae.files.runs import Checkpoint
 from scratchae.gpu import losses, replay, upload
 
 IMAGES = np.random.default_rng(5).random((75, 1, 8, 8)).astype(np.float32)  # four whole batches of 16, and 11 more
@@ -48,6 +48,13 @@ MODELS: dict[str, Callable[[], Any]] = {
 every_model = pytest.mark.parametrize("name", MODELS)
 
 
+class EachStep(sa.Callback):
+    """Looks at each step, so that none is replayed."""
+
+    def after_step(self, run: Any) -> None:
+        pass
+
+
 def _fit(
     name: str, device: str = "gpu", replayed: bool = True, epochs: int = 3, rule: Any = sa.optim.Adam, **options: Any
 ) -> tuple[sa.History, dict[str, np.ndarray], sa.Trainer]:
@@ -57,7 +64,7 @@ def _fit(
     model = MODELS[name]().to(device)
     trainer = sa.Trainer(model, rule(model.parameters(), lr=1e-2), **options)
     if not replayed:
-        trainer._replay = lambda: None  # type: ignore[method-assign]
+        trainer.callbacks.append(EachStep())
     history = trainer.fit(data, epochs=epochs, batch_size=16, progress=False, **fit_options)
     return history, {n: backend.to_device(v, "cpu") for n, v in model.state_dict().items()}, trainer
 
@@ -121,7 +128,7 @@ def test_a_replayed_vae_draws_new_noise_each_step(stand_in: ModuleType) -> None:
     trainer = sa.Trainer(model, sa.optim.SGD(model.parameters(), lr=0.0))
     terms = trainer._terms
     trainer._terms = lambda batch: {"loss": terms(batch)["reconstruction"]}  # type: ignore[method-assign]
-    steps = trainer._replay()
+    steps = replay.steps_of(trainer, [])
     with replay.training_stream("gpu:0"):
         for i in range(40):
             if not steps.take(stand_in.asarray(same[:16]), i):
@@ -142,7 +149,7 @@ def test_a_schedule_reaches_the_recorded_steps(stand_in: ModuleType) -> None:
         schedule = sa.Schedule(sa.optim.StepLR(optimizer, 1, 0.1))
         trainer = sa.Trainer(model, optimizer, [schedule])
         if not replayed:
-            trainer._replay = lambda: None  # type: ignore[method-assign]
+            trainer.callbacks.append(EachStep())
         stand_in.counts.reset()
         trainer.fit(IMAGES[:64], epochs=4, batch_size=16, progress=False)
         results.append({n: backend.to_device(v, "cpu") for n, v in model.state_dict().items()})
@@ -178,7 +185,7 @@ def test_loss_terms_may_come_and_go_between_epochs(stand_in: ModuleType) -> None
         model = Held.dense((64, 8)).to("gpu")
         trainer = sa.Trainer(model, sa.optim.Adam(model.parameters()), [Hold()])
         if not replayed:
-            trainer._replay = lambda: None  # type: ignore[method-assign]
+            trainer.callbacks.append(EachStep())
         found.append(_losses(trainer.fit(IMAGES, epochs=3, batch_size=16, progress=False)))
     np.testing.assert_equal(*found)
     assert np.isnan(found[0]["size"]).tolist() == [True, False, True]
@@ -227,7 +234,7 @@ def test_frozen_weights_that_a_callback_loads_are_the_ones_that_are_read(stand_i
         model.encoder.requires_grad_(False)
         trainer = sa.Trainer(model, sa.optim.Adam(model.decoder.parameters()), [Reload()])
         if not replayed:
-            trainer._replay = lambda: None  # type: ignore[method-assign]
+            trainer.callbacks.append(EachStep())
         trainer.fit(IMAGES, epochs=3, batch_size=16, progress=False)
         found.append({n: backend.to_device(v, "cpu") for n, v in model.state_dict().items()})
     _assert_same_bits(*found)
@@ -248,7 +255,7 @@ def test_pairs_and_a_loss_of_ones_own(stand_in: ModuleType) -> None:
         model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).to("gpu")
         trainer = sa.Trainer(model, sa.optim.Adam(model.parameters()), loss=F.cross_entropy)
         if not replayed:
-            trainer._replay = lambda: None  # type: ignore[method-assign]
+            trainer.callbacks.append(EachStep())
         trainer.fit((IMAGES, labels), epochs=3, batch_size=16, progress=False)
         results.append({n: backend.to_device(v, "cpu") for n, v in model.state_dict().items()})
     _assert_same_bits(*results)
@@ -281,7 +288,7 @@ def test_a_model_that_cannot_be_recorded_trains_all_the_same(layer: Any, why: st
         model = sa.Autoencoder(encoder, nn.Linear(4, 64), loss="mse").to("gpu")
         trainer = sa.Trainer(model, sa.optim.Adam(model.parameters()))
         if not replayed:
-            trainer._replay = lambda: None  # type: ignore[method-assign]
+            trainer.callbacks.append(EachStep())
             trainer.fit(IMAGES, epochs=2, batch_size=16, progress=False)
         else:
             with pytest.warns(UserWarning, match=f"done one by one, not replayed from a CUDA graph: .*{why}"):
@@ -446,8 +453,13 @@ def test_a_checkpoint_within_an_epoch_holds_the_losses_so_far(
     model = MODELS["vae"]().to("gpu")
     trainer = sa.Trainer(model, sa.optim.Adam(model.parameters()))
     path, saved = tmp_path / "run", []
-    save = Run.save
-    monkeypatch.setattr(Run, "save", lambda run: (save(run), saved.append((run.step, run.means.samples))))
+    save = Checkpoint.save
+
+    def noted(self: Checkpoint, run: Any) -> None:
+        save(self, run)
+        saved.append((run.step, run.means.samples))
+
+    monkeypatch.setattr(Checkpoint, "save", noted)
     trainer.fit(IMAGES[:64], epochs=3, batch_size=16, progress=False, checkpoint=path, checkpoint_every=3)
     assert saved == [(3, 48), (4, 0), (6, 32), (8, 0), (9, 16), (12, 0)]
 
@@ -514,7 +526,7 @@ def test_losses_are_read_in_the_order_of_the_steps(stand_in: ModuleType) -> None
     trainer = sa.Trainer(model, sa.optim.SGD(model.parameters(), lr=0.0))
     scales = np.arange(1, 401, dtype=np.float32)
     trainer._terms = lambda batch: {"loss": sa.Tensor(batch[0]).sum() + 0 * sum(p.sum() for p in model.parameters())}
-    steps, read = trainer._replay(), []
+    steps, read = replay.steps_of(trainer, []), []
     with replay.training_stream("gpu:0"):
         for i, scale in enumerate(scales):
             if not steps.take(stand_in.full((2,), scale), i + 1):

@@ -5,19 +5,30 @@ from __future__ import annotations
 from scratchae import random
 from scratchae.attach import attach
 from scratchae.autograd import Tensor
+from scratchae.callbacks import EarlyStopping
 from scratchae.data.loader import DataLoader, batches_of
-from scratchae.files import optimizer_states, pickles, states
+from scratchae.files import callbacks, history, optimizer_states, pickles, states
 from scratchae.files.data import batches_of_files, fingerprint
 from scratchae.files.identity import plain_options
+from scratchae.files.interrupts import Signals
 from scratchae.files.random_state import check_random_state, random_state, set_random_state
+from scratchae.files.runs import checkpoints_of
+from scratchae.history import History
 from scratchae.made import kept
 from scratchae.nn import Module
 from scratchae.optim import Optimizer
 from scratchae.optim.schedules import LRSchedule
+from scratchae.plugins import ORDER
 
-# --- runs: options as a checkpoint keeps them ---
+# --- runs: their checkpoints, the signals that end them, and their history ---
 
 attach(kept, forward=lambda as_given: plain_options)
+ORDER["signals"] = lambda run: [Signals()]
+ORDER["checkpoint"] = checkpoints_of
+History.to_csv = history.to_csv
+History.to_json = history.to_json
+EarlyStopping.state_dict = callbacks.state_of_stopping  # type: ignore[method-assign, assignment]
+EarlyStopping.load_state_dict = callbacks.load_stopping  # type: ignore[method-assign, assignment]
 
 # --- copies and pickles ---
 

@@ -1,4 +1,4 @@
-"""Checkpoints: a model, its optimiser and what else it takes to go on, in one file.
+"""Checkpoints: a model, its optimiser and everything else that a run needs to go on, in one file.
 
 The file is a safetensors one (storage.py). The state is a tree of dicts and lists; its arrays are the file's arrays,
 and the rest of the tree is JSON in the header, with {"@": name} where an array belongs.
@@ -15,9 +15,10 @@ import numpy as np
 
 from scratchae.autograd import Tensor
 from scratchae.backend import Array, device_of, is_array, plain_array, to_device
-from scratchae.checks import is_finite, shown
+from scratchae.checks import shown
 from scratchae.files.states import overflowed
 from scratchae.files.storage import FORMAT, FileError, FilePath, read_arrays, write_arrays
+from scratchae.guards import non_finite_weights, outside
 from scratchae.nn import Module
 from scratchae.optim import Optimizer
 
@@ -45,18 +46,14 @@ def load_checkpoint(path: FilePath, model: Module, optimizer: Optimizer | None =
     return metadata
 
 
-def non_finite_weights(model: Module, optimizer: Optimizer | None = None) -> list[str]:
-    """Names of trained parameters with a NaN or an infinity in them; frozen ones and buffers may be masks."""
-    outside = [(f"parameter {i} outside the model", p) for i, p in enumerate(_outside(model, optimizer))]
-    trained = [(name, p) for name, p in [*model.named_parameters(), *outside] if p.requires_grad]
-    return [name for name, p in trained if not is_finite(p.data)]
-
-
 def state_of(model: Module, optimizer: Optimizer | None) -> dict[str, Any]:
-    """What a checkpoint holds of both. What the optimiser moves outside the model, a learnt weight of a loss say, is
-    in the list "extra", in the optimiser's order."""
+    """The state of model and optimiser for a checkpoint.
+
+    The list "extra" holds the parameters that the optimiser moves and the model does not have, such as a learned
+    weight of a loss, in the optimiser's order.
+    """
     state = {"model": model.state_dict(), "optimizer": None if optimizer is None else optimizer.state_dict()}
-    extra = [p.data.copy() for p in _outside(model, optimizer)]
+    extra = [p.data.copy() for p in outside(model, optimizer)]
     return {**state, "extra": extra} if extra else state
 
 
@@ -64,21 +61,21 @@ def apply_state(path: FilePath, state: Mapping[str, Any], model: Module, optimiz
     """Load `state_of` into both, or into neither, whatever goes wrong; the errors name `path`."""
     before = state_of(model, optimizer)
     try:
-        with ExitStack() as undo:  # what was loaded already is put back, if the next part fails
-            outside = _outside(model, optimizer)
+        with ExitStack() as undo:  # if the next part fails, the earlier parts are put back
+            others = outside(model, optimizer)
             if optimizer is not None and state["optimizer"] is None:
                 raise ValueError("the checkpoint holds no optimiser state; load it without one; nothing was loaded")
-            extra = _extra_values(state.get("extra", []), outside)
+            extra = _extra_values(state.get("extra", []), others)
             model.load_state_dict(state["model"])
             undo.callback(model.load_state_dict, before["model"])
             if optimizer is not None:
                 optimizer.load_state_dict(state["optimizer"])
                 undo.callback(optimizer.load_state_dict, before["optimizer"])
-                undo.callback(_write, outside, before.get("extra", []))
-                _write(outside, extra)
+                undo.callback(_write, others, before.get("extra", []))
+                _write(others, extra)
             undo.pop_all()
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, Warning) as error:
-        raise ValueError(f"{path}: {error}") from None  # all but the first from entries that make no sense
+        raise ValueError(f"{path}: {error}") from None  # entries that make no sense raise the other errors
 
 
 def write_state(path: FilePath, state: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
@@ -113,31 +110,25 @@ def read_state(path: FilePath) -> tuple[Any, dict[str, Any]]:
 # --- parameters that the optimiser has and the model has not --------------------------------------
 
 
-def _outside(model: Module, optimizer: Optimizer | None) -> list[Tensor]:
-    inside = {id(p) for p in model.parameters()}
-    groups = [] if optimizer is None else optimizer.param_groups
-    return [p for group in groups for p in group["params"] if id(p) not in inside]
-
-
-def _extra_values(given: Any, outside: list[Tensor]) -> list[Array]:
+def _extra_values(given: Any, others: list[Tensor]) -> list[Array]:
     """The arrays for these parameters, each in its dtype and on its device."""
-    wanted = [p.shape for p in outside]
-    if outside and (not isinstance(given, list) or [getattr(a, "shape", None) for a in given] != wanted):
+    wanted = [p.shape for p in others]
+    if others and (not isinstance(given, list) or [getattr(a, "shape", None) for a in given] != wanted):
         found = [getattr(a, "shape", shown(a)) for a in given] if isinstance(given, list) else shown(given)
         raise ValueError(
             f"the optimiser moves parameters outside the model, of shapes {wanted}; the checkpoint has {found} for "
             "them. Load it without the optimiser, or with one of model.parameters(); nothing was loaded"
         )
-    arrays = [to_device(plain_array(a, "extra"), device_of(p.data)) for a, p in zip(given, outside, strict=False)]
+    arrays = [to_device(plain_array(a, "extra"), device_of(p.data)) for a, p in zip(given, others, strict=False)]
     with np.errstate(over="ignore"):  # told below
-        values = [a.astype(p.dtype) for a, p in zip(arrays, outside, strict=True)]
+        values = [a.astype(p.dtype) for a, p in zip(arrays, others, strict=True)]
     if any(map(overflowed, arrays, values)):
         raise ValueError("a parameter outside the model has numbers that its dtype cannot hold; nothing was loaded")
     return values
 
 
-def _write(outside: list[Tensor], arrays: list[Array]) -> None:
-    for p, array in zip(outside, arrays, strict=True):
+def _write(others: list[Tensor], arrays: list[Array]) -> None:
+    for p, array in zip(others, arrays, strict=True):
         p.data[...] = array
         p.changed()
 

@@ -1,7 +1,7 @@
-"""What an object was made with, in plain values: whether two runs are the same is told from these.
+"""Plain values of what a run was made with. Two runs are the same if these values are equal.
 
-A number among an object's attributes may change while a run goes on, a `beta` that warms up for instance. The options
-that its constructor was given do not.
+A number among an object's attributes, such as a `beta` that warms up, may change while a run goes on. The options of
+the object's constructor do not change.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-NO_SETTINGS = ("training", "_buffers", "_made_with")  # a checkpoint has other ways to them, or none
+NO_SETTINGS = ("training", "_buffers", "_made_with")  # a checkpoint keeps these in other ways, or not
 _MANY = 1000  # items; of a larger container only the size is compared
 
 
@@ -27,7 +27,7 @@ def plain_options(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it; functions by their names and their code, objects by their class and their numbers."""
+    """A value in JSON's types; functions by their names and their code, objects by their class and their numbers."""
     try:
         return _plain(value)
     except Exception:  # an object that answers with errors, or a list that contains itself
@@ -74,7 +74,7 @@ def _object(value: Any) -> Any:
 
 
 def _function(function: Callable[..., Any]) -> Any:
-    """Its name, and its object where it is bound to one. What is written in place has no name: its code is told."""
+    """A function's name, and the object of a bound method. A lambda or a local function adds a hash of its code."""
     owner = getattr(function, "__self__", None)
     if owner is not None and not inspect.ismodule(owner):
         return [getattr(function, "__qualname__", repr(function)), _object(owner)]
@@ -87,7 +87,7 @@ def _function(function: Callable[..., Any]) -> Any:
 
 
 def _closed_over(function: Any) -> dict[str, Any]:
-    """What a local function takes from around it, but for variables that it changes itself."""
+    """The variables that a local function reads from around it, without those that the function changes."""
     import dis
 
     stored = {i.argval for i in dis.get_instructions(function.__code__) if i.opname == "STORE_DEREF"}
@@ -150,7 +150,7 @@ def same(a: Any, b: Any) -> bool:
 
 
 def differences(own: Mapping[str, Any], theirs: Mapping[str, Any], most: int = 8) -> str:
-    """What is different in two such dicts, in words; "" where nothing is."""
+    """The differences of two dicts of plain values in words; "" for equal dicts."""
     names = [n for n in {**own, **theirs} if not same(own.get(n), theirs.get(n)) or (n in own) != (n in theirs)]
     if not names and list(own) != list(theirs):
         return "its layers in another order"

@@ -7,17 +7,19 @@ import signal
 import threading
 from typing import Any
 
+from scratchae.attach import replaceable
+
 HELD = (signal.SIGINT, signal.SIGTERM)
-_holders: list[HeldSignals] = []  # those in force; a `fit` in a callback of another one adds the second
+_holders: list[HeldSignals] = []  # in force now; a `fit` in a callback of another `fit` adds the second
 _at_fork = threading.local()
 
 
 class HeldSignals:
-    """A context in which the first SIGINT or SIGTERM is only noted, in `pending`; a second one acts at once.
+    """A context in which the first SIGINT or SIGTERM is only noted, in `pending`; a second signal acts at once.
 
-    Python delivers signals to the main thread alone: in another one this does nothing. The handlers that were there
-    before are put back at the end, except where the block itself has set another one. A process that is forked inside
-    has the handlers from before the block.
+    Python delivers signals to the main thread alone, so in other threads the context does nothing. At the end the
+    context puts the earlier handlers back, except where the block has set another handler. A process that is forked
+    inside has the handlers from before the block.
     """
 
     def __init__(self) -> None:
@@ -37,7 +39,7 @@ class HeldSignals:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._put_back()
-        # A signal may have come when nobody looked any more. An exception that the script catches must not hide it.
+        # A signal may have come after the last look. An exception that the script catches must not hide the signal.
         if self.pending is not None and (error is None or error is not self._raised):
             self.act(error)
 
@@ -49,16 +51,16 @@ class HeldSignals:
                     signal.signal(number, handler)
 
     def _note(self, number: int, frame: Any) -> None:
-        at_once = self.pending is not None or self not in _holders  # not in force: somebody else set it again
+        at_once = self.pending is not None or self not in _holders  # not in force: set again by others
         self.pending = number
         if at_once:
             self.act()
 
     def act(self, error: BaseException | None = None) -> None:
-        """Do what the script expects of the signal, because of which `error` does not get further.
+        """Do what the script expects of the signal. The signal takes the place of `error`.
 
-        That is to call the script's own handler, and to go on if it returns. Without one it is to raise
-        KeyboardInterrupt for SIGINT, and SystemExit with status 143 for SIGTERM.
+        The script's own handler is called, and training goes on if the handler returns. Without a handler, SIGINT
+        raises KeyboardInterrupt, and SIGTERM raises SystemExit with status 143.
         """
         number = self.pending
         handler = self._before.get(number)  # type: ignore[arg-type]
@@ -73,7 +75,40 @@ class HeldSignals:
             raise self._raised from error
 
 
-# A signal that comes between a fork and the change of its handlers waits in the system, so that it is not lost.
+class Signals:
+    """The plug-in that ends training between two steps, where Ctrl-C or SIGTERM asked for the end.
+
+    `held` holds the signal back until the checkpoint is written.
+    """
+
+    def __init__(self) -> None:
+        self.held = HeldSignals()
+
+    def around_epochs(self, run: Any) -> HeldSignals:
+        return self.held
+
+    def breaks_off(self, run: Any) -> bool:
+        return self.held.pending is not None
+
+    def pause(self, run: Any) -> bool:
+        """Save and end, if a signal came. Returns True where a handler of the script's own came back."""
+        if asked(run, self.held) is None:
+            return False
+        run.tell("save")
+        run.tell("before_end")
+        self.held.act()
+        return True
+
+    between_steps = pause
+
+
+@replaceable
+def asked(run: Any, held: HeldSignals) -> int | None:
+    """The signal that asks to end training; None where no signal came."""
+    return held.pending
+
+
+# A signal that comes between a fork and the change of its handlers waits in the system, and so is not lost.
 
 
 def _before_fork() -> None:
@@ -87,7 +122,7 @@ def _in_parent() -> None:
 def _in_child() -> None:
     for holder in reversed(_holders.copy()):
         holder._put_back()
-        holder.pending = None  # that signal was for the parent
+        holder.pending = None  # the signal was for the parent
     signal.pthread_sigmask(signal.SIG_SETMASK, _at_fork.mask)
 
 

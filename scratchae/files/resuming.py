@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from scratchae import random
+from scratchae.attach import replaceable
 from scratchae.files.checkpoint import apply_state, read_state, state_of
 from scratchae.files.identity import NO_SETTINGS, differences, is_setting, settings_of
 from scratchae.files.storage import FilePath
@@ -20,16 +21,21 @@ from scratchae.nn import Module
 _ALWAYS = ("batch_size", "seed", "shuffle", "drop_last", "data", "validation", "callbacks")
 
 
-def restore(run: Any, path: FilePath, began: Mapping[str, Any]) -> None:
-    """Put everything where `Run.save` found it; ValueError, with nothing changed, for another run's checkpoint.
+@replaceable
+def state_in(run: Any, path: FilePath) -> dict[str, Any] | None:
+    """The state in a checkpoint; None where there is no file."""
+    return read_state(path)[0] if os.path.exists(path) else None
 
-    `began` is what this model's run with that checkpoint was when it began, if that was in this process.
+
+def restore(run: Any, checkpoint: Any, state: Mapping[str, Any], began: Mapping[str, Any]) -> None:
+    """Put everything where `Checkpoint.save` found it; ValueError, with nothing changed, for another run's state.
+
+    `began` is the identity that this model's run with that checkpoint had when it began, if that was in this process.
     """
-    trainer, name = run.trainer, os.fspath(path)
-    state = trainer.world.share(read_state(path)[0] if trainer.world.rank == 0 else None)
+    trainer, path, name = run.trainer, checkpoint.path, os.fspath(checkpoint.path)
     if not isinstance(state.get("run"), dict):
         raise ValueError(f"{name} was not written by Trainer.fit; see load_checkpoint for such files")
-    _check_same_run(run, state, path, began)
+    _check_same_run(run, checkpoint, state, began)
     try:
         _check(run, state)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -38,29 +44,32 @@ def restore(run: Any, path: FilePath, began: Mapping[str, Any]) -> None:
     before = state_of(trainer.model, trainer.optimizer)
     apply_state(path, state, trainer.model, trainer.optimizer)
     try:
-        if isinstance(trainer._loss, Module) and "loss" in state:  # not in those of older versions
-            trainer._loss.load_state_dict(state["loss"])
+        if isinstance(trainer.loss, Module) and "loss" in state:  # not in those of older versions
+            trainer.loss.load_state_dict(state["loss"])
         _restore_callbacks(trainer.callbacks, state["callbacks"])
     except Exception as error:
         apply_state(path, before, trainer.model, trainer.optimizer)
         raise ValueError(f"{name} is of another run: {error}; nothing was loaded") from None
-    _restore_place(run, state)
+    _restore_place(run, checkpoint, state)
 
 
-def _check_same_run(run: Any, state: Mapping[str, Any], path: FilePath, began: Mapping[str, Any]) -> None:
+def _check_same_run(run: Any, checkpoint: Any, state: Mapping[str, Any], began: Mapping[str, Any]) -> None:
     """ValueError that names what is different, where the checkpoint is of another run."""
-    own, theirs, trainer = run.identity, state["run"], run.trainer
-    if "told" not in state:  # of a version that knew less of a run
+    own, theirs, trainer, path = checkpoint.identity, state["run"], run.trainer, checkpoint.path
+    if "told" not in state:  # an older version kept less of a run
         numbers = {f"model.{name}": value for name, value in settings_of(trainer.model).items()}
-        own = {name: {**run.identity, **numbers}.get(name) for name in theirs if name in _ALWAYS or name in numbers}
+        own = {
+            name: {**checkpoint.identity, **numbers}.get(name) for name in theirs if name in _ALWAYS or name in numbers
+        }
         theirs = {name: theirs[name] for name in own}
-    # Of the same objects, the last changes may not have been saved.
+    # The last changes of the same objects may not have been saved.
     thawed = own.get("frozen") == state.get("frozen") or began.get("frozen") == theirs.get("frozen")
-    if "frozen" in own and thawed:  # by a callback, since the beginning
+    if "frozen" in own and thawed:  # a callback has changed it since the run began
         own = {**own, "frozen": theirs.get("frozen")}
     if found := differences(own, theirs):
         before = state_of(trainer.model, trainer.optimizer)
-        apply_state(path, state, trainer.model, trainer.optimizer)  # other layers: told best by their weights
+        # Where layers differ, the error about the weights' names and shapes tells most.
+        apply_state(path, state, trainer.model, trainer.optimizer)
         apply_state(path, before, trainer.model, trainer.optimizer)
         advice = "To go on with other options, read the weights with sa.load_checkpoint and start a new run"
         raise ValueError(f"{os.fspath(path)} is of another run, nothing was loaded. This one has {found}. {advice}")
@@ -94,8 +103,8 @@ def _holder(trainer: Any, name: str) -> tuple[Any, str, Any]:
     """The module that has a setting, the attribute's name there, and its value; None where there is no such setting."""
     path, _, attribute = name.rpartition(".")
     modules = dict(trainer.model.named_modules())
-    if isinstance(trainer._loss, Module):
-        modules |= dict(trainer._loss.named_modules("loss"))
+    if isinstance(trainer.loss, Module):
+        modules |= dict(trainer.loss.named_modules("loss"))
     module = modules.get(path)
     attributes = dict(vars(module)) if module is not None else {}
     if hasattr(type(module), attribute) and not attribute.startswith("_"):
@@ -144,7 +153,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_history(value: Any, epochs: int) -> bool:
-    """A list of numbers for each term; somebody's own columns may hold anything."""
+    """Whether `value` has a list of numbers for each term; a user's own columns may hold anything."""
     losses = value.get("loss", [])
     return len(losses) == epochs and all(map(_is_number, losses)) and all(isinstance(v, list) for v in value.values())
 
@@ -165,14 +174,15 @@ def _restore_callbacks(callbacks: list[Any], states: list[dict]) -> None:
         restored.append((callback, before))
 
 
-def _restore_place(run: Any, state: Mapping[str, Any]) -> None:
-    """Where the run stood, and what had changed since it began."""
+def _restore_place(run: Any, checkpoint: Any, state: Mapping[str, Any]) -> None:
+    """Put back the place of the run, and the settings that had changed since the run began."""
     trainer = run.trainer
-    run.identity = {**run.identity, "frozen": state["run"].get("frozen", run.identity["frozen"])}
+    frozen = state["run"].get("frozen", checkpoint.identity["frozen"])
+    checkpoint.identity = {**checkpoint.identity, "frozen": frozen}
     run.epoch, run.batch, run.first_epoch = state["epoch"], state["batch"], state["first_epoch"]
     run.told = state.get("told", len(trainer.callbacks))
     run.means.sums, run.means.samples, run.seconds = state["sums"], state["samples"], state["seconds"]
-    run.saved_step = run.step
+    checkpoint.saved_step = run.step
     trainer.history = History(state["history"])
     trainer.stop = state.get("stop", False) or any(getattr(c, "stopped", False) for c in trainer.callbacks)
     random.set_random_state(state["random"])
@@ -183,7 +193,7 @@ def _restore_place(run: Any, state: Mapping[str, Any]) -> None:
         run.lively = {id(modules[name]) for name in state["lively"]}
         for name, module in modules.items():
             module.training = name not in state["evaluating"]
-    run.moving = set(state["settings"])
-    for name, value in state["settings"].items():  # those that changed while it ran: a beta that warms up, say
+    checkpoint.moving = set(state["settings"])
+    for name, value in state["settings"].items():  # such as a beta that warms up
         module, attribute, now = _holder(trainer, name)
         setattr(module, attribute, _as_kept(now, value))

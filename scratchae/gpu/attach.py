@@ -11,9 +11,11 @@ from scratchae.gpu import cublas, devices, images, updates
 from scratchae.gpu.kernels import fused
 from scratchae.gpu.random import generator_on_the_gpu
 from scratchae.gpu.recording import noted
+from scratchae.gpu.replay import Replay
 from scratchae.gpu.upload import batches_on_the_gpu
 from scratchae.images import conv, pooling
 from scratchae.optim import base
+from scratchae.plugins import ORDER
 
 attach(backend.told_when_full, forward=devices.told_when_full)
 attach(backend.seen, forward=noted)
@@ -44,3 +46,5 @@ if not PLAIN:
     attach(pooling.pool_sum, forward=images.pooled_by_kernel(images.launch_pool_sum))
     attach(pooling.spread, forward=images.pooled_by_kernel(images.launch_spread))
     attach(pooling.interpolation, forward=images.kept_there)
+
+ORDER["replay"] = lambda run: [Replay()]  # steps of training

@@ -1,4 +1,4 @@
-"""The losses of steps that nobody watches: written into a list on the GPU, and fetched while later steps run."""
+"""The losses of replayed steps: written into a list on the GPU, and fetched while later steps run."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ READ_EVERY = 64  # steps between two looks at the losses
 
 
 class Losses:
-    """The loss terms of the steps of one `fit`, in a list of twice READ_EVERY places that is written round and round:
-    one half is copied to the host while the other one fills.
+    """The loss terms of the steps of one `fit`, in a ring of twice READ_EVERY places.
+
+    One half of the ring is copied to the host while the other half fills.
 
     Args:
-        ledger: what kernels.cu keeps about the steps; it travels with the losses.
-        stop: is called with the ledger's numbers where they say that a step was not finite, and raises.
+        ledger: the record that kernels.cu keeps of the steps, copied together with the losses.
+        stop: a function that gets the ledger's numbers where a step was not finite, and raises.
     """
 
     def __init__(self, cupy: ModuleType, ledger: Any, stop: Callable[[np.ndarray], None]):
         self.cupy, self.ledger, self.stop = cupy, ledger, stop
         self.names: list[str] = []
-        self.done = self.fetched = 0  # steps replayed, and those whose losses are here
-        self.rows: list[dict[str, float]] = []  # the latter, until they are handed out
-        self.asked: deque[int] = deque()  # what the caller calls the steps that were not fetched yet
-        self.under_way: deque[tuple[Any, int]] = deque()  # copies to the host: when they are done, and of which steps
+        self.done = self.fetched = 0  # steps replayed, and steps whose losses have arrived
+        self.rows: list[dict[str, float]] = []  # of the steps that have arrived, until `read` hands them out
+        self.asked: deque[int] = deque()  # the caller's numbers of the steps that were not fetched yet
+        self.under_way: deque[tuple[Any, int]] = deque()  # copies to the host: (event at the end, steps until there)
 
     def make_room(self, names: list[str]) -> None:
-        """Make the list for these terms, unless it is one for them."""
+        """Make a list for these terms, unless the list is one for them already."""
         if names == self.names:
             return
         self.names, shape = names, (READ_EVERY, len(names))
@@ -45,14 +46,14 @@ class Losses:
         ]  # fmt: skip
 
     def count(self, number: int) -> None:
-        """A step was asked for, which the caller calls `number`."""
+        """Count a step that was launched; `number` is the caller's number of the step."""
         self.done += 1
         self.asked.append(number)
         if self.done % READ_EVERY == 0:
             self._start_copy()
 
     def read(self, wait: bool) -> list[dict[str, float]]:
-        """What was not handed out yet: of all steps, or without `wait`, of those whose losses have arrived."""
+        """The losses that were not handed out yet: of all steps, or without `wait`, of the steps that have arrived."""
         while self.under_way and wait:
             self._finish_copy()
         if self.done > self.fetched and wait:
@@ -61,7 +62,7 @@ class Losses:
         return rows
 
     def _start_copy(self) -> None:
-        """Of the steps since the last copy, while the next ones run; their half of `values` is free so long."""
+        """Copy the losses since the last copy, while the next steps write to the other half of `values`."""
         half = (self.done // READ_EVERY - 1) % 2
         values, ledger = self.landing[half]
         self.values[half * READ_EVERY :][:READ_EVERY].get(out=values, blocking=False)
@@ -77,7 +78,7 @@ class Losses:
         self._fetch(values, ledger, until)
 
     def _fetch(self, values: np.ndarray, ledger: np.ndarray, until: int) -> None:
-        """Take the steps before `until` from `values`, the whole list or the half that they are in."""
+        """Take the steps before `until` from `values`, the whole list or the half with these steps."""
         if 0 < ledger[0] <= until:
             self.stop(ledger)
         for step in range(self.fetched, until):

@@ -1,14 +1,16 @@
-"""Training steps on a GPU that nobody watches: recorded once as a CUDA graph, and replayed.
+"""Training steps on a GPU, recorded once as a CUDA graph and replayed.
 
-The step of a small model is dozens of kernels of some microseconds, and asking for them one by one takes Python longer
-than they run. A CUDA graph asks for all of them at once. What a replay cannot do is look at a number and decide: so
-losses are written into a list on the GPU and fetched later, the step count and the learning rate lie there too
-(updates.py), and so does the place in the sequence of random numbers (random.py). A step whose loss or gradients are
-not finite raises a flag there, after which nothing moves any more, until the host reads the flag.
+The step of a small model is dozens of kernels of some microseconds each. Python takes longer to launch the kernels one
+by one than the GPU takes to run them. A CUDA graph launches all kernels at once.
 
-A graph repeats what was recorded, whatever Python would do by then. Before it is used, the step is therefore done twice
-from the same state, by Python and by the graph, and must give the same bits; anything that a step changes in Python is
-a reason not to record it at all.
+A replay cannot look at a number and decide. So the losses are written into a list on the GPU and fetched later. The
+step count and the learning rate (updates.py) and the place in the sequence of random numbers (random.py) lie on the GPU
+too. A step whose loss or gradients are not finite raises a flag on the GPU. After that no kernel moves the weights
+until the host has read the flag.
+
+A graph repeats the recorded kernels, whatever Python would do by then. Before the graph is used, the step is therefore
+done twice from the same state, by Python and by the graph. Both must give the same bits. A step that changes something
+in Python is not recorded.
 """
 
 from __future__ import annotations
@@ -26,23 +28,25 @@ from typing import Any
 import numpy as np
 
 from scratchae import backend
+from scratchae.autograd.modes import watchers
 from scratchae.changes import changed
-from scratchae.checks import not_finite
 from scratchae.gpu.kernels import TYPES, launch
 from scratchae.gpu.losses import Losses
 from scratchae.gpu.recording import recording
 from scratchae.gpu.state import State, difference, same_bits
 from scratchae.gpu.updates import counters_of, has_kernels
+from scratchae.guards import Finite, not_finite
+from scratchae.plugins import STEP, Clip
 
-WATCHED = 2  # steps done in the usual way first: they compile the kernels, and find errors where they are made
+WATCHED = 2  # steps done in the usual way first: they compile the kernels, and an error shows where it is made
 
 
-_streams: dict[tuple[Any, str, int], Any] = {}  # one per thread: a recording takes in whatever its stream is asked for
+_streams: dict[tuple[Any, str, int], Any] = {}  # one per thread: a recording takes in everything on its stream
 
 
 @contextmanager
 def training_stream(device: str) -> Iterator[None]:
-    """Inside, `device` is the current one, and its work goes to a stream that can be recorded, unlike the default."""
+    """Inside, `device` is the current one, and its work goes to a stream that can be recorded. The default cannot."""
     cupy = sys.modules.get("cupy")
     if cupy is None or device == "cpu":
         yield
@@ -61,7 +65,7 @@ def training_stream(device: str) -> Iterator[None]:
 
 
 def replayable(model: Any, optimizer: Any) -> bool:
-    """Whether all of it lies on one GPU and is moved by kernels of our own."""
+    """Whether model and optimiser lie on one GPU, and kernels of gpu/ move the weights."""
     flats = list(optimizer.flats())
     buffers = [getattr(module, name) for module, name in model.buffer_places()]
     devices = {p.device for flat in flats for p in flat.params} | {p.device for p in model.parameters()}
@@ -69,6 +73,62 @@ def replayable(model: Any, optimizer: Any) -> bool:
     on_gpu = len(devices) == 1 and "cpu" not in devices
     kept = all(b.dtype.name in TYPES and b.flags.c_contiguous for b in buffers)  # as the kernel `keep` copies them
     return on_gpu and kept and has_kernels(optimizer)
+
+
+class Replay:
+    """The plug-in that replays steps, where that is possible. `steps` is None where all steps are done one by one."""
+
+    steps: Steps | None = None
+
+    @contextmanager
+    def around_epochs(self, run: Any) -> Iterator[None]:
+        what = f"a step of {type(run.trainer.model).__name__} on a batch of {run.loader.batch_size} samples"
+        with backend.told_when_full(what), training_stream(run.device):
+            self.steps = steps_of(run.trainer, run.plugins)
+            try:
+                yield
+            finally:
+                self.steps = None  # and with it the memory of its graph
+                for loader in filter(None, (run.loader, run.held_out)):
+                    loader.forget_copies()
+
+    def begin_epoch(self, run: Any) -> None:
+        if self.steps is not None:
+            self.steps.begin_epoch()
+
+    def take(self, run: Any, batch: Any) -> bool:
+        if self.steps is None:
+            return False
+        if self.steps.take(batch, run.step + 1):
+            return True
+        self._catch_up(run)
+        return False
+
+    def between_steps(self, run: Any) -> None:
+        if self.steps is not None and run.batch % 64 == 1:
+            self._catch_up(run, wait=False)
+
+    def after_steps(self, run: Any) -> None:
+        self._catch_up(run)
+
+    before_save = after_steps
+
+    def _catch_up(self, run: Any, wait: bool = True) -> None:
+        """Take in the losses of the steps that were replayed: of all, or of those that have arrived."""
+        if self.steps is not None:
+            rows = self.steps.read(wait)
+            for i, terms in enumerate(rows, run.batch - len(self.steps.asked) - len(rows)):
+                run.means.add(terms, run.loader.batch_length(i))
+
+
+def steps_of(trainer: Any, plugins: list[Any]) -> Steps | None:
+    """What replays the steps of a trainer; None on the CPU, or where a plug-in has to look at every step."""
+    others = (plugin for plugin in plugins if not isinstance(plugin, (Finite, Clip)))
+    if any(hasattr(plugin, moment) for plugin in others for moment in STEP):
+        return None
+    if watchers or not replayable(trainer.model, trainer.optimizer):
+        return None
+    return Steps(trainer.model, trainer.optimizer, trainer._terms, trainer.clip_grad_norm)
 
 
 class Steps:
@@ -94,7 +154,7 @@ class Steps:
     # --- from step to step ---
 
     def begin_epoch(self) -> None:
-        """Take notice of what callbacks changed: a learning rate is passed on, anything else needs a new recording."""
+        """Pass on a learning rate that a callback changed. Any other change needs a new recording."""
         for group, flats in zip(self.optimizer.param_groups, self.optimizer._flats, strict=True):
             for flat in flats:
                 flat.gather()
@@ -103,7 +163,7 @@ class Steps:
             self.graph = None
 
     def take(self, batch: Any, number: int) -> bool:
-        """Do step `number` on `batch`, unless it is better done in the usual way: then nothing is done."""
+        """Do step `number` on `batch` and return True; return False where the step must be done in the usual way."""
         if self.given_up or self.watched < WATCHED:
             self.watched += 1
             return False
@@ -123,7 +183,7 @@ class Steps:
     def read(self, wait: bool = True) -> list[dict[str, float]]:
         """The loss terms of the steps since the last reading, or without `wait`, of those that have arrived.
 
-        Raises FloatingPointError where one was not finite. Model and optimiser are then as that step found them.
+        Raises FloatingPointError where a step was not finite. Model and optimiser are then as before that step.
         """
         return self.losses.read(wait)
 
@@ -133,7 +193,7 @@ class Steps:
         return self.losses.asked
 
     def _stop(self, ledger: np.ndarray) -> None:
-        """Raise what the flag means, with everything as it was before that step."""
+        """Raise the error of the step that raised the flag, with everything as it was before that step."""
         bad = int(ledger[0])
         for kept, module, name in self.state.kept:
             getattr(module, name)[...] = kept
@@ -152,7 +212,7 @@ class Steps:
         raise AssertionError("a place beyond the buffer")
 
     def _count(self, steps: int) -> None:
-        """What the optimiser's own code counts in Python: the steps of those that have a gradient."""
+        """Count steps as the optimiser's own code does in Python: for the parameters that have a gradient."""
         for flat, moves in zip(self.flats, self.moves, strict=True):
             flat.steps = [n + steps * moved for n, moved in zip(flat.steps, moves, strict=True)]
             counters_of(flat).step += steps
@@ -161,7 +221,7 @@ class Steps:
     # --- recording ---
 
     def _record(self, batch: tuple) -> None:
-        """Do the step on `batch`, and record it on the way."""
+        """Do the step on `batch`, and record the step."""
         cupy, stream = self.cupy, self.cupy.cuda.get_current_stream()
         self.inputs = tuple(cupy.array(a) for a in batch)
         state = self.state
@@ -179,18 +239,18 @@ class Steps:
         ]
         state.put_back(before, counted)
         self.signature = state.signature()
-        cupy.get_default_memory_pool().free_all_blocks()  # a graph needs as much as the steps so far, but its own
-        self.pool, reason = cupy.cuda.MemoryPool(), ""  # the graph's own: nobody else may get what it writes to
+        cupy.get_default_memory_pool().free_all_blocks()  # a graph needs as much memory again as the steps so far
+        self.pool, reason = cupy.cuda.MemoryPool(), ""  # no other array may share the graph's memory
         with cupy.cuda.using_allocator(self.pool.malloc):
             stream.begin_capture()
             try:
                 self._step()
-            except Exception as error:  # whatever it is that a model does and a graph cannot
+            except Exception as error:  # any operation of a model that a graph cannot record
                 reason = _told(error)  # not the error, which would hold the step's arrays
-            finally:  # also when a second Ctrl-C breaks in: nothing can be done on a stream that records
+            finally:  # also after a second Ctrl-C: a stream that records is of no other use
                 try:
                     self.graph = stream.end_capture()
-                except Exception as error:  # as it must, after the first
+                except Exception as error:  # follows from the first error
                     reason = reason or _told(error)
         if not reason:
             self.graph.launch()
@@ -203,7 +263,7 @@ class Steps:
 
     def _give_up(self, why: str) -> None:
         self.given_up, self.graph, self.pool = why, None, None
-        warnings.warn(f"the training steps are done one by one, not replayed from a CUDA graph: {why}", stacklevel=6)
+        warnings.warn(f"the training steps are done one by one, not replayed from a CUDA graph: {why}", stacklevel=8)
 
     def _step(self) -> None:
         """Forward, backward and update on `inputs`, with nothing read back."""

@@ -1,4 +1,4 @@
-"""What a training step reads and changes, on the GPU and in Python: what must be the same for a replay to be a step."""
+"""The state that a training step reads and changes, on the GPU and in Python. A replay needs the same state."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from scratchae.gpu.updates import counters_of
 
 
 class State:
-    """Of `model`, `optimizer` and the ledger of the steps (see kernels.cu).
+    """The state of `model`, `optimizer` and the ledger of the steps (see kernels.cu).
 
-    `kept` holds the buffers of the model as they were before the step, which puts them back if it is not finite:
-    (copy, module, name).
+    `kept` holds the model's buffers as they were before the step: (copy, module, name). A step that is not finite puts
+    the copies back.
     """
 
     def __init__(self, model: Any, optimizer: Any, ledger: Any):
@@ -25,7 +25,7 @@ class State:
         self.kept = [(getattr(module, name).copy(), module, name) for module, name in self.model.buffer_places()]
 
     def arrays(self) -> list[Any]:
-        """All that a step may write to."""
+        """All arrays that a step may write to."""
         arrays = [self.ledger, *(kept for kept, *_ in self.kept)]
         arrays += [getattr(module, name) for _, module, name in self.kept]
         for flat in self.flats:
@@ -45,7 +45,7 @@ class State:
             flat.steps, counters_of(flat).step = list(steps), step
 
     def python(self) -> dict[str, Any]:
-        """What Python keeps between steps: the modules' attributes, and the CPU's random numbers."""
+        """The state that Python keeps between steps: the modules' attributes, and the CPU's random numbers."""
         return {**self._attributes(), "the CPU's random generator": repr(random.generator().bit_generator.state)}
 
     def _attributes(self) -> dict[str, Any]:
@@ -56,9 +56,9 @@ class State:
         }
 
     def signature(self) -> dict[str, Any]:
-        """What a recording holds on to, and what was decided when it was made."""
+        """The arrays that a recording reads and writes, and the options with which the recording was made."""
         places = {
-            # Of the gradients only the address: who holds the buffer itself has asked to keep them, for Flat.
+            # Only the address of the gradients: a reference to the buffer would tell Flat that the gradients are kept.
             f"buffer {i}": (flat.values, flat.gradients.data.ptr, *flat.state.values())
             for i, flat in enumerate(self.flats)
         }
@@ -69,7 +69,7 @@ class State:
             if name != "lr"
         }
         source = random.generator(backend.device_of(self.ledger))
-        moving = tuple(p.requires_grad or p.data for p in self.model.parameters())  # a frozen one is read where it lies
+        moving = tuple(p.requires_grad or p.data for p in self.model.parameters())  # frozen: read where it lies
         rest = {"moving": moving, "random numbers": source, "TF32": cublas.tf32_allowed()}
         return {**places, **options, **self._attributes(), **rest}
 
@@ -81,7 +81,7 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def difference(before: dict[str, Any], after: dict[str, Any]) -> str | None:
-    """The first name whose value is not the same any more."""
+    """The first name whose value has changed; None where all values are the same."""
     names = dict.fromkeys([*before, *after])
     return next((n for n in names if n not in before or n not in after or not _same(before[n], after[n])), None)
 

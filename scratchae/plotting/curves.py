@@ -10,22 +10,10 @@ from numpy.typing import ArrayLike
 
 from scratchae.files.storage import FilePath
 from scratchae.plotting.style import INK, PALETTE, SPINE, Axes, finish, legend, new_axes
+from scratchae.progress import losses
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-NOT_LOSSES = ("seconds", "images_per_second", "lr")  # what a history may hold besides losses
-
-
-def losses(numbers: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The losses among a run's numbers; a lone term that is the whole loss would only hide it, and is left out."""
-    found = {name: np.asarray(value, float) for name, value in numbers.items() if name not in NOT_LOSSES}
-    terms = {name.removeprefix("val_") for name in found} - {"loss"}
-    if len(terms) == 1:
-        pairs = [[found.get(prefix + name, np.empty(0)) for name in ("loss", *terms)] for prefix in ("", "val_")]
-        if all(np.array_equal(whole, part, equal_nan=True) for whole, part in pairs):
-            return {name: found[name] for name in ("loss", "val_loss") if name in found}
-    return found
 
 
 def loss_curves(

@@ -1,0 +1,146 @@
+"""Plug-ins of a training step: callbacks at the moments of a step, and the order of all plug-ins."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import scratchae as sa
+from scratchae import plugins
+from scratchae.autograd import products
+
+X = np.random.default_rng(0).random((40, 6), np.float32)
+
+
+def trainer_of(*callbacks: Any, **options: Any) -> sa.Trainer:
+    sa.manual_seed(0)
+    model = sa.Autoencoder.dense((6, 3))
+    return sa.Trainer(model, sa.optim.SGD(model.parameters(), lr=0.1), callbacks, **options)
+
+
+class GradientNorms(sa.Callback):
+    """The callback of `Callback`'s docstring."""
+
+    def __init__(self) -> None:
+        self.norms: list[float] = []
+
+    def after_backward(self, run: Any) -> None:
+        squares = sum(float((g * g).sum()) for g in run.trainer.optimizer.gradients())
+        self.norms.append(squares**0.5)
+
+
+def test_a_callback_logs_the_norm_of_each_steps_gradients() -> None:
+    log = GradientNorms()
+    trainer = trainer_of(log)
+    trainer.fit(X, epochs=2, batch_size=16, progress=False)
+    assert len(log.norms) == 6
+    last = np.concatenate([p.grad.ravel() for p in trainer.model.parameters()])  # type: ignore[union-attr]
+    assert log.norms[-1] == pytest.approx(np.linalg.norm(last), rel=1e-6)
+
+
+def test_a_callback_sees_gradients_before_they_are_clipped() -> None:
+    free, clipped = GradientNorms(), GradientNorms()
+    trainer_of(free).fit(X, batch_size=40, progress=False)
+    trainer_of(clipped, clip_grad_norm=1e-3).fit(X, batch_size=40, progress=False)
+    assert clipped.norms == free.norms and free.norms[0] > 1e-3
+
+
+class Everything(sa.Callback):
+    """Notes the moments of a step. Methods of other moments' names are its own business."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    @contextlib.contextmanager
+    def around_step(self, run: Any) -> Iterator[None]:
+        self.seen.append(f"before step {run.step + 1}")
+        yield
+        self.seen.append("around")
+
+    def after_forward(self, run: Any) -> None:
+        assert run.loss.item() == pytest.approx(sum(run.numbers.values()))
+        self.seen.append("forward")
+
+    def after_backward(self, run: Any) -> None:
+        self.seen.append("backward")
+
+    def after_step(self, run: Any) -> None:
+        self.seen.append("step")
+
+    def save(self, path: str) -> None:
+        raise AssertionError
+
+    begin = end = between_steps = save
+
+
+def test_the_moments_of_a_step_come_in_order() -> None:
+    notes = Everything()
+    trainer_of(notes).fit(X, batch_size=20, validation=X, progress=False)
+    moments = ["forward", "backward", "around", "step"]
+    assert notes.seen == ["before step 1", *moments, "before step 2", *moments]
+
+
+def test_an_error_in_a_moment_leaves_the_weights() -> None:
+    class Odd(sa.Callback):
+        def after_backward(self, run: Any) -> None:
+            raise ArithmeticError("no")
+
+    trainer = trainer_of(Odd())
+    before = trainer.model.state_dict()
+    with pytest.raises(ArithmeticError, match="no"):
+        trainer.fit(X, progress=False)
+    for name, array in trainer.model.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_all_plug_ins_are_attached_in_the_order_that_one_place_says() -> None:
+    run = plugins.Run(trainer_of(GradientNorms(), clip_grad_norm=1.0), sa.DataLoader(X, 8), epochs=1, progress=True,
+                      checkpoint="run", checkpoint_every=None, resume=False)  # fmt: skip
+    kinds = [type(plugin).__name__ for plugins_of in plugins.ORDER.values() for plugin in plugins_of(run)]
+    assert kinds == [
+        "Alone", "Signals", "Replay", "Finite", "SimpleNamespace", "Clip", "Checkpoint", "Progress",
+    ]  # fmt: skip
+
+
+def test_without_the_guards_nothing_looks_for_nan(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(plugins.ORDER, "finite", lambda run: [])
+    history = trainer_of().fit(np.full_like(X, np.nan), progress=False)
+    assert np.isnan(history["loss"]).all()
+
+
+@pytest.mark.parametrize("name", ["training", "plugins", "callbacks", "history", "made", "guards", "progress"])
+def test_training_imports_no_optional_room(name: str) -> None:
+    tree = ast.parse((Path(sa.__file__).parent / f"{name}.py").read_text())
+    names = [n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
+    names += [alias.name for n in ast.walk(tree) if isinstance(n, (ast.Import, ast.ImportFrom)) for alias in n.names]
+    rooms = {"files", "distributed", "gpu", "plotting", "debug", "fast", "interop"}
+    assert not rooms & {part for name in names for part in name.split(".")}
+
+
+@pytest.mark.parametrize(
+    ("operation", "name", "start", "most"),
+    [(products.linear, "linear", "fit", 12), (products.sum_rows, "sum_rows", "backward", 9)],
+)
+def test_numpy_is_a_few_frames_below(
+    operation: Any, name: str, start: str, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The formula of the layer, which calls NumPy, is the last frame."""
+    found: list[list[str]] = []
+    formula = operation.op.forward
+
+    def counting(*args: Any) -> Any:
+        frames = [f.name for f in traceback.extract_stack()]
+        found.append(frames[frames.index(start) :])
+        return formula(*args)
+
+    monkeypatch.setattr(operation.op, "forward", counting)
+    trainer_of().fit(X, progress=False)
+    assert found[0][-2:] == [name, "counting"] and len(found[0]) <= most
+    assert start != "fit" or found[0][:3] == ["fit", "_epoch", "_step"]
