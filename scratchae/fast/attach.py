@@ -19,5 +19,6 @@ if not PLAIN:
     attach(elementwise.normal_cdf, forward=elements.normal_cdf)
     attach(products.sum_rows, forward=elements.sum_rows)
     attach(conv.multiply_then_shift, forward=images.by_phases)
+    attach(conv.sum_over_images, forward=images.by_ones)
     if os.environ.get("SCRATCHAE_KEEP_MEMORY", "1") != "0":
         keep_freed_memory()

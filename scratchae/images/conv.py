@@ -97,10 +97,7 @@ def conv_weight(x: Array, y: Array, window: Window, groups: int) -> Array:
 @primitive(g=lambda h, g_shape: broadcast_to(reshape(h, (1, -1, 1, 1)), g_shape))
 def sum_over_images(g: Array) -> Array:
     """(N, C, H, W) to (C): the gradient of a bias."""
-    G = inner(g)
-    rows, channels, width, n = G.shape
-    ones = xp_of(g).ones(width * n, g.dtype)  # a product with ones is several times faster than `sum`
-    return product(G.reshape(rows, channels, width * n), ones).sum(axis=0)
+    return g.sum(axis=(0, 2, 3))
 
 
 def shift_the_output(channels_out: int, channels_in: int) -> bool:
