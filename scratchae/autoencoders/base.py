@@ -1,4 +1,4 @@
-"""The autoencoder: an encoder, a decoder, and a loss between the input and what comes back.
+"""The autoencoder: an encoder, a decoder, and a loss between the input and its reconstruction.
 
     code = encode(x)        reconstruction = decode(code)        loss = distance(reconstruction, x)
 
@@ -46,8 +46,8 @@ class Autoencoder(nn.Module):
     Args:
         encoder: module from inputs (N, ...) to codes (N, code size).
         decoder: module from codes back. Its output may be flat; `forward` gives it the input's shape.
-        loss: a function of (reconstruction, target), or "mse", "bce", "bce_logits" (the decoder then
-            gives logits) or "mae".
+        loss: a function of (reconstruction, target), or "mse", "mae", "bce" or "bce_logits". Under "bce_logits" the
+            decoder gives logits.
     """
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, loss: Loss = F.mse_loss):

@@ -70,7 +70,7 @@ def _jacobian_rows(encode: Callable[[Any], Any], x: Any, create_graph: bool) -> 
 
 
 def _check_that_samples_keep_apart(code: Tensor, x: Tensor) -> None:
-    """ValueError if codes of every second sample depend on the samples between. A NaN passes: the loss shows NaN."""
+    """ValueError if codes of every second sample depend on the samples between. NaN passes, for the loss to show."""
     every_second = xp_of(code.data).zeros_like(code.data)
     every_second[::2] = code.data[::2]
     if seen((abs(grad(code, x, every_second).data[1::2]) > 0).any()):

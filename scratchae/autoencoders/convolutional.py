@@ -1,4 +1,4 @@
-"""Convolutional autoencoders: the code keeps its place in the image.
+"""Convolutional autoencoders: the code is an image too, with fewer pixels and more channels.
 
 Two ways to halve an image and to double its size again, for channels = (1, 16, 32):
 
@@ -8,7 +8,7 @@ Two ways to halve an image and to double its size again, for channels = (1, 16, 
                      transposed conv 32-16 with stride 2, ReLU, transposed conv 16-1 with stride 2, sigmoid
 
 `conv_encoder` and `conv_decoder` build the halves for any kind: `DenoisingAutoencoder(conv_encoder(c),
-conv_decoder(c), ...)`. With `code_size` a linear layer makes a flat code of the last images, and back.
+conv_decoder(c), ...)`. With `code_size` a linear layer turns the last images into a flat code, and another back.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def conv_encoder(
         kernel_size: odd.
         activation: after each convolution.
         code_size: the code's length; None keeps the code an image.
-        size: side of the images, which `code_size` needs to know.
+        size: side of the images; used with `code_size` only.
     """
     channels, features = _check(channels, down, kernel_size, code_size, size)
     layers: list[nn.Module] = []
@@ -110,6 +110,7 @@ def _check(channels: Any, down: Any, kernel_size: Any, code_size: Any, size: Any
 
 
 def _check_channels(channels: Any) -> list[int]:
+    """The channels as a list; ValueError for fewer than two, TypeError for modules."""
     if isinstance(channels, nn.Module):
         raise TypeError("ConvAutoencoder builds its own halves; for halves of yours, or dense ones, use Autoencoder")
     given = channels[0] if isinstance(channels, (tuple, list)) and len(channels) == 1 else channels

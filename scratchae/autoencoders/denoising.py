@@ -2,9 +2,9 @@
 
     noisy = corruption(x)        loss = distance(decode(encode(noisy)), x)
 
-Copying the input does not help. To fill in missing pixels, the code must hold how the pixels of an image depend on each
-other. Source: P. Vincent, H. Larochelle, Y. Bengio, P.-A. Manzagol, "Extracting and composing robust
-features with denoising autoencoders", ICML 2008.
+Copying the input does not help. To fill in missing pixels, the code must hold how the pixels of an image depend on
+each other. Source: P. Vincent, H. Larochelle, Y. Bengio, P.-A. Manzagol, "Extracting and composing robust features
+with denoising autoencoders", ICML 2008.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class DenoisingAutoencoder(Autoencoder):
         clip: whether Gaussian noise stays in [0, 1], as images do. False is for data that leave [0, 1], such as
             standardised ones.
 
-    Raises ValueError for another corruption, amount or clip, and for a function that changes the shape; TypeError for
-    one that does not return an array.
+    Raises ValueError for another corruption, amount or clip, and for a function that changes the shape. Raises
+    TypeError for a function that returns no array.
     """
 
     def __init__(
