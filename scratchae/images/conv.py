@@ -184,10 +184,10 @@ def product(x: Array, y: Array) -> Array:
     return x @ y
 
 
-def _summed_products(columns: Array, Y: Array) -> Array:
-    """The sum over all rows and images of columns times Y: (K, O). In this order BLAS takes half the time."""
+def _summed_products(stack: Array, Y: Array) -> Array:
+    """The sum over all rows and images of `matrices` times Y: (K, O). In this order BLAS takes half the time."""
     rows, channels, width, n = Y.shape
-    return product(columns, Y.reshape(rows, channels, width * n).transpose(0, 2, 1)).sum(axis=0)
+    return product(stack, Y.reshape(rows, channels, width * n).transpose(0, 2, 1)).sum(axis=0)
 
 
 def _half_turn(w: Array) -> Array:
@@ -197,8 +197,8 @@ def _half_turn(w: Array) -> Array:
 
 def _reversed(window: Window) -> Window:
     """The window that leads back at stride 1."""
-    rows, columns = ((d * (k - 1) - a, d * (k - 1) - b) for k, _, (a, b), d in zip(*window, strict=True))
-    return window._replace(pads=(rows, columns))
+    rows, across = ((d * (k - 1) - a, d * (k - 1) - b) for k, _, (a, b), d in zip(*window, strict=True))
+    return window._replace(pads=(rows, across))
 
 
 def _by_group(function: Callable[..., Array], groups: int, x: Array, y: Array, axes: tuple[int, int, int]) -> Array:
