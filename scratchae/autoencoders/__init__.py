@@ -7,13 +7,10 @@ from scratchae.autoencoders.denoising import DenoisingAutoencoder
 from scratchae.autoencoders.sparse import SparseAutoencoder
 from scratchae.autoencoders.variational import VariationalAutoencoder
 
-KINDS: dict[str, type[Autoencoder]] = {  # those that have a `dense`, by the names that other tools call them by
-    "plain": Autoencoder,
-    "denoising": DenoisingAutoencoder,
-    "sparse": SparseAutoencoder,
-    "contractive": ContractiveAutoencoder,
-    "variational": VariationalAutoencoder,
-}
+KINDS: dict[str, type[Autoencoder]] = {  # the kinds with a `dense`, by their names on the command line
+    "plain": Autoencoder, "denoising": DenoisingAutoencoder, "sparse": SparseAutoencoder,
+    "contractive": ContractiveAutoencoder, "variational": VariationalAutoencoder,
+}  # fmt: skip
 
 __all__ = [
     "Autoencoder", "ContractiveAutoencoder", "ConvAutoencoder", "DenoisingAutoencoder", "SparseAutoencoder",

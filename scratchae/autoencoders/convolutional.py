@@ -1,6 +1,6 @@
-"""Convolutional autoencoders: the code keeps its place in the image.
+"""Convolutional autoencoders: the code is an image too, with fewer pixels and more channels.
 
-Two ways to halve an image and to double it again, for channels = (1, 16, 32):
+Two ways to halve an image and to double its size again, for channels = (1, 16, 32):
 
     down="pool"      conv 1-16, ReLU, max-pool, conv 16-32, ReLU, max-pool
                      conv 32-16, ReLU, upsample, conv 16-16, ReLU, upsample, conv 16-1, sigmoid
@@ -8,35 +8,24 @@ Two ways to halve an image and to double it again, for channels = (1, 16, 32):
                      transposed conv 32-16 with stride 2, ReLU, transposed conv 16-1 with stride 2, sigmoid
 
 `conv_encoder` and `conv_decoder` build the halves for any kind: `DenoisingAutoencoder(conv_encoder(c),
-conv_decoder(c), ...)`. With `code_size` a linear layer makes a flat code of the last images, and back.
+conv_decoder(c), ...)`. With `code_size` a linear layer turns the last images into a flat code, and another back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from scratchae import nn
-from scratchae.autoencoders.base import (
-    Autoencoder,
-    activation_layers,
-    check_activation,
-    drawn_or_not,
-    output_activation,
-)
-from scratchae.checks import check_choice, check_count, shown
+from scratchae.autoencoders import base
+from scratchae.autoencoders.base import Autoencoder, Loss, activation_layers, drawn_or_not
+from scratchae.checks import check_choice, check_count
 
 
 def conv_encoder(
-    channels: Sequence[int] = (1, 16, 16),
-    down: str = "pool",
-    kernel_size: int = 3,
-    activation: str | None = "relu",
-    code_size: int | None = None,
-    size: int = 28,
-) -> nn.Sequential:
+    channels: Sequence[int] = (1, 16, 16), down: str = "pool", kernel_size: int = 3, activation: str | None = "relu",
+    code_size: int | None = None, size: int = 28,
+) -> nn.Sequential:  # fmt: skip
     """From images (N, channels[0], H, W) to (N, channels[-1], H / 2^k, W / 2^k), k halvings, or (N, code_size).
 
     Args:
@@ -45,7 +34,7 @@ def conv_encoder(
         kernel_size: odd.
         activation: after each convolution.
         code_size: the code's length; None keeps the code an image.
-        size: side of the images, which `code_size` needs to know.
+        size: side of the images; used with `code_size` only.
     """
     channels, features = _check(channels, down, kernel_size, code_size, size)
     layers: list[nn.Module] = []
@@ -60,17 +49,12 @@ def conv_encoder(
 
 
 def conv_decoder(
-    channels: Sequence[int] = (1, 16, 16),
-    down: str = "pool",
-    kernel_size: int = 3,
-    activation: str | None = "relu",
-    output: str | None = "sigmoid",
-    code_size: int | None = None,
-    size: int = 28,
-) -> nn.Sequential:
+    channels: Sequence[int] = (1, 16, 16), down: str = "pool", kernel_size: int = 3, activation: str | None = "relu",
+    output: str | None = "sigmoid", code_size: int | None = None, size: int = 28,
+) -> nn.Sequential:  # fmt: skip
     """The way back from `conv_encoder` of the same arguments; `output` is the activation of the last layer."""
     channels, features = _check(channels, down, kernel_size, code_size, size)
-    last = activation_layers(check_activation(output, "output"))
+    last = activation_layers(base.check_activation(output, "output"))
     back, pad = channels[::-1], kernel_size // 2
     layers: list[nn.Module] = []
     with drawn_or_not():
@@ -90,7 +74,7 @@ def conv_decoder(
 
 
 def feature_size(channels: Sequence[int], size: int) -> int:
-    """The number of features of the last images: what a `VariationalAutoencoder` needs to know of its encoder."""
+    """The number of features of the encoder's last images: `feature_size` of a `VariationalAutoencoder`."""
     channels, size = _check_channels(channels), check_count("size", size)
     halvings = len(channels) - 1
     if size % 2**halvings:
@@ -102,32 +86,23 @@ class ConvAutoencoder(Autoencoder):
     """Builds both halves; see `conv_encoder` and `conv_decoder` for the arguments, `Autoencoder` for `loss`."""
 
     def __init__(
-        self,
-        channels: Sequence[int] = (1, 16, 16),
-        down: str = "pool",
-        kernel_size: int = 3,
-        activation: str | None = "relu",
-        output: str | None = "sigmoid",
-        loss: str | Callable[..., Any] = "bce",
-        code_size: int | None = None,
-        size: int = 28,
-    ):
-        code: dict[str, Any] = {"code_size": code_size, "size": size}
+        self, channels: Sequence[int] = (1, 16, 16), down: str = "pool", kernel_size: int = 3,
+        activation: str | None = "relu", output: str | None = "sigmoid", loss: Loss = "bce",
+        code_size: int | None = None, size: int = 28,
+    ):  # fmt: skip
         with drawn_or_not():
-            super().__init__(
-                conv_encoder(channels, down, kernel_size, activation, **code),
-                conv_decoder(channels, down, kernel_size, activation, output_activation(output, loss), **code),
-                loss,
-            )
+            encoder = conv_encoder(channels, down, kernel_size, activation, code_size, size)
+            output = base.output_activation(output, loss)
+            decoder = conv_decoder(channels, down, kernel_size, activation, output, code_size, size)
+            super().__init__(encoder, decoder, loss)
 
 
 def _check(channels: Any, down: Any, kernel_size: Any, code_size: Any, size: Any) -> tuple[list[int], int]:
-    """The channels as a list, and the number of features before a flat code, else 0; ValueError for odd options."""
+    """The channels as a list, and the number of features before a flat code, else 0; ValueError for other options."""
     channels = _check_channels(channels)
     check_choice("down", down, ("pool", "stride"))
-    if not isinstance(kernel_size, (int, np.integer)) or isinstance(kernel_size, bool) or kernel_size % 2 == 0:
-        raise ValueError(f"kernel_size={shown(kernel_size)}; expected an odd number, which keeps the size")
-    check_count("kernel_size", kernel_size)
+    if check_count("kernel_size", kernel_size) % 2 == 0:
+        raise ValueError(f"kernel_size={kernel_size}; expected an odd number, which keeps the size")
     if code_size is None:
         return channels, 0
     check_count("code_size", code_size)
@@ -135,10 +110,8 @@ def _check(channels: Any, down: Any, kernel_size: Any, code_size: Any, size: Any
 
 
 def _check_channels(channels: Any) -> list[int]:
+    """The channels as a list; ValueError for fewer than two, TypeError for modules."""
     if isinstance(channels, nn.Module):
         raise TypeError("ConvAutoencoder builds its own halves; for halves of yours, or dense ones, use Autoencoder")
-    given = list(channels) if isinstance(channels, Iterable) else [channels]
-    if len(given) < 2:
-        shape = shown(given[0]) if given else "()"
-        raise ValueError(f"channels={shape}; expected the images' channels and one number per halving: (1, 16, 16)")
-    return [check_count(f"channels={shown(tuple(given))}: channels[{i}]", n) for i, n in enumerate(given)]
+    given = channels[0] if isinstance(channels, (tuple, list)) and len(channels) == 1 else channels
+    return base.check_counts("channels", given, "the images' channels and one number per halving: (1, 16, 16)")

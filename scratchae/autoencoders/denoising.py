@@ -1,10 +1,10 @@
-"""Denoising autoencoder: the input is damaged, and the clean one has to come back.
+"""Denoising autoencoder: it reconstructs the clean input from a damaged one.
 
     noisy = corruption(x)        loss = distance(decode(encode(noisy)), x)
 
-To fill in what is missing, the code must hold what the pixels of an image have to do with each other; copying the
-input does not help. Source: P. Vincent, H. Larochelle, Y. Bengio, P.-A. Manzagol, "Extracting and composing robust
-features with denoising autoencoders", ICML 2008.
+Copying the input does not help. To fill in missing pixels, the code must hold how the pixels of an image depend on
+each other. Source: P. Vincent, H. Larochelle, Y. Bengio, P.-A. Manzagol, "Extracting and composing robust features
+with denoising autoencoders", ICML 2008.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from scratchae import functional as F
 from scratchae import nn
-from scratchae.autoencoders.base import Autoencoder
+from scratchae.autoencoders.base import Autoencoder, Loss
 from scratchae.autograd import Tensor
 from scratchae.autograd.tensor import values_of
 from scratchae.backend import Array, device_of
@@ -25,10 +25,8 @@ from scratchae.data import noise
 from scratchae.random import generator
 
 CORRUPTIONS: dict[str, Callable[..., Any]] = {
-    "gaussian": noise.gaussian,
-    "masking": noise.masking,
-    "salt_and_pepper": noise.salt_and_pepper,
-}
+    "gaussian": noise.gaussian, "masking": noise.masking, "salt_and_pepper": noise.salt_and_pepper,
+}  # fmt: skip
 
 
 class DenoisingAutoencoder(Autoencoder):
@@ -43,32 +41,23 @@ class DenoisingAutoencoder(Autoencoder):
         clip: whether Gaussian noise stays in [0, 1], as images do. False is for data that leave [0, 1], such as
             standardised ones.
 
-    Raises ValueError for another corruption, amount or clip, and for a function that changes the shape; TypeError for
-    one that does not return an array.
+    Raises ValueError for another corruption, amount or clip, and for a function that changes the shape. Raises
+    TypeError for a function that returns no array.
     """
 
     def __init__(
-        self,
-        encoder: nn.Module,
-        decoder: nn.Module,
-        loss: str | Callable[..., Any] = F.mse_loss,
-        *,
-        corruption: str | Callable[[Array], Array] = "gaussian",
-        amount: float | None = None,
-        clip: bool = True,
+        self, encoder: nn.Module, decoder: nn.Module, loss: Loss = F.mse_loss, *,
+        corruption: str | Callable[[Array], Array] = "gaussian", amount: float | None = None, clip: bool = True,
         **others: Any,
-    ):
+    ):  # fmt: skip
         super().__init__(encoder, decoder, loss, **others)
-        if callable(corruption):
-            if amount is not None:
-                message = f"amount={shown(amount)} beside a corruption function, which has its own; leave it out"
-                raise ValueError(message)
-        elif not isinstance(corruption, str) or corruption not in CORRUPTIONS:
-            names = sorted(CORRUPTIONS)
-            raise ValueError(f"corruption={shown(corruption)}; expected a function or one of {names}")
-        else:
+        if isinstance(corruption, str) and corruption in CORRUPTIONS:
             amount = 0.3 if amount is None else amount
             noise.check_amount(corruption, amount)
+        elif not callable(corruption):
+            raise ValueError(f"corruption={shown(corruption)}; expected a function or one of {sorted(CORRUPTIONS)}")
+        elif amount is not None:
+            raise ValueError(f"amount={shown(amount)} beside a corruption function, which has its own; leave it out")
         if not check_bool("clip", clip) and corruption != "gaussian":
             raise ValueError(f"clip={clip} beside {corruption=}; it is an option of 'gaussian' alone, leave it out")
         self.corruption, self.amount, self.clip = corruption, amount, clip
@@ -86,8 +75,7 @@ class DenoisingAutoencoder(Autoencoder):
         return damaged.astype(x.dtype, copy=False)
 
     def loss_terms(self, x: Any, target: Any = None) -> dict[str, Any]:
-        """With `x` alone: its reconstruction from a damaged copy. With `target`: `x` is the noisy image, `target`
-        the clean one."""
+        """The reconstruction of `x` from a damaged copy; with `target`, of the clean `target` from the noisy `x`."""
         if target is None:
             x, target = Tensor(self.corrupt(values_of(x, "the images"))), x
         return super().loss_terms(x, target)

@@ -1,15 +1,14 @@
-"""Sparse autoencoder: few units of the code may be active at a time, so that each comes to stand for something.
+"""Sparse autoencoder: few units of the code are active at a time.
 
     penalty "kl"    sum over units j of KL(target || mean over the batch of code_j)     (a sigmoid code, in (0, 1))
     penalty "l1"    mean over samples of the sum over units of |code_j|
 
-The first asks that every unit be on for a `target` share of the samples, the second only that codes be small.
+Under "kl" every unit is active for a share `target` of the samples. Under "l1" codes are small.
 Source: A. Ng, "Sparse autoencoder", CS294A lecture notes, Stanford 2011.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
@@ -17,7 +16,7 @@ import numpy as np
 
 from scratchae import functional as F
 from scratchae import nn
-from scratchae.autoencoders.base import Autoencoder
+from scratchae.autoencoders.base import Autoencoder, Loss
 from scratchae.backend import seen
 from scratchae.checks import check_choice, check_number, rounding, shown
 
@@ -33,16 +32,9 @@ class SparseAutoencoder(Autoencoder):
     """
 
     def __init__(
-        self,
-        encoder: nn.Module,
-        decoder: nn.Module,
-        loss: str | Callable[..., Any] = F.mse_loss,
-        *,
-        penalty: str = "kl",
-        target: float = 0.05,
-        weight: float = 1e-3,
-        **others: Any,
-    ):
+        self, encoder: nn.Module, decoder: nn.Module, loss: Loss = F.mse_loss, *,
+        penalty: str = "kl", target: float = 0.05, weight: float = 1e-3, **others: Any,
+    ):  # fmt: skip
         super().__init__(encoder, decoder, loss, **others)
         if not isinstance(target, Real) or not 0 < target < 1:
             raise ValueError(f"target={shown(target)}; expected a mean activation in (0, 1), such as 0.05")
@@ -53,8 +45,9 @@ class SparseAutoencoder(Autoencoder):
     @classmethod
     def default_code_activation(cls, activation: str | None, options: dict[str, Any]) -> str | None:
         """A sigmoid under "kl", which takes the code for probabilities."""
-        kl = options.get("penalty", "kl") == "kl"
-        return "sigmoid" if kl else super().default_code_activation(activation, options)
+        if options.get("penalty", "kl") == "kl":
+            return "sigmoid"
+        return super().default_code_activation(activation, options)
 
     def penalties(self, x: Any, code: Any) -> dict[str, Any]:
         units = F.reshape(code, (len(code), -1))
@@ -66,9 +59,9 @@ class SparseAutoencoder(Autoencoder):
 
 
 def _mean_activation(units: Any) -> Any:
-    """The mean of each unit over the batch, a probability; ValueError where the codes are none.
+    """The mean of each unit over the batch, a probability; ValueError if codes lie outside [0, 1].
 
-    A unit that is always on, or always off, is held a rounding away from 1, or from 0: its divergence is finite then.
+    The mean is held a rounding away from 0 and 1, which keeps the divergence finite.
     """
     data, limits = units.data, np.finfo(units.dtype)
     margin = rounding(units.dtype)  # a sum in another order pushes a 1 as far

@@ -12,58 +12,48 @@ ICLR 2016.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from scratchae import functional as F
 from scratchae import nn
-from scratchae.autoencoders.base import LOSSES, Autoencoder, check_samples, dense_layers, drawn_or_not
+from scratchae.autoencoders.base import LOSSES, Autoencoder, Loss, check_samples, dense_layers, drawn_or_not
 from scratchae.backend import Array, xp_of
 from scratchae.checks import check_count, check_fits, check_number, shown
 from scratchae.random import generator
 
-# A loss summed over features is -log p(x | z) but for a constant per feature: the logarithm of what makes
-# exp(-(x - y)^2) (a normal distribution of variance 1/2) and exp(-|x - y|) integrate to 1.
+# A loss summed over features is -log p(x | z) minus a constant per feature. The constant is the logarithm of the
+# integral of exp(-(x - y)^2), a normal distribution of variance 1/2, or of exp(-|x - y|).
 LOG_NORMALISERS = {
-    F.mse_loss: 0.5 * math.log(math.pi),
-    F.l1_loss: math.log(2),
-    F.binary_cross_entropy: 0.0,
-    F.binary_cross_entropy_with_logits: 0.0,
-}
+    F.mse_loss: 0.5 * math.log(math.pi), F.l1_loss: math.log(2),
+    F.binary_cross_entropy: 0.0, F.binary_cross_entropy_with_logits: 0.0,
+}  # fmt: skip
 
 
 class VariationalAutoencoder(Autoencoder):
-    """An encoder with a normal distribution at its end, regularised towards N(0, 1).
+    """An encoder that ends in a normal distribution, regularised towards N(0, 1).
 
     Args:
         encoder: module from inputs to features (N, feature_size); the heads for mu and logvar are added here.
         decoder: module from codes (N, code_size) back.
         loss: see `Autoencoder`; a function must average over all elements. The terms of the loss are summed over
-            features and averaged over samples (for "bce" that is in nats per image).
+            features and averaged over samples, so that "bce" counts nats per image.
         code_size, feature_size: numbers of code units, and of the encoder's outputs.
         beta: weight of the KL term.
     """
 
     def __init__(
-        self,
-        encoder: nn.Module,
-        decoder: nn.Module,
-        loss: str | Callable[..., Any] = F.mse_loss,
-        *,
-        code_size: int,
-        feature_size: int,
-        beta: float = 1.0,
-        **others: Any,
-    ):
+        self, encoder: nn.Module, decoder: nn.Module, loss: Loss = F.mse_loss, *,
+        code_size: int, feature_size: int, beta: float = 1.0, **others: Any,
+    ):  # fmt: skip
         super().__init__(encoder, decoder, loss, **others)
         if getattr(loss, "reduction", "mean") != "mean":
             raise ValueError(f"loss={loss}: expected a mean over all elements, which is scaled to a sum here")
         self.beta = check_number("beta", beta)
-        given = f"(feature_size, code_size)={shown((feature_size, code_size))}"
-        feature_size = check_count(f"{given}: feature_size", feature_size)
-        self.code_size = check_count(f"{given}: code_size", code_size)
+        sizes = f"(feature_size, code_size)={shown((feature_size, code_size))}"
+        feature_size = check_count(f"{sizes}: feature_size", feature_size)
+        self.code_size = check_count(f"{sizes}: code_size", code_size)
         with drawn_or_not():
             self.mu = nn.Linear(feature_size, self.code_size)
             self.logvar = nn.Linear(feature_size, self.code_size)
@@ -74,10 +64,8 @@ class VariationalAutoencoder(Autoencoder):
         return None
 
     @classmethod
-    def dense_encoder(
-        cls, sizes: list[int], hidden: list[str | None], code_activation: str | None
-    ) -> tuple[list[nn.Module], dict[str, Any]]:
-        """All but the last layer, which the heads are: (784, 400, 20) has 400 features and codes of 20."""
+    def dense_encoder(cls, sizes: list[int], hidden: list, code_activation: str | None) -> tuple[list, dict[str, Any]]:
+        """All but the last layer, which the heads replace: (784, 400, 20) has 400 features and codes of 20."""
         if code_activation is not None:
             raise ValueError(f"code_activation={code_activation!r}: the code of a VAE is normal, and takes none")
         return dense_layers(sizes[:-1], hidden), {"feature_size": sizes[-2], "code_size": sizes[-1]}
@@ -103,7 +91,7 @@ class VariationalAutoencoder(Autoencoder):
         return self.shaped_like(self.decode(self.reparameterise(mu, logvar) if self.training else mu), x)
 
     def loss_terms(self, x: Any, target: Any = None) -> dict[str, Any]:
-        """`reconstruction` and `kl`, from a sampled code in either mode: from the mean it would be no bound."""
+        """`reconstruction` and `kl`, from a sampled code in either mode: the mean's loss is no bound of -log p(x)."""
         mu, logvar = self.posterior(x)
         output = self.decode(self.reparameterise(mu, logvar))
         features = x.size // max(len(x), 1)
@@ -122,8 +110,10 @@ class VariationalAutoencoder(Autoencoder):
         return self._decoded(generator().standard_normal((n, self.code_size)))
 
     def manifold(self, n: int = 20, low: float = -2.0, high: float = 2.0) -> np.ndarray:
-        """An n x n map of a 2-D code, (n * n, ...), row by row: z_1 from `low` on the left to `high` on the right,
-        z_2 from `high` at the top to `low` at the bottom, in standard deviations of the prior."""
+        """An n x n map of a 2-D code, (n * n, ...), row by row, in standard deviations of the prior.
+
+        z_1 runs from `low` on the left to `high` on the right, z_2 from `high` at the top to `low` at the bottom.
+        """
         if self.code_size != 2:
             raise ValueError(f"manifold() draws codes of size 2, this model has {self.code_size}; see interpolate()")
         n = check_count("n", n)
@@ -135,7 +125,7 @@ class VariationalAutoencoder(Autoencoder):
     def interpolate(self, a: Array, b: Array, steps: int = 10) -> np.ndarray:
         """`steps` inputs (steps, ...) on the straight line between the codes of `a` and `b`, both included.
 
-        `a` and `b` are single samples, or batches of one where samples are images or vectors.
+        `a` and `b` are single samples. A batch of one vector (1, n) or of one image (1, C, H, W) counts as a sample.
         """
         steps = check_count("steps", steps, least=2)
         check_fits(f"steps={steps}: the codes", (steps, self.code_size))

@@ -20,5 +20,6 @@ if not PLAIN:
     attach(products.sum_rows, forward=elements.sum_rows)
     attach(reductions.sum_of_squares, forward=elements.sum_of_squares)
     attach(conv.multiply_then_shift, forward=images.by_phases)
+    attach(conv.sum_over_images, forward=images.by_ones)
     if os.environ.get("SCRATCHAE_KEEP_MEMORY", "1") != "0":
         keep_freed_memory()

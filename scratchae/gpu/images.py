@@ -29,7 +29,7 @@ def _takes(x: Array) -> bool:
 
 
 def by_kernel(kernel: Function) -> Callable[[Function], Function]:
-    """Attach `kernel`, one of those below, to a function of the same parameters on images (H, C, W, N)."""
+    """For a function on images (H, C, W, N): `kernel`, a function below of the same parameters."""
 
     def decorate(formula: Function) -> Function:
         @functools.wraps(formula)
@@ -45,7 +45,7 @@ def by_kernel(kernel: Function) -> Callable[[Function], Function]:
 
 
 def pooled_by_kernel(kernel: Function) -> Callable[[Function], Function]:
-    """Attach `kernel`, one of those below, to a primitive on images (N, C, H, W), whose last argument is the window.
+    """For a primitive on images (N, C, H, W), whose last argument is the window: `kernel`, a function below.
 
     A kernel has one byte for a place in a window. Larger windows go the primitive's own way.
     """

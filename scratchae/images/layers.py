@@ -127,5 +127,4 @@ class Dropout2d(Dropout):
         options.check_images("Dropout2d", x)
         if not self.training or self.p == 0:
             return x
-        ones = xp_of(values_of(x, "the input")).ones((*x.shape[:2], 1, 1), x.dtype)
-        return x * F.dropout(ones, self.p)
+        return x * F.dropout(xp_of(values_of(x, "the input")).ones((*x.shape[:2], 1, 1), x.dtype), self.p)
