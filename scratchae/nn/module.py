@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from scratchae.attach import replaceable
 from scratchae.autograd import Tensor
 from scratchae.autograd.tensor import data_of, values_of
 from scratchae.backend import Array, is_array, to_device
 from scratchae.checks import check_bool, shown
 from scratchae.made import MadeWith
-from scratchae.nn.inside import inside
 
 watchers: list[Callable[[Any, Any], None]] = []
 """Functions that are called with (module, output) after every call of a module, in any thread."""
@@ -80,7 +80,7 @@ class Module(MadeWith):
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """Direct children with their names; items of a list attribute are called `name.0`, `name.1`, ..."""
-        return ((name, value) for name, value in inside(self, _PARTS) if isinstance(value, Module))
+        return ((name, value) for name, value in inside(self) if isinstance(value, Module))
 
     def children(self) -> Iterator[Module]:
         return (child for _, child in self.named_children())
@@ -139,7 +139,7 @@ class Module(MadeWith):
         while stack:
             path, module, around = stack.pop()
             around = (*around, id(module))
-            yield path, module, (held := list(inside(module, _PARTS)))
+            yield path, module, (held := list(inside(module)))
             for name, value in reversed(held):
                 if isinstance(value, Module) and id(value) not in around:
                     stack.append((_joined(path, name), value, around))
@@ -211,7 +211,22 @@ class Module(MadeWith):
         return "\n".join([own, *("  " + line for entry in below for line in entry.split("\n"))])
 
 
-_PARTS = (Module, Parameter)
+@replaceable
+def inside(owner: Module) -> Iterator[tuple[str, Any]]:
+    """(name, value) of all attributes of `owner`, looking into lists, tuples and dicts: `blocks.0`, `heads.mu`.
+
+    A list that contains itself is not entered again.
+    """
+    attributes = list(vars(owner).items())  # a list, since another thread may set an attribute meanwhile
+    stack: list[tuple[str, Any, tuple[int, ...]]] = [(*item, ()) for item in reversed(attributes)]
+    while stack:
+        name, value, around = stack.pop()
+        if not isinstance(value, (list, tuple, dict)):
+            yield name, value
+        elif id(value) not in around and name != "_made_with":  # these are plain values
+            items = list(value.items() if isinstance(value, dict) else enumerate(value))
+            around = (*around, id(value))
+            stack.extend((f"{name}.{key}", item, around) for key, item in reversed(items))
 
 
 class Place(NamedTuple):
