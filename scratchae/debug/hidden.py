@@ -11,7 +11,7 @@ import numpy as np
 
 from scratchae.nn.module import Module, Parameter
 
-_VIEWS = [type(view) for view in ({}.keys(), {}.values(), {}.items())]
+_VIEWS: list[type] = [type({}.keys()), type({}.values()), type({}.items())]
 _CLOSED = {set, frozenset, deque, UserList, UserDict, ChainMap, MappingProxyType, np.ndarray, *_VIEWS}
 
 
