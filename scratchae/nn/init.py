@@ -14,7 +14,10 @@ from scratchae.random import generator
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
-    """(fan_in, fan_out) of a weight of `shape` (out, in, ...): inputs that one output sees, and the reverse."""
+    """(fan_in, fan_out) of a weight of `shape` (out, in, ...).
+
+    An output is computed from fan_in inputs, and an input goes into fan_out outputs.
+    """
     if len(shape) < 2:
         raise ValueError(f"fan_in and fan_out need a weight of at least two axes, got shape {shape}")
     window = math.prod(shape[2:])
@@ -81,7 +84,7 @@ def xavier_normal_(t: Tensor, gain: float = 1.0) -> Tensor:
 
 
 def gain(nonlinearity: str, a: float = 0.01) -> float:
-    """How much a layer before `nonlinearity` must amplify to keep the variance; `a`: leaky ReLU's slope."""
+    """The factor by which a layer before `nonlinearity` keeps the variance; `a` is the slope of a leaky ReLU."""
     a = check_number("gain: a", a, "(-inf, inf)")
     leaky = math.sqrt(2 / (1 + a * a))
     gains = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2), "leaky_relu": leaky}
@@ -90,7 +93,7 @@ def gain(nonlinearity: str, a: float = 0.01) -> float:
 
 def _fan(t: Tensor, mode: str) -> int:
     check_choice("mode", mode, ("fan_in", "fan_out"))
-    return max(fans(_tensor(t, "kaiming").shape)[mode == "fan_out"], 1)  # of an empty weight there is none
+    return max(fans(_tensor(t, "kaiming").shape)[mode == "fan_out"], 1)  # the fan of an empty weight is 0
 
 
 def _fans(t: Tensor) -> int:

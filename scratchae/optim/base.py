@@ -18,7 +18,7 @@ from scratchae.optim.flat import Flat
 
 
 class Optimizer:
-    """What all optimisers share; a new one defines `update`, `state_names`, and an `__init__` that hands options on.
+    """The base class. A new optimiser defines `update`, `state_names`, and an `__init__` that passes options on.
 
     The parameters' values move into one buffer. An array that shared memory with a parameter no longer follows.
 
@@ -36,7 +36,6 @@ class Optimizer:
 
     state_dict: Callable[..., dict[str, Any]]  # from files/
     load_state_dict: Callable[..., None]  # from files/
-    made_with: list[dict[str, Any]] = []  # of an optimiser that was pickled before there was this attribute
 
     def __init__(self, params: Iterable[Any], **options: Any):
         members = _listed(params)
@@ -47,8 +46,7 @@ class Optimizer:
             if not isinstance(given, dict):
                 found = type(given).__name__
                 raise TypeError(f"groups of parameters are dicts {{'params': [...], ...}}; among them is a {found}")
-            params = given.get("params", [])
-            group = {**options, **given, "params": [params] if isinstance(params, Tensor) else _listed(params)}
+            group = {**options, **given, "params": _tensors(given.get("params", []))}
             if not group["params"]:
                 advice = "pass model.parameters() of a model that has some, or groups {'params': [...], ...}"
                 raise ValueError(f"the optimiser got no parameters, or not in each group; {advice}")
@@ -102,7 +100,7 @@ class Optimizer:
         for span, g, step in flat.runs():
             for start in range(span.start, span.stop, chunk := flat.chunk()):
                 piece = slice(start, min(start + chunk, span.stop))
-                # Copies, for half precision alone; rounded once, when they are written back.
+                # For half precision these are copies in float32, rounded once, when they are written back.
                 p = flat.values[piece].astype(flat.wide, copy=False)
                 grad = g[start - span.start : piece.stop - span.start].astype(flat.wide, copy=False)
                 self.update(p, grad, flat.state_of(piece), step, group, flat.scratch[:, : grad.size])
@@ -143,7 +141,7 @@ class Optimizer:
 
     @property
     def lr(self) -> float:
-        """The learning rate (of the first group); setting it sets all groups'."""
+        """The learning rate of the first group. Setting `lr` sets the rates of all groups."""
         return self.param_groups[0]["lr"]
 
     @lr.setter
@@ -173,9 +171,9 @@ _NO_LISTS: dict[Any, str] = {
 
 
 def _check_option(name: str, value: Any) -> Any:
-    """`value` as Python's own bool, float or pair of floats; an optimiser of your own may have other names.
+    """`value` as Python's own bool, float or pair of floats. Options of a user's optimiser may have other names.
 
-    NumPy's numbers would make each update compute in float64. Raises ValueError for another type or a value out of
+    NumPy's numbers would make each update compute in float64. Raises ValueError for another type, or a value out of
     range.
     """
     if name == "betas":
@@ -197,21 +195,23 @@ def _listed(params: Any) -> list[Any]:
     return list(params)
 
 
-def _check_leaves(params: Iterable[Any]) -> None:
-    """Raise TypeError for no Tensor, ValueError for a result, or for a parameter given twice."""
+def _tensors(params: Any) -> list[Tensor]:
+    """A Tensor or several as a list. Raises TypeError for other objects, alone or among them."""
+    members = [params] if isinstance(params, Tensor) else _listed(params)
+    if odd := [type(p).__name__ for p in members if not isinstance(p, Tensor)]:
+        raise TypeError(f"an optimiser takes Tensors, got a {odd[0]}; pass model.parameters()")
+    return members
+
+
+def _check_leaves(params: Iterable[Tensor]) -> None:
+    """Raise ValueError for a result, or for a parameter given twice."""
     seen: set[int] = set()
     for p in params:
-        _check_tensor(p)
         if p.node is not None and type(p.node) is not Leaf:
             raise ValueError(f"a Tensor of shape {p.shape} is a result; an optimiser can only move leaves")
         if id(p) in seen:
             raise ValueError(f"a parameter of shape {p.shape} is given twice")
         seen.add(id(p))
-
-
-def _check_tensor(p: Any) -> None:
-    if not isinstance(p, Tensor):
-        raise TypeError(f"an optimiser takes Tensors, got a {type(p).__name__}; pass model.parameters()")
 
 
 # --- clipping -------------------------------------------------------------------------------------
@@ -223,10 +223,7 @@ def clip_grad_norm(params: Iterable[Tensor] | Tensor, max_norm: float) -> float:
     Raises ValueError, before anything changes, where the norm is not finite or `max_norm` is negative.
     """
     max_norm = check_number("max_norm", max_norm)
-    members = [params] if isinstance(params, Tensor) else _listed(params)
-    for p in members:
-        _check_tensor(p)
-    grads = [p.grad for p in members if p.grad is not None]
+    grads = [p.grad for p in _tensors(params) if p.grad is not None]
     norm = _joint_norm(grads)
     if not math.isfinite(norm):
         raise ValueError(f"clip_grad_norm: the gradients' norm is {norm}, not finite; nothing was changed")
