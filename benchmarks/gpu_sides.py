@@ -33,7 +33,7 @@ RIVALS = (STEP_BY_STEP, "torch eager", "torch fused", GRAPHS)
 CHECKED_EPOCHS = 3  # of 16 batches: enough for steps before, during and after a recording
 DATA = 1 << 30  # bytes at most of the batches of an epoch
 STEPS = 512  # of an epoch at most
-NOISE = "scratchae.autoencoders.variational.normal_like"
+NOISE = "scratchae.functional.normal_like"
 
 Workload = Dense | Variational | Network
 

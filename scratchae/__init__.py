@@ -1,8 +1,10 @@
 """scratchae: neural networks and autoencoders from scratch, on NumPy and CuPy."""
 
-from scratchae.backend import gpu_available  # isort: skip  (first: it also tunes the allocator)
-from scratchae.files import attach as _files  # noqa: F401  # isort: skip  (before anything is made)
-from scratchae.debug import attach as _debug  # noqa: F401  # isort: skip
+import scratchae.debug.attach
+import scratchae.distributed.attach
+import scratchae.fast.attach
+import scratchae.files.attach
+import scratchae.interop.attach  # noqa: F401
 from scratchae import autoencoders, data, distributed, functional, nn, optim
 from scratchae.autoencoders import (
     Autoencoder,
@@ -14,23 +16,25 @@ from scratchae.autoencoders import (
 )
 from scratchae.autograd import (
     Tensor,
-    detect_anomaly,
     enable_grad,
     grad,
-    gradcheck,
-    gradgradcheck,
     is_grad_enabled,
     no_grad,
     primitive,
     tensor,
 )
+from scratchae.backend import gpu_available, rooms
 from scratchae.callbacks import Callback, EarlyStopping, LivePlot, SaveHistory, Schedule, Snapshots
 from scratchae.data import DataLoader
+from scratchae.debug.anomaly import detect_anomaly
+from scratchae.debug.gradcheck import gradcheck, gradgradcheck
 from scratchae.files.checkpoint import load_checkpoint, save_checkpoint
 from scratchae.gpu.cublas import allow_tf32
 from scratchae.history import History
 from scratchae.random import generator, manual_seed
 from scratchae.training import Trainer
+
+rooms.append("scratchae.gpu.attach")  # imported with the first array on a GPU
 
 __version__ = "0.1.0"
 

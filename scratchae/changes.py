@@ -1,66 +1,21 @@
-"""Which memory this library wrote to in place, and when: a recorded graph may still hold it.
-
-A graph keeps arrays that the forward pass read: weights, and views of weights. An optimiser's step, a load and the
-like write into that memory. Each operation that is recorded and each change has a moment, and a backward pass refuses
-an array whose memory changed after the operation that reads it. Recording an operation costs nothing for this.
-"""
+"""Moments: each operation that is recorded has one, and each change of memory that a graph may still read."""
 
 from __future__ import annotations
 
-import weakref
 from itertools import count
+from typing import Any
 
-import numpy as np
+from scratchae.attach import replaceable
 
-from scratchae.backend import Array
-
-moments = count()  # numbers the operations that are recorded, and the changes between them
-latest = [-1]  # the moment of the last change: what was recorded later needs no look
-
-_ALL = (0, 1 << 64)  # addresses
+moments = count()
+latest = [-1]  # the moment of the last change; a node that was recorded later needs no check
 
 
-class _Changes:
-    """Those of one stretch of memory: the newest, and the moment of each part."""
-
-    def __init__(self, owner: Array):
-        key = id(owner)
-        self.owner = weakref.ref(owner, lambda _: _changes.pop(key, None))
-        self.newest = -1
-        self.parts: dict[tuple[int, int], int] = {}  # (first byte, last byte + 1) -> moment
+@replaceable
+def changed(array: Any) -> None:
+    """Say that `array` was written to in place. debug/changes.py notes the memory and the moment."""
 
 
-_changes: dict[int, _Changes] = {}  # by the id of the array that owns the memory
-
-
-def changed(array: Array) -> None:
-    """Say that `array` was written to in place."""
-    owner = _owner(array)
-    found = _changes.get(id(owner))
-    if found is None:
-        found = _changes[id(owner)] = _Changes(owner)
-    latest[0] = found.newest = found.parts[_ALL if array is owner else _bounds(array)] = next(moments)
-
-
-def changed_since(array: Array, moment: int) -> bool:
-    """Whether memory of `array` was written to after that moment."""
-    found = _changes.get(id(_owner(array)))
-    if found is None or found.newest < moment:
-        return False
-    low, high = _bounds(array)
-    return any(at > moment and first < high and low < end for (first, end), at in found.parts.items())
-
-
-def _owner(array: Array) -> Array:
-    """The array that owns the memory of a view."""
-    while hasattr(base := array.base, "dtype"):
-        array = base
-    return array
-
-
-def _bounds(array: Array) -> tuple[int, int]:
-    """The addresses of the first byte, and of the one behind the last."""
-    low = high = array.__array_interface__["data"][0] if isinstance(array, np.ndarray) else array.data.ptr
-    for n, stride in zip(array.shape, array.strides, strict=True):
-        low, high = low + min(0, (n - 1) * stride), high + max(0, (n - 1) * stride)
-    return low, high + array.itemsize
+@replaceable
+def check_unchanged(node: Any) -> None:
+    """Refuse a node that kept an array whose memory has changed since; see debug/changes.py."""

@@ -30,7 +30,8 @@ from scratchae.autograd import Tensor, no_grad
 from scratchae.autograd.modes import watchers
 from scratchae.callbacks import Callback
 from scratchae.checks import check_bool, check_count, check_number, is_finite, not_finite, shown
-from scratchae.data import DataLoader
+from scratchae.data.loader import DataLoader
+from scratchae.distributed import parts
 from scratchae.files.disk import check_place, locked
 from scratchae.files.identity import plain, structure
 from scratchae.files.interrupts import HELD, HeldSignals
@@ -280,7 +281,7 @@ class Trainer:
         before = [getattr(module, name).copy() for module, name in buffers]
         try:
             with _part_of(run.loader, run.batch, run.part):
-                terms, share = self._terms(batch), random.batch_share()
+                terms, share = self._terms(batch), parts.batch_share()
             numbers = _numbers(terms)
             if self.world.size == 1:
                 _check_finite_loss(numbers, run.step + 1)
@@ -374,7 +375,7 @@ def _alone(trainer: Trainer) -> Iterator[None]:
 
 def _part_of(loader: DataLoader, i: int, part: tuple[int, int]) -> AbstractContextManager[None]:
     """Of batch `i`, the rows that are this process's part."""
-    return random.part_of_batch(random.rows_of(loader.batch_length(i), *part), loader.batch_length(i))
+    return parts.part_of_batch(parts.rows_of(loader.batch_length(i), *part), loader.batch_length(i))
 
 
 def _check_terms(terms: Any) -> None:

@@ -83,7 +83,7 @@ def test_a_run_of_20_steps_gives_the_cpus_numbers(name: str) -> None:
     for rule, rate in ((sa.optim.SGD, small), (sa.optim.Adam, 1e-3)):
         found = {}
         for device in ("cpu", "gpu"):
-            with mock.patch("scratchae.autoencoders.variational.normal_like", lambda x, d=device: place[d]):
+            with mock.patch("scratchae.functional.normal_like", lambda x, d=device: place[d]):
                 found[device] = run(name, device, rule, rate)
         (losses, weights, _), (expected, wanted, _) = found["gpu"], found["cpu"]
         np.testing.assert_allclose(losses, expected, rtol=1e-5)

@@ -175,6 +175,7 @@ TABLE = [
     op("astype", lambda x: F.astype(x, x.dtype) * 2, lambda x: x * 2, real(...)),
     op("dropout", _seeded_dropout, lambda x: _kept(x) * x / 0.75, real(...)),
     op("dropout eval", lambda x: 2 * F.dropout(x, 0.5, training=False), lambda x: 2 * x, real(...)),
+    op("normal_like", lambda x: x * (abs(F.normal_like(x)) >= 0).astype(x.dtype), lambda x: x * 1, real(...)),
     # shapes and pieces
     op("reshape", lambda x: F.reshape(x, (2, -1)), lambda x: x.reshape(2, -1), real(*M)),
     op("reshape flat", lambda x: F.reshape(x, -1), np.ravel, real(...), empty=False),

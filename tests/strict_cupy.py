@@ -524,5 +524,5 @@ def uninstall() -> None:
     cublas._handles.clear()
     _recording.clear()
     Stream._current.clear()
-    for device in set(random._shared.generators) - {"cpu"}:
-        del random._shared.generators[device]
+    for device in set(random.local.randomness.generators) - {"cpu"}:
+        del random.local.randomness.generators[device]

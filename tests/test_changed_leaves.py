@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import scratchae as sa
-from scratchae import changes, nn, optim
 from scratchae import functional as F
+from scratchae import nn, optim
+from scratchae.debug import changes
 
 
 def held(weight):

@@ -14,6 +14,7 @@ import scratchae as sa
 from scratchae import Autoencoder, backend, optim
 from scratchae import functional as F
 from scratchae.autograd import Tensor, grad, no_grad, tensor
+from scratchae.debug import advice as advice_texts
 
 
 def arrays(seed: int, *shapes: tuple[int, ...]) -> list[np.ndarray]:
@@ -206,7 +207,7 @@ def test_without_cupy_the_error_says_what_to_do(
     driver: int | None, advice: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "cupy", None)  # makes `import cupy` fail
-    monkeypatch.setattr(backend, "_cuda_driver_version", lambda: driver)
+    monkeypatch.setattr(advice_texts, "_cuda_driver_version", lambda: driver)
     assert not backend.gpu_available()
     with pytest.raises(RuntimeError, match=advice):
         tensor([1.0]).to("gpu")

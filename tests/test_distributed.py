@@ -13,8 +13,9 @@ import pytest
 
 import scratchae as sa
 from scratchae import functional as F
+from scratchae.autograd.reductions import batch_count
 from scratchae.data import DataLoader, noise
-from scratchae.distributed import World, processes
+from scratchae.distributed import World, parts, processes
 
 
 def comm(rank: int, others: list[Any]) -> Any:
@@ -29,9 +30,9 @@ def comm(rank: int, others: list[Any]) -> Any:
 @pytest.mark.parametrize("size", range(1, 6))
 @pytest.mark.parametrize("n", [0, 1, 4, 7, 128])
 def test_rows_are_cut_into_parts_of_nearly_equal_size(n: int, size: int) -> None:
-    parts = [sa.random.rows_of(n, rank, size) for rank in range(size)]
-    assert [i for part in parts for i in range(n)[part]] == list(range(n))
-    assert {part.stop - part.start for part in parts} <= {n // size, n // size + 1}
+    cut = [parts.rows_of(n, rank, size) for rank in range(size)]
+    assert [i for part in cut for i in range(n)[part]] == list(range(n))
+    assert {part.stop - part.start for part in cut} <= {n // size, n // size + 1}
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
@@ -43,8 +44,8 @@ def test_the_parts_of_a_batch_are_the_batch(shuffle: bool, size: int) -> None:
         loader.part = (rank, size)
         loader.skip = 1
     loaders[0].skip = 1
-    for whole, *parts in zip(*loaders, strict=True):
-        np.testing.assert_array_equal(np.concatenate(parts), whole)
+    for whole, *cut in zip(*loaders, strict=True):
+        np.testing.assert_array_equal(np.concatenate(cut), whole)
     assert [loaders[0].batch_length(i) for i in range(4)] == [8, 8, 8, 1]
 
 
@@ -52,11 +53,14 @@ def test_the_parts_of_a_batch_are_the_batch(shuffle: bool, size: int) -> None:
     "draw",
     [
         lambda x: sa.random.normal_like(x),
+        lambda x: F.normal_like(sa.Tensor(x)).data,
         lambda x: F.dropout(x, 0.4),
-        lambda x: noise.gaussian(x, 0.1, sa.generator()),
-        lambda x: noise.salt_and_pepper(x, 0.3, sa.generator()),
-        lambda x: sa.generator().random(len(x)),
-        lambda x: sa.generator().standard_normal([*x.shape]),
+        lambda x: noise.gaussian(x, 0.1, sa.generator(per_sample=True)),
+        lambda x: noise.salt_and_pepper(x, 0.3, sa.generator(per_sample=True)),
+        lambda x: sa.generator(per_sample=True).random(len(x)),
+        lambda x: sa.generator(per_sample=True).standard_normal([*x.shape]),
+        lambda x: sa.generator(per_sample=True).normal(0.5, 2.0, size=x.shape),
+        lambda x: sa.generator(per_sample=True).integers(9, size=len(x)),
     ],
 )
 def test_noise_for_a_part_is_that_part_of_the_noise(draw: Any) -> None:
@@ -64,23 +68,73 @@ def test_noise_for_a_part_is_that_part_of_the_noise(draw: Any) -> None:
     sa.manual_seed(1)
     whole = [draw(x), draw(x)]
     for rank in range(3):
-        rows = sa.random.rows_of(10, rank, 3)
+        rows = parts.rows_of(10, rank, 3)
         sa.manual_seed(1)
-        with sa.random.part_of_batch(rows, 10):
-            assert sa.random.batch_share() == (rows.stop - rows.start) / 10
+        with parts.part_of_batch(rows, 10):
+            assert parts.batch_share() == (rows.stop - rows.start) / 10
             np.testing.assert_array_equal(draw(x[rows]), whole[0][rows])
-        assert sa.random.batch_share() == 1
+        assert parts.batch_share() == 1
         np.testing.assert_array_equal(draw(x), whole[1])  # and the generator stands where it would
 
 
 def test_what_is_not_drawn_per_sample_is_drawn_as_ever() -> None:
+    def draws() -> list[Any]:
+        g = sa.generator()
+        x = np.ones((3, 2))  # as many rows as the part
+        plain = [F.dropout(x, per_sample=False), F.normal_like(x, per_sample=False)]
+        return [g.random((4, 2)), g.standard_normal(), g.integers(9, size=3), g.random((3, 2)), *plain]
+
     sa.manual_seed(1)
-    wanted = [sa.generator().random((4, 2)), sa.generator().standard_normal(), sa.generator().integers(9, size=3)]
+    wanted = draws()
     sa.manual_seed(1)
-    with sa.random.part_of_batch(slice(0, 3), 10):
-        found = [sa.generator().random((4, 2)), sa.generator().standard_normal(), sa.generator().integers(9, size=3)]
+    with parts.part_of_batch(slice(0, 3), 10):
+        found = draws()
     for a, b in zip(found, wanted, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    "draw, size",
+    [
+        (lambda g: g.random((4, 2)), r"\(4, 2\)"),
+        (lambda g: g.standard_normal(), "None"),
+        (lambda g: g.normal(0.0, 1.0, (3, 2)), "None"),
+        (lambda g: F.dropout(np.ones((5, 2))), r"\(5, 2\)"),
+        (lambda g: F.normal_like(np.ones(())), r"\(\)"),
+    ],
+)
+def test_a_draw_per_sample_of_another_length_is_refused(draw: Any, size: str) -> None:
+    draw(sa.generator(per_sample=True))  # one process has the whole batch, and takes any
+    before = sa.generator().bit_generator.state
+    with parts.part_of_batch(slice(0, 3), 10):
+        source = sa.generator(per_sample=True)
+        assert source.bit_generator is sa.generator().bit_generator
+        with pytest.raises(ValueError, match=rf"has size={size}, but .* 3 samples \(of 10 in the batch\)"):
+            draw(source)
+    assert sa.generator().bit_generator.state == before
+
+
+def test_means_of_the_batch_are_taken_over_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other process has the same rows, so that the sum over processes is twice the own."""
+    world = SimpleNamespace(sum=lambda a: 2 * a)
+    monkeypatch.setattr(parts, "world", lambda: world)
+    x = sa.tensor(np.arange(6.0).reshape(3, 2), requires_grad=True)
+    with parts.part_of_batch(slice(0, 3), 6):
+        mean = F.batch_mean(x, 0)
+        np.testing.assert_allclose(mean.data, x.data.mean(0))
+        assert batch_count(3) == 6
+        mean.sum().backward()
+    np.testing.assert_allclose(x.grad, 1 / 3)  # 1 / 6 from each of both processes
+    assert batch_count(3) == 3
+
+
+def test_a_world_of_one_takes_the_formulas() -> None:
+    with parts.part_of_batch(slice(0, 6), 6):
+        assert parts.batch_share() == 1 and batch_count(6) == 6
+        assert type(sa.generator(per_sample=True)) is np.random.Generator
+        x = sa.tensor(np.arange(6.0), requires_grad=True)
+        F.batch_mean(x).backward()
+    np.testing.assert_allclose(x.grad, 1 / 6)
 
 
 def test_alone_nothing_travels() -> None:

@@ -17,6 +17,7 @@ import scratchae as sa
 START = """
 import multiprocessing as mp, os, signal, threading, time, numpy as np, scratchae as sa
 from scratchae import random
+from scratchae.distributed import parts
 from scratchae.files.interrupts import HELD, HeldSignals
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -252,11 +253,12 @@ def test_contexts_that_hold_at_the_fork_hold_in_the_child() -> None:
                     seeded = numbers()
                 return [inside, seeded]
             def after():
-                random._local.randomness = random._local.randomness.around  # as `fixed_seed` does when it ends
+                random.local.randomness = random.local.randomness.around  # as `fixed_seed` does when it ends
                 return numbers()
             outer = [forked(around), forked(around), [forked(after), forked(after)]]
-        with random.part_of_batch(slice(2, 6), 8):
-            part = [forked(lambda: [numbers(), random.batch_share()]), numbers()]
+        with parts.part_of_batch(slice(2, 6), 8):
+            drawn = lambda: sa.generator(per_sample=True).random(4).tolist()
+            part = [forked(lambda: [drawn(), parts.batch_share()]), drawn()]
         print([fixed, part, outer])
         """
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import sys
+import types
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from scratchae import attach, backend
 from scratchae import functional as F
 from scratchae.gpu import images
 from scratchae.images import conv, pooling
+from scratchae.images.window import Window, output_size
 
 pytestmark = pytest.mark.skipif(attach.PLAIN, reason="SCRATCHAE_PLAIN=1 passes the kernels over")
 on_gpus = pytest.mark.parametrize(
@@ -42,21 +45,22 @@ def close(found: Any, wanted: np.ndarray, tolerance: float) -> None:
 @pytest.mark.parametrize("batch", [BATCH, 0])
 def test_columns_and_their_adjoint_are_the_cpus(rng, device, dtype, tolerance, batch) -> None:
     X = rng.standard_normal((SIZE[0], CHANNELS, SIZE[1], batch)).astype(dtype)
-    for window in itertools.starmap(images.Window, itertools.product(KERNELS, STRIDES, PADS, DILATIONS)):
-        out = conv.output_size(SIZE, window)
-        close(images.columns(up(X), window, out), conv._columns(X, window, out), 0)
+    for window in itertools.starmap(Window, itertools.product(KERNELS, STRIDES, PADS, DILATIONS)):
+        out = output_size(SIZE, window)
+        close(images.launch_columns(up(X), window, out), conv.matrices(X, window, out), 0)
         half = slice(CHANNELS // 2)  # one group's channels: not in one piece
-        close(images.columns(up(X)[:, half], window, out), conv._columns(X[:, half], window, out), 0)
+        close(images.launch_columns(up(X)[:, half], window, out), conv.matrices(X[:, half], window, out), 0)
         w = rng.standard_normal((2, CHANNELS, *window.kernel)).astype(dtype)
         Y = rng.standard_normal((out[0], 2, out[1], batch)).astype(dtype)
-        close(conv._scatter(up(Y), up(w), window, SIZE), conv._scatter(Y, w, window, SIZE), tolerance)
+        adjoint = conv.multiply_then_shift.__wrapped__  # the formula, which the CPU has a faster way for
+        close(adjoint(up(Y), up(w), window, SIZE), adjoint(Y, w, window, SIZE), tolerance)
 
 
 def windows() -> list:
     """Every window whose padding is at most half of it, as `F.max_pool2d` wants; one tiles the image."""
     pads = [((p, p), (q, q)) for p, q in [(0, 0), (1, 1), (2, 1)]]
     grid = itertools.product([*KERNELS, (3, 11)], [*STRIDES, (3, 11)], pads)
-    return [images.Window(k, s, p) for k, s, p in grid if all(2 * side[0] <= n for side, n in zip(p, k, strict=True))]
+    return [Window(k, s, p) for k, s, p in grid if all(2 * side[0] <= n for side, n in zip(p, k, strict=True))]
 
 
 @on_gpus
@@ -67,8 +71,8 @@ def test_pooling_and_its_reverse_are_the_cpus(rng, device, dtype, tolerance, bat
     x[rng.random(x.shape) < 0.05] = -np.inf
     y = rng.standard_normal(x.shape).astype(dtype)
     for window in windows():
-        best, extra = pooling.max_pool.__wrapped__(x, window)
-        found, found_extra = pooling.max_pool.__wrapped__(up(x), window)
+        best, extra = pooling.max_pool.op.forward(x, window)
+        found, found_extra = pooling.max_pool.op.forward(up(x), window)
         np.testing.assert_array_equal(backend.to_device(found, "cpu"), best)
         close(found_extra["index"], extra["index"], 0)
         g, index = rng.standard_normal(best.shape).astype(dtype), extra["index"]
@@ -87,8 +91,8 @@ def test_nan_passes_through_max_pool_as_on_the_cpu(rng, device) -> None:
     x = rng.integers(-2, 2, (BATCH, CHANNELS, *SIZE)).astype(np.float32)
     x[rng.random(x.shape) < 0.2] = np.nan
     for window in windows():
-        best, extra = pooling.max_pool.__wrapped__(x, window)
-        found, found_extra = pooling.max_pool.__wrapped__(up(x), window)
+        best, extra = pooling.max_pool.op.forward(x, window)
+        found, found_extra = pooling.max_pool.op.forward(up(x), window)
         np.testing.assert_array_equal(backend.to_device(found, "cpu"), best)
         close(found_extra["index"], extra["index"], 0)
 
@@ -116,22 +120,36 @@ def test_convolutions_and_their_gradients_are_the_cpus(rng, device, operation, g
 
 @pytest.mark.parametrize("dilation", [(1, 1), (2, 2)])
 def test_each_is_one_launch(stand_in, dilation) -> None:
-    window = images.Window((3, 3), (2, 2), ((1, 1), (1, 1)))
+    window = Window((3, 3), (2, 2), ((1, 1), (1, 1)))
     dilated = window._replace(dilation=dilation)
     X, G = stand_in.ones((8, 2, 8, 5), np.float32), stand_in.ones((4, 2, 4, 5), np.float32)
     index, product = stand_in.zeros(G.shape, np.uint8), stand_in.ones((3, 3, 3, 2, 3, 5), np.float32)
     for call in (
-        lambda: images.columns(X, dilated, (3, 3)),
-        lambda: images.fold(product, (8, 8), dilated),
-        lambda: images.max_pool(X, (4, 4), window),
-        lambda: images.put_back(G, index, (8, 8), window),
-        lambda: images.pick(X, index, window),
-        lambda: images.pool_sum(X, (4, 4), window),
-        lambda: images.spread(G, (8, 8), window),
+        lambda: images.launch_columns(X, dilated, (3, 3)),
+        lambda: images.launch_fold(product, (8, 8), dilated),
+        lambda: images.launch_max_pool(X, window),
+        lambda: images.launch_put_back(G, index, (8, 8), window),
+        lambda: images.launch_pick(X, index, window),
+        lambda: images.launch_pool_sum(X, window),
+        lambda: images.launch_spread(G, (8, 8), window),
     ):
         stand_in.counts.reset()
         call()
         assert (stand_in.counts.launches, stand_in.counts.synchronisations) == (1, 0)
+
+
+def test_a_gpu_keeps_the_matrices_of_bilinear_upsampling_by_the_library_that_owns_them(stand_in, monkeypatch) -> None:
+    def found() -> Any:
+        return pooling.interpolation(3, 2, np.dtype(np.float32), "gpu:0")
+
+    up(np.zeros(1))  # the first use of a GPU attaches
+    kept = found()
+    assert found() is kept  # at the address that a recorded step reads
+    other = types.ModuleType("cupy")  # a stand-in beside a real GPU, or the reverse
+    vars(other).update(vars(stand_in))
+    monkeypatch.setitem(sys.modules, "cupy", other)
+    assert found() is not kept
+    close(kept, pooling.interpolation(3, 2, np.dtype(np.float32), "cpu"), 0)
 
 
 @on_gpus
@@ -144,7 +162,7 @@ def test_other_dtypes_and_huge_windows_go_the_cpus_way(rng, device) -> None:
 def test_more_elements_than_an_int_counts_are_refused(stand_in) -> None:
     X = stand_in.broadcast_to(stand_in.ones(1, np.float32), (2**31, 1, 1, 1))
     with pytest.raises(ValueError, match="31 bits"):
-        images.pool_sum(X, (1, 1), images.Window((1, 1), (2**31 - 1, 1), ((0, 0), (0, 0))))
+        images.launch_pool_sum(X, Window((1, 1), (2**31 - 1, 1), ((0, 0), (0, 0))))
 
 
 # --- the stand-in itself --------------------------------------------------------------------------

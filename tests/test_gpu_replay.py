@@ -406,6 +406,18 @@ def test_a_target_out_of_range_is_not_trained_on(loss: str, stand_in: ModuleType
         sa.Trainer(model, sa.optim.Adam(model.parameters())).fit(images, batch_size=16, shuffle=False, progress=False)
 
 
+@pytest.mark.parametrize("step, error", [(2, ValueError), (3, FloatingPointError), (4, FloatingPointError)])
+def test_images_out_of_range_are_not_given_noise(step: int, error: type[Exception], stand_in: ModuleType) -> None:
+    """In a step that is done by Python, recorded, and replayed."""
+    images = IMAGES[:64].copy()
+    images[16 * step - 4, 0, 0, 0] = 1.5
+    model = sa.DenoisingAutoencoder.dense((64, 4), corruption="gaussian").to("gpu")
+    trainer = sa.Trainer(model, sa.optim.Adam(model.parameters()))
+    with pytest.raises(error, match=f"not finite at step {step}|expected images in"):
+        trainer.fit(images, batch_size=16, shuffle=False, progress=False)
+    assert all(np.isfinite(p.numpy()).all() for p in model.parameters())
+
+
 def test_a_label_out_of_range_is_not_trained_on(stand_in: ModuleType) -> None:
     labels = np.arange(64) % 3
     labels[60] = -1  # as an index, the last class

@@ -8,7 +8,29 @@ import numpy as np
 import pytest
 
 import scratchae as sa
+from scratchae import functional as F
 from scratchae import random
+from scratchae.distributed import parts
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_normal_numbers_have_the_kind_shape_and_dtype_of_what_they_are_like(dtype: Any) -> None:
+    drawn = np.float64 if dtype == np.float64 else np.float32
+    wanted = np.random.default_rng(0).standard_normal((3, 2), dtype=drawn).astype(dtype)
+    x = np.ones((3, 2), dtype)
+    for like in (x, sa.Tensor(x, requires_grad=True)):
+        sa.manual_seed(0)
+        found = F.normal_like(like)
+        assert type(found) is type(like) and found.dtype == dtype
+        np.testing.assert_array_equal(found.numpy() if isinstance(found, sa.Tensor) else found, wanted)
+        assert not getattr(found, "requires_grad", False)
+
+
+def test_normal_numbers_like_integers_are_refused() -> None:
+    for like in (np.ones(3, int), sa.Tensor(np.ones(3, int))):
+        with pytest.raises(TypeError, match=r"normal_like: x is int64; convert it with .astype\('float32'\)"):
+            F.normal_like(like)
+
 
 NO_SEEDS = [
     -1,
@@ -119,9 +141,9 @@ def test_the_state_of_a_part_is_that_of_the_whole(device: str) -> None:
     name = "cpu" if device == "cpu" else "gpu:0"
     sa.generator(device).random((3,))
     state = random.random_state()
-    with random.part_of_batch(slice(0, 2), 4):
-        first = sa.generator(device).random((2,))
+    with parts.part_of_batch(slice(0, 2), 4):
+        first = sa.generator(device, per_sample=True).random((2,))
         random.set_random_state(state)
         assert random.random_state()[name] == state[name]
-        again = sa.generator(device).random((2,))
+        again = sa.generator(device, per_sample=True).random((2,))
     assert (first == again).all()

@@ -37,8 +37,8 @@ class DenoisingAutoencoder(Autoencoder):
     Args:
         encoder, decoder, loss: see `Autoencoder`.
         corruption: "gaussian", "masking" or "salt_and_pepper", see `data.noise`; or a function from an array to a
-            damaged one of the same shape. Draws from `sa.generator()` in it follow the seeds, as all randomness here
-            does; a generator of its own does not. The result takes the dtype of the input.
+            damaged array of the same shape. Draw its noise from `sa.generator(device, per_sample=True)`, which follows
+            the seeds; a generator of its own does not. The result takes the dtype of the input.
         amount: standard deviation of the Gaussian, fraction of damaged elements of the others; not for a function.
         clip: whether Gaussian noise stays in [0, 1], as images do. False is for data that leave [0, 1], such as
             standardised ones.
@@ -78,7 +78,7 @@ class DenoisingAutoencoder(Autoencoder):
         if not callable(self.corruption):
             options = {"clip": self.clip} if self.corruption == "gaussian" else {}
             wide = x.astype(np.float32) if x.dtype == np.float16 else x  # noise is drawn in float32 at least
-            noisy = CORRUPTIONS[self.corruption](wide, self.amount, generator(device_of(x)), **options)
+            noisy = CORRUPTIONS[self.corruption](wide, self.amount, generator(device_of(x), per_sample=True), **options)
             return noisy.astype(x.dtype, copy=False)
         damaged = values_of(self.corruption(x.copy()), "what the corruption returns")
         if damaged.shape != x.shape:

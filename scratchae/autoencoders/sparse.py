@@ -18,7 +18,7 @@ import numpy as np
 from scratchae import functional as F
 from scratchae import nn
 from scratchae.autoencoders.base import Autoencoder
-from scratchae.backend import unwatched
+from scratchae.backend import seen
 from scratchae.checks import check_choice, check_number, rounding, shown
 
 
@@ -72,9 +72,7 @@ def _mean_activation(units: Any) -> Any:
     """
     data, limits = units.data, np.finfo(units.dtype)
     margin = rounding(units.dtype)  # a sum in another order pushes a 1 as far
-    if unwatched():
-        units = F.where((data >= -margin) & (data <= 1 + margin), units, np.nan)  # for the loss to show
-    elif (low := data.min()) < -margin or data.max() > 1 + margin:
+    if seen(((low := data.min()) < -margin) | (data.max() > 1 + margin)):
         raise ValueError(
             f"SparseAutoencoder: penalty 'kl' takes codes for probabilities, but they range over "
             f"[{low!s}, {data.max()!s}]; end the encoder in a sigmoid, or use penalty='l1'"

@@ -20,10 +20,9 @@ import numpy as np
 from scratchae import functional as F
 from scratchae import nn
 from scratchae.autoencoders.base import LOSSES, Autoencoder, check_samples, dense_layers, drawn_or_not
-from scratchae.autograd import Tensor
 from scratchae.backend import Array, xp_of
 from scratchae.checks import check_count, check_fits, check_number, shown
-from scratchae.random import generator, normal_like
+from scratchae.random import generator
 
 # A loss summed over features is -log p(x | z) but for a constant per feature: the logarithm of what makes
 # exp(-(x - y)^2) (a normal distribution of variance 1/2) and exp(-|x - y|) integrate to 1.
@@ -96,7 +95,7 @@ class VariationalAutoencoder(Autoencoder):
 
     def reparameterise(self, mu: Any, logvar: Any) -> Any:
         """A sample of N(mu, exp(logvar)) that passes gradients to both."""
-        return mu + F.exp(0.5 * logvar) * normal_like(mu.data if isinstance(mu, Tensor) else mu)
+        return mu + F.exp(0.5 * logvar) * F.normal_like(mu)
 
     def forward(self, x: Any) -> Any:
         """The reconstruction: from a sampled code in train mode, from the mean in eval mode."""

@@ -3,11 +3,10 @@
 from scratchae.autograd import backprop, elementwise, ops
 from scratchae.autograd.backprop import grad
 from scratchae.autograd.engine import primitive
-from scratchae.autograd.modes import detect_anomaly, enable_grad, is_grad_enabled, no_grad
+from scratchae.autograd.modes import enable_grad, is_grad_enabled, no_grad
 from scratchae.autograd.tensor import Tensor, tensor
-from scratchae.debug.gradcheck import gradcheck, gradgradcheck
 
 __all__ = [
-    "Tensor", "backprop", "detect_anomaly", "elementwise", "enable_grad", "grad", "gradcheck", "gradgradcheck",
+    "Tensor", "backprop", "elementwise", "enable_grad", "grad",
     "is_grad_enabled", "no_grad", "ops", "primitive", "tensor",
 ]  # fmt: skip

@@ -11,19 +11,19 @@ from heapq import heappop, heappush
 from typing import Any
 
 from scratchae.autograd.engine import Node
-from scratchae.autograd.modes import arrays_in, check_finite, watchers
+from scratchae.autograd.modes import watchers
 from scratchae.autograd.tensor import Leaf, Tensor, box
 from scratchae.backend import Array, is_array, numbers, xp_of
-from scratchae.changes import changed_since, latest
+from scratchae.changes import check_unchanged, latest
 
 
 def backward(output: Tensor, gradient: Any = None, retain_graph: bool = False) -> None:
     """Add d(output)/d(leaf), times `gradient` (one for a scalar), to the `.grad` of every leaf."""
-    lent: dict[Leaf, Array] = {}
+    memories: dict[Leaf, Array] = {}
     seed = _seed(output, gradient, create_graph=False)
-    arrived = _walk([output], [seed], retain_graph, create_graph=False, lent=lent)
+    arrived = _walk([output], [seed], retain_graph, create_graph=False, memories=memories)
     for leaf, g in arrived.items():
-        leaf.add(g, own=g is lent.get(leaf))
+        leaf.add(g, copied=g is memories.get(leaf))
 
 
 def grad(
@@ -84,15 +84,15 @@ def _walk(
     create_graph: bool,
     wanted: set | None = None,
     targets: Any = (),
-    lent: dict | None = None,
+    memories: dict | None = None,
 ) -> dict:
     """Send gradients from `outputs` to the leaves, newest node first; return what arrived, by Leaf.
 
-    With `wanted`, only those nodes are visited, and what arrives at `targets` is returned too. `lent` is
-    filled with the memory that leaves lent to vjps that can write into it.
+    With `wanted`, the walk visits these nodes only, and the gradients of `targets` are returned too. With `memories`,
+    vjps write the gradients of leaves into the leaves' memory, and the dict is filled with these arrays.
 
-    A node is created after its inputs, so in reverse order of creation every node has received all
-    of its gradient before its turn comes. The heap holds the nodes whose turn is still to come.
+    A node is created after its inputs. In reverse order of creation, every node has received all of its gradient before
+    its turn comes. The heap holds the nodes whose turn is still to come.
     """
     arrived: dict[Any, Any] = {}  # Leaf or Node -> the sum of the gradients that were sent to it so far
     heap: list[tuple[int, Node]] = []
@@ -107,7 +107,7 @@ def _walk(
                 "call the earlier one with retain_graph=True"
             )
         if latest[0] > node.order:
-            _check_unchanged(node)
+            check_unchanged(node)
         saved = _tensors(node) if create_graph else node.saved
         for argument, vjp, slots, writes in node.plan.calls:
             parent = node.parents[argument]
@@ -116,17 +116,17 @@ def _walk(
                 continue
             values = [saved[i] for i in slots]
             if writes:
-                into = None
-                if lent is not None and type(parent) is Leaf and parent not in arrived:
-                    into = lent[parent] = parent.lend(g)
-                given = vjp(g, *values, into=into)
+                memory = None
+                if memories is not None and type(parent) is Leaf and parent not in arrived:
+                    memory = memories[parent] = parent.take_memory(g)
+                given = vjp(g, *values, memory=memory)
             else:
                 given = vjp(g, *values)
             if several and type(given) is not list:
                 raise TypeError(f"{node.op.name} takes no list of Tensors for one argument; put them in F.stack")
-            if watchers:
+            for watch in watchers:
                 for p_g in given if several else [given]:
-                    check_finite(p_g, f"the vjp of {node.op.name}", [g, *values])
+                    watch(p_g, f"the vjp of {node.op.name}", [g, *values])
             if not several:
                 _send(parent, given, arrived, heap)
                 continue
@@ -136,17 +136,6 @@ def _walk(
         if not retain_graph:
             node.parents = node.saved = None
     return arrived
-
-
-def _check_unchanged(node: Node) -> None:
-    """Refuse arrays that are no longer what the forward pass read."""
-    for array in arrays_in([node.saved[i] for i in node.plan.read]):
-        if changed_since(array, node.order):
-            raise RuntimeError(
-                f"backward through {node.op.name!r}: a parameter of shape {array.shape} that it read was changed in "
-                "place since then, by an optimiser's step or by loading values. Call step() after the last "
-                "backward(), or compute the loss again"
-            )
 
 
 def _send(to: Any, g: Any, arrived: dict, heap: list) -> None:

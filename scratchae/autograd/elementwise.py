@@ -1,10 +1,6 @@
 """Operators that work element by element. Broadcasting is NumPy's; the engine undoes it backwards.
 
-`fused("name")` above a function lets a GPU compute it with the kernel of that name in gpu/kernels.cu; on the CPU it
-changes nothing.
-
-Gradients are cut by `masked`, not by `where`: NumPy's `where` and masked writes branch at every element and
-take some ten times as long on a mask that looks random, as those of activations do.
+Activations cut their gradients by `masked`, so that a room may attach one faster way for all of them.
 """
 
 from __future__ import annotations
@@ -15,12 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from scratchae.attach import PLAIN
+from scratchae.attach import replaceable
 from scratchae.autograd.engine import primitive
 from scratchae.autograd.precision import in_float32
 from scratchae.autograd.tensor import operand
 from scratchae.backend import Array, device_of, to_device, xp_of
-from scratchae.gpu.kernels import fused
 
 # --- arithmetic -----------------------------------------------------------------------------------
 
@@ -65,11 +60,7 @@ def _power_slope(x: Any, y: Any) -> Any:
 @primitive(g=lambda h, keep: masked(h, keep))
 def masked(g: Array, keep: Array) -> Array:
     """`g` where `keep` holds and exactly 0 elsewhere, even where g is infinite or NaN."""
-    xp = xp_of(g, keep)
-    if xp is not np or g.dtype.kind != "f" or PLAIN:
-        return xp.where(keep, g, g.dtype.type(0))
-    bits = np.asarray(-np.asarray(keep).view(np.int8)).astype(f"i{g.itemsize}")  # all ones or all zeros
-    return np.bitwise_and(bits, g.view(bits.dtype), out=bits if bits.shape == g.shape else None).view(g.dtype)
+    return xp_of(g, keep).where(keep, g, g.dtype.type(0))
 
 
 # Where both are equal, each gets half, as in PyTorch.
@@ -78,8 +69,7 @@ def masked(g: Array, keep: Array) -> Array:
     y=lambda g, x, y: 0.5 * (masked(g, y > x) + masked(g, y >= x)),
 )
 def maximum(x: Array, y: Array) -> Array:
-    xp = xp_of(x, y)
-    return xp.maximum(x, _row(xp, x, y))
+    return xp_of(x, y).maximum(x, y)
 
 
 @primitive(
@@ -87,21 +77,7 @@ def maximum(x: Array, y: Array) -> Array:
     y=lambda g, x, y: 0.5 * (masked(g, y < x) + masked(g, y <= x)),
 )
 def minimum(x: Array, y: Array) -> Array:
-    xp = xp_of(x, y)
-    return xp.minimum(x, _row(xp, x, y))
-
-
-def _row(xp: Any, x: Array, y: Any) -> Any:
-    """A number as a row of it: NumPy's maximum and minimum take several times as long with a scalar.
-
-    The row runs along the axis that is innermost in memory, whichever that is.
-    """
-    if PLAIN or xp is not np or not isinstance(y, (int, float)) or getattr(x, "dtype", np.dtype(bool)).kind != "f":
-        return y
-    if x.flags.c_contiguous:
-        return xp.full(x.shape[-1:], y, x.dtype)
-    axis = int(np.argmin(x.strides))
-    return xp.full([n if i == axis else 1 for i, n in enumerate(x.shape)], y, x.dtype)
+    return xp_of(x, y).minimum(x, y)
 
 
 def _clip_vjp(g: Any, x: Any, min: float | None, max: float | None) -> Any:
@@ -149,13 +125,12 @@ log1p = _ufunc("log1p", x=lambda g, x: g / (x + 1))
 sqrt = _ufunc("sqrt", x=lambda g, out: g * 0.5 / out)
 sin = _ufunc("sin", x=lambda g, x: g * cos(x))
 cos: Any = _ufunc("cos", x=lambda g, x: -g * sin(x))
-tanh = _ufunc("tanh", x=fused("tanh_slope")(lambda g, out: g * (1 - out * out)))
+tanh = _ufunc("tanh", x=lambda g, out: g * (1 - out * out))
 
 # --- activations ----------------------------------------------------------------------------------
 
 
-@primitive(x=fused("sigmoid_slope")(lambda g, out: g * (out * (1 - out))))
-@fused("sigmoid")
+@primitive(x=lambda g, out: g * (out * (1 - out)))
 def sigmoid(x: Array) -> Array:
     """1 / (1 + exp(-x)), accurate far into the tail: sigmoid(-50) is 1.9e-22, not 0."""
     xp = xp_of(x)
@@ -166,47 +141,34 @@ def sigmoid(x: Array) -> Array:
 
 
 @primitive(x=lambda g, x: g * sigmoid(x))
-@fused("softplus")
 def softplus(x: Array) -> Array:
     """log(1 + exp(x)), written so that nothing overflows: max(x, 0) + log(1 + exp(-|x|))."""
     xp = xp_of(x)
-    return log_1_plus(xp.exp(-1.0 * xp.abs(x))) + xp.maximum(x, _row(xp, x, 0))
+    return log_1_plus(xp.exp(-1.0 * xp.abs(x))) + maximum(x, 0)
 
 
+@replaceable
 def log_1_plus(e: Array) -> Array:
-    """log(1 + e) of an array in [-1, 1], accurate to the last bits, in half the time of NumPy's log1p or less.
-
-    That is log(u) + log((1 + e) / u) with u = 1 + e rounded, where (1 + e) / u - 1 = (e - (u - 1)) / u is tiny.
-    """
-    xp = xp_of(e)
-    u = 1 + e
-    lost = e - (u - 1)
-    lost /= xp.maximum(u, np.finfo(e.dtype).tiny)  # log(0) is -inf, not NaN
-    lost += xp.log(u)
-    return lost
+    """log(1 + e) of an array in [-1, 1]."""
+    return xp_of(e).log1p(e)
 
 
-@primitive(x=fused("where_positive")(lambda g, out: masked(g, out > 0)))
+@primitive(x=lambda g, out: masked(g, out > 0))
 def relu(x: Array) -> Array:
     """max(x, 0); its gradient at 0 is 0, and NaN passes on."""
-    xp = xp_of(x)
-    return xp.maximum(x, _row(xp, x, 0))
+    return xp_of(x).maximum(x, 0)
 
 
 @primitive(x=lambda g, x, slope: masked(g, x > 0) + slope * masked(g, x <= 0))
 def leaky_relu(x: Array, slope: float = 0.01) -> Array:
     """x where positive, slope * x elsewhere."""
-    xp = xp_of(x)
-    zeros = _row(xp, x, 0)
-    return xp.maximum(x, zeros) + slope * xp.minimum(x, zeros)
+    return maximum(x, 0) + slope * minimum(x, 0)
 
 
 @primitive(x=lambda g, x, out, alpha: masked(g, x > 0) + masked(g, x <= 0) * (minimum(out, 0.0) + alpha))
 def elu(x: Array, alpha: float = 1.0) -> Array:
     """x where positive, alpha * (exp(x) - 1) elsewhere."""
-    xp = xp_of(x)
-    zeros = _row(xp, x, 0)
-    return xp.maximum(x, zeros) + alpha * xp.expm1(xp.minimum(x, zeros))
+    return maximum(x, 0) + alpha * expm1(minimum(x, 0))
 
 
 @in_float32
@@ -217,35 +179,13 @@ def gelu(x: Any) -> Any:
 
 @primitive(x=lambda g, x: g * exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi)))
 def normal_cdf(x: Array) -> Array:
-    """Phi(x) = erfc(-x / sqrt 2) / 2, accurate relative to itself in the left tail too.
-
-    For z >= 0, erfc(z) = t exp(p(t) - z^2) with t = 2 / (2 + z), where p is smooth on (0, 1] and its
-    Chebyshev series converges fast (the idea is in Numerical Recipes, 3rd edition, section 6.2).
-    """
-    xp = xp_of(x)
-    z = xp.abs(x) * math.sqrt(0.5)
-    t = 2 / (2 + z)
-    s, b, b_next = 4 * t - 2, 0.0, 0.0
-    for c in (_ERFC_SERIES[11:0:-1] if x.dtype.itemsize <= 4 else _ERFC_SERIES[:0:-1]):  # Clenshaw
-        b, b_next = s * b - b_next + c, b
-    tail = 0.5 * t * xp.exp(0.5 * (s * b + _ERFC_SERIES[0]) - b_next - z * z)
-    positive = x > 0
-    return xp.abs(positive - tail)
+    """Phi(x) = erfc(-x / sqrt 2) / 2, accurate relative to itself in the left tail too."""
+    return (0.5 * _erfc(x * -math.sqrt(0.5))).astype(x.dtype)
 
 
-# Coefficients of p(t) = log(erfc(z) / t) + z^2 in Chebyshev polynomials of 2t - 1, to the last bit of a double.
-_ERFC_SERIES = (
-    -1.3026537197817094, 0.6419697923564902, 0.019476473204185836, -0.009561514786808632,
-    -0.0009465953444820369, 0.00036683949785276145, 4.252332480690777e-05, -2.0278578112534242e-05,
-    -1.6242900046470256e-06, 1.3036558355805232e-06, 1.5626441722066142e-08, -8.523809591492654e-08,
-    6.5290544390988515e-09, 5.059343495551469e-09, -9.91364156493033e-10, -2.273651222931836e-10,
-    9.646791102015527e-11, 2.3940380830391146e-12, -6.886027526497553e-12, 8.944879273090725e-13,
-    3.130921399342958e-13, -1.1270822361367252e-13, 3.810905255189232e-16, 7.106097613609237e-15,
-    -1.5230282014571043e-15, -9.457494571291233e-17, 1.210237189224279e-16, -2.816663087747177e-17,
-    5.003005559445902e-20,
-)
+_erfc = np.vectorize(math.erfc, otypes=[float])
 
-# --- what the derivative does not see, or only passes through -------------------------------------
+# --- comparisons, dtypes, devices -----------------------------------------------------------------
 
 equal, not_equal, less, less_equal, greater, greater_equal, invert, bitwise_and, bitwise_or = (
     primitive()(getattr(operator, name)) for name in "eq ne lt le gt ge invert and_ or_".split()
@@ -262,11 +202,3 @@ def astype(x: Array, dtype: Any) -> Array:
 def move(x: Array, device: str) -> Any:
     """`x` on another device; the gradient travels back."""
     return to_device(x, device), {"source": device_of(x)}
-
-
-__all__ = [
-    "add", "subtract", "multiply", "divide", "negative", "power", "abs", "sign", "maximum", "minimum", "clip",
-    "where", "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh", "sigmoid", "softplus", "relu",
-    "leaky_relu", "elu", "gelu", "equal", "not_equal", "less", "less_equal", "greater",
-    "greater_equal", "invert", "bitwise_and", "bitwise_or", "astype",
-]  # fmt: skip

@@ -1,34 +1,32 @@
-"""Reverse-mode automatic differentiation: record what was computed, then walk it backwards.
+"""Reverse-mode automatic differentiation: record the operations, then walk the record backwards.
 
-A *primitive* is a function on arrays plus, for each argument, a vector-Jacobian product (vjp): the
-function that turns the gradient `g` of the output into the gradient of that argument. Here is one:
+A *primitive* is a function on arrays plus, for each argument, a vector-Jacobian product (vjp). The vjp turns the
+gradient `g` of the output into the gradient of that argument. An example:
 
     @primitive(x=lambda g, out: g * out)
     def exp(x):
         return xp_of(x).exp(x)
 
-Called with arrays, it computes and records nothing. Called with a Tensor that requires a gradient,
-it also creates a Node: a link from the output to the inputs. The backward pass (backprop.py) follows
-those links.
+Called with arrays, a primitive computes and records nothing. Called with a Tensor that requires a gradient, the
+primitive also creates a Node, which links the output to the inputs. The backward pass (backprop.py) follows the links.
 
-A vjp's first parameter is the gradient of the output (`g`, or `h` where an argument is called g). Its
-other parameters NAME what it reads, and a node keeps nothing else alive until the backward pass:
+The first parameter of a vjp is the gradient of the output (`g`, or `h` where an argument is called g). The other
+parameters NAME the values that the vjp reads. A node keeps these values alive until the backward pass, and no others:
 
     an argument of the forward function      multiply: x=lambda g, y: g * y
     `out`, the forward function's result     exp, above
     the shape of an argument                 sum: x=lambda g, x_shape: broadcast_to(g, x_shape)
     a residual, which the forward function   max_pool: return best, {"index": index}
-        hands over in a dict beside its result
-    `into`, memory that the result may be    linear's weight: see products.py
-        written to (it may be None)
+        returns in a dict beside its result
+    `memory`, an array that the vjp may      linear's weight: see products.py
+        write its result into, or None
 
-Arguments that have a vjp are numbers, arrays, Tensors, or lists of Tensors (concatenate; the vjp returns
-a list then). The others are options, handed on as they are. Results keep the operands' precision: where
-NumPy makes float64 of float32 and something else, the result is float32 again.
+Arguments that have a vjp are numbers, arrays, Tensors, or lists of Tensors (concatenate; the vjp then returns a list).
+The other arguments are options. The engine passes options on as they are. Results keep the operands' precision: where
+NumPy makes float64 of float32 and an integer, the engine makes float32 of the result.
 
-Since vjps are written with primitives and operators, the same vjp serves twice: on arrays it gives
-numbers at full speed, on Tensors (`create_graph=True`) it is recorded itself, which gives second
-derivatives with no second set of rules.
+A vjp is written with primitives and operators, so the same vjp serves twice. On arrays it gives numbers at full speed.
+On Tensors (`create_graph=True`) its own operations are recorded, which gives second derivatives.
 """
 
 from __future__ import annotations
@@ -40,10 +38,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scratchae.autograd.modes import arrays_in, check_finite, recording, watchers
+from scratchae.attach import replaceable
+from scratchae.autograd.modes import arrays_in, recording, watchers
 from scratchae.autograd.precision import HALF, rounded_once
 from scratchae.autograd.tensor import Tensor, box
-from scratchae.backend import Array, is_array, numbers, plain_array, xp_of
+from scratchae.backend import Array
 from scratchae.changes import moments
 
 
@@ -71,7 +70,7 @@ class _Call(NamedTuple):
     argument: int  # whose gradient it gives, counted among the function's arguments
     vjp: Callable
     slots: list[int]  # what it reads, as places in the node's `saved`
-    writes: bool  # whether it has a parameter `into`
+    writes: bool  # whether it has a parameter `memory`
 
 
 class _Plan:
@@ -81,7 +80,7 @@ class _Plan:
     """
 
     def __init__(self, op: _Op, needed: list[str]):
-        reads = {name: [p for p in op.reads[name] if p != "into"] for name in needed}
+        reads = {name: [p for p in op.reads[name] if p != "memory"] for name in needed}
         self.keep = sorted({op.values.index(p) for wanted in reads.values() for p in wanted})
         self.read = [i for i, value in enumerate(self.keep) if value < len(op.arguments)]  # slots of arguments
         self.calls = [
@@ -89,7 +88,7 @@ class _Plan:
                 op.values.index(name),
                 op.vjps[name],
                 [self.keep.index(op.values.index(p)) for p in reads[name]],
-                "into" in op.reads[name],
+                "memory" in op.reads[name],
             )
             for name in needed
         ]
@@ -103,19 +102,15 @@ class _Op:
         self.signature = inspect.signature(forward)
         self.arguments = list(self.signature.parameters)
         self.defaults = [p.default for p in self.signature.parameters.values() if p.default is not p.empty]
-        if unknown := set(vjps) - set(self.arguments):
-            raise TypeError(f"primitive {self.name}: vjps for {sorted(unknown)}; its arguments are {self.arguments}")
-        signatures = {name: inspect.signature(vjp) for name, vjp in vjps.items()}
-        for signature in (self.signature, *signatures.values()):
-            if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in signature.parameters.values()):
-                raise TypeError(f"primitive {self.name}: name every parameter; *args and **kwargs cannot be matched")
+        check_definition(self)
         self.operands = [i for i, a in enumerate(self.arguments) if a in vjps or not vjps]
         self.options = [i for i in range(len(self.arguments)) if i not in self.operands]
-        self.reads = {name: list(signature.parameters)[1:] for name, signature in signatures.items()}
-        named = {p for names in self.reads.values() for p in names} - {*self.arguments, "out", "into"}
+        self.reads = {name: list(inspect.signature(vjp).parameters)[1:] for name, vjp in vjps.items()}
+        named = {p for names in self.reads.values() for p in names} - {*self.arguments, "out", "memory"}
         self.shapes = [i for i, a in enumerate(self.arguments) if f"{a}_shape" in named]
         shapes = [f"{self.arguments[i]}_shape" for i in self.shapes]
         self.residuals = sorted(named - set(shapes))
+        self.keeps_dtype = "dtype" in self.arguments  # the caller asks for a dtype, and float64 is meant
         self.values = [*self.arguments, "out", *shapes, *self.residuals]  # all that a vjp may read, in this order
         self.plans: dict[int, _Plan] = {}
 
@@ -126,49 +121,26 @@ class _Op:
             self.plans[mask] = _Plan(self, needed)
         return self.plans[mask]
 
-    def split(self, result: Any) -> Any:
-        """The forward function's result and its residuals."""
-        if type(result) is tuple and len(result) == 2 and not (missing := set(self.residuals) - set(result[1])):
-            return result
-        raise TypeError(
-            f"primitive {self.name}: its vjps read {self.residuals}, so the function must return (out, dict with these)"
-            + (f"; missing: {sorted(missing)}" if type(result) is tuple else "; is a name misspelt?")
-        )
-
-    def complete(self, args: tuple, kwargs: dict) -> tuple:
-        """Keyword arguments and defaults put in their places."""
-        required = len(self.arguments) - len(self.defaults)
-        if not kwargs and required <= len(args) < len(self.arguments):
-            return (*args, *self.defaults[len(args) - required :])
-        try:
-            bound = self.signature.bind(*args, **kwargs)
-        except TypeError as error:
-            raise TypeError(f"{self.name}({', '.join(self.arguments)}): {error}") from None
-        bound.apply_defaults()
-        return bound.args
-
 
 def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
     """Make a differentiable operation of a function on arrays (see the top of this file).
 
     Each keyword names an argument of the function and gives its vjp. Without any, the result is a constant.
     """
-    if any(not callable(vjp) for vjp in vjps.values()):
-        raise TypeError(f"primitive: each keyword gives a vjp, a function; got {vjps}")
 
     def decorate(forward: Callable) -> Callable[..., Any]:
         wide = hasattr(forward, "in_float32")
         forward = forward.__wrapped__ if wide else forward  # type: ignore[attr-defined]
         op = _Op(forward, vjps)
-        arity, operands, options, residuals = len(op.arguments), op.operands, op.options, op.residuals
-        keeps_dtype = "dtype" in op.arguments  # somebody asks for one: float64 is meant
+        arity, operands, options = len(op.arguments), op.operands, op.options
 
         @functools.wraps(forward)
         def call(*args: Any, **kwargs: Any) -> Any:
             if kwargs or len(args) != arity:
-                args = op.complete(args, kwargs)
-            values, parents, mask, tensor, extra = list(args), [None] * arity, 0, None, None
-            odd: tuple[int, ...] = ()
+                args = complete(op, args, kwargs)
+            # Get the arrays, and the nodes that they came from.
+            values, parents, mask, tensor = list(args), [None] * arity, 0, None
+            others: tuple[int, ...] = ()
             for i in operands:
                 a = args[i]
                 if isinstance(a, Tensor):
@@ -176,37 +148,27 @@ def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
                     if a.node is not None:
                         parents[i] = a.node
                         mask |= 1 << i
-                elif type(a) not in _USUAL and (type(a) is not np.ndarray or not a.ndim or not vjps):
-                    odd += (i,)
+                elif type(a) not in USUAL and (type(a) is not np.ndarray or not a.ndim or not vjps):
+                    others += (i,)
             if wide and getattr(values[0], "dtype", None) == HALF:
                 return rounded_once(call, args, {})
-            if odd:
-                tensor, mask = _unbox_odd(op, odd, values, parents, tensor, mask)
-            if options:
-                tensor = _unbox_options(op, values, tensor)
+            if others:
+                tensor = unbox_others(op, others, values, parents, tensor)
+                mask |= sum(1 << i for i in others if parents[i] and any(parents[i]))
+            for i in options:
+                if type(values[i]) not in _OPTIONS:
+                    tensor = unbox_options(op, values, tensor)
+                    break
+            # Compute.
             try:
                 out = op.forward(*values)
             except (TypeError, AttributeError, OverflowError) as error:
-                _explain(op, values, parents, error)
+                explain(op, values, parents, error)
                 raise
+            # Record.
             if tensor is None:
-                return op.split(out)[0] if residuals else out
-            if residuals:
-                out, extra = op.split(out)
-            if isinstance(out, np.generic):  # NumPy's reductions to one number give a scalar
-                out = np.asarray(out)
-            kind = out.dtype.char  # cheaper to compare than dtypes
-            if kind not in _REAL:  # nor was an operand: to look at all of them each time would cost more
-                odd_result = TypeError(f"{op.name} gave {out.dtype}; expected real numbers, of options too")
-                _explain(op, values, parents, odd_result)
-                raise odd_result
-            if kind == "d" and not keeps_dtype:
-                out = _narrowed(out, values)
-            if watchers:
-                check_finite(out, op.name, values)
-            if not mask or recording.blocked > 0 or not vjps or kind not in "efdg":
-                return box(out, None, _origin(op, values, mask))
-            return box(out, _recorded(op, values, parents, mask, out, extra))
+                return with_residuals(op, out)[0] if op.residuals else out
+            return _recorded(op, values, parents, mask, out)
 
         call.op = op  # type: ignore[attr-defined]  # for `attach`
         return call
@@ -214,93 +176,29 @@ def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
     return decorate
 
 
-def _recorded(op: _Op, values: list, parents: list, mask: int, out: Array, extra: dict | None) -> Node:
+def _recorded(op: _Op, values: list, parents: list, mask: int, out: Any) -> Tensor:
+    """The result as a Tensor, with a node where a gradient is required. `mask` has a bit for each such operand."""
+    out, residuals = with_residuals(op, out) if op.residuals else (out, {})
+    if isinstance(out, np.generic):  # NumPy's reductions to one number give a scalar
+        out = np.asarray(out)
+    kind = out.dtype.char  # cheaper to compare than dtypes
+    if kind not in REAL:  # nor was an operand: to look at all of them each time would cost more
+        error = TypeError(f"{op.name} gave {out.dtype}; expected real numbers, of options too")
+        explain(op, values, parents, error)
+        raise error
+    if kind == "d" and not op.keeps_dtype and not any(a.dtype == np.float64 for a in arrays_in(values)):
+        out = out.astype(np.float32)  # NumPy widens float32 beside integers
+    for watch in watchers:
+        watch(out, op.name, values)
+    if not mask or recording.blocked > 0 or not op.vjps or kind not in "efdg":
+        return box(out, None, _origin(op, values, mask))
     plan = op.plans.get(mask) or op.plan(mask)
     values.append(out)  # and on, until they are all of op.values, in that order
     if op.shapes:
         values.extend(values[i].shape for i in op.shapes)
-    if extra:
-        values.extend(extra[name] for name in op.residuals)
-    return Node(op, plan, parents, [values[i] for i in plan.keep], out)
-
-
-_USUAL = {float, int, bool, type(None)}  # arguments that pass through as they are
-_REAL = "fd?bBhHiIlLqQeg"  # the letters of the dtypes of real numbers
-
-
-def _explain(op: _Op, values: list, parents: list, error: Exception) -> None:
-    """Raise an error that says more than that of the forward function, where something more is known."""
-    xp_of(*values)  # where CPU and GPU arrays met, this says so by name
-    if isinstance(error, OverflowError):
-        large = [name for name, a in zip(op.arguments, values, strict=True) if _is_large(a)]
-        raise ValueError(f"{op.name}: the integer {' or '.join(large)} is too large for an array") from error
-    for i in op.operands:
-        name, a = op.arguments[i], values[i]
-        if type(parents[i]) is list:
-            raise TypeError(f"{op.name} takes no list of Tensors as {name}; put them together with F.stack") from error
-        if not isinstance(a, (int, float)) and not (a is None and op.signature.parameters[name].default is None):
-            plain_array(a, f"{op.name}: {name}")
-
-
-def _is_large(a: Any) -> bool:
-    return any(type(n) is int and not -(2**31) <= n < 2**31 for n in (a if isinstance(a, (tuple, list)) else [a]))
-
-
-def _unbox_odd(
-    op: _Op, odd: Sequence[int], values: list, parents: list, tensor: Tensor | None, mask: int
-) -> tuple[Tensor | None, int]:
-    """The rest of `call`'s loop over operands: lists, and numbers that must take the Tensors' dtype. `values` and
-    `parents` are filled in; the new `tensor` and `mask` are returned."""
-    for i in odd:
-        if type(a := values[i]) in (list, tuple) and (boxed := [e for e in a if isinstance(e, Tensor)]):
-            if type(a) is tuple:
-                raise TypeError(f"{op.name}: {op.arguments[i]} is a tuple of Tensors; put them together with F.stack")
-            tensor = boxed[0]
-            values[i] = [e._data if isinstance(e, Tensor) else e for e in a]
-            parents[i] = [e.node if isinstance(e, Tensor) else None for e in a]
-            mask |= any(p is not None for p in parents[i]) << i
-    if tensor is None:
-        return None, 0
-    for i in odd:
-        a = values[i]
-        what = f"{op.name}: {op.arguments[i]}"
-        if type(a) in (list, tuple, range):
-            for array in filter(is_array, a):
-                plain_array(array, f"{what}: an item")
-            if op.arguments[i] != "axis" and parents[i] is None and not any(map(is_array, a)):
-                values[i] = xp_of(tensor._data).asarray(numbers(a, what), tensor.dtype)  # [1, 2] beside a Tensor
-        elif isinstance(a, np.generic) or type(a) is np.ndarray and not a.ndim:
-            number = numbers(a, what).item()  # as a NumPy float64 it would drag float32 up
-            values[i] = float(number) if isinstance(number, np.generic) else number  # of a longdouble
-        else:
-            values[i] = a = plain_array(a, what)
-            if a.ndim == 0 and a.dtype.kind == tensor.dtype.kind == "f":
-                values[i] = a.astype(tensor.dtype)  # on a GPU, where item() would wait
-    return tensor, mask
-
-
-def _unbox_options(op: _Op, values: list, tensor: Tensor | None) -> Tensor | None:
-    """Options that are Tensors, lists of them, or NumPy's numbers."""
-    for i in op.options:
-        if type(a := values[i]) in _USUAL or type(a) is tuple:
-            continue
-        if type(a) is np.ndarray and a.ndim and a.dtype.char in _REAL and a.dtype.isnative:  # nearly always
-            continue
-        if boxed := [e for e in (a if type(a) is list else [a]) if isinstance(e, Tensor)]:
-            if any(e.requires_grad for e in boxed) and recording.blocked <= 0:
-                raise TypeError(f"{op.name}: {op.arguments[i]} has no derivative here; pass its values: .detach()")
-            tensor = boxed[0]
-            values[i] = [e._data if isinstance(e, Tensor) else e for e in a] if type(a) is list else a._data
-        elif isinstance(a, np.generic) or (type(a) is np.ndarray and a.ndim == 0):
-            values[i] = a.item()
-        elif isinstance(a, np.ndarray):
-            values[i] = plain_array(a, f"{op.name}: {op.arguments[i]}")
-    return tensor
-
-
-def _narrowed(out: Array, values: Sequence) -> Array:
-    """A float64 result as float32, if no operand was float64: NumPy widens float32 beside integers."""
-    return out if any(a.dtype == np.float64 for a in arrays_in(values)) else out.astype(np.float32)
+    if residuals:
+        values.extend(residuals[name] for name in op.residuals)
+    return box(out, Node(op, plan, parents, [values[i] for i in plan.keep], out))
 
 
 def _origin(op: _Op, values: Sequence, mask: int) -> Any:
@@ -309,4 +207,58 @@ def _origin(op: _Op, values: Sequence, mask: int) -> Any:
         return "computed under no_grad()"
     if mask:
         return f"the result of {op.name}, which has no derivative"
-    return op.name, [(a.dtype, a.shape) for a in arrays_in(values)]  # put into words only if somebody asks
+    return op.name, [(a.dtype, a.shape) for a in arrays_in(values)]
+
+
+# --- operands that are neither numbers, nor arrays, nor Tensors -----------------------------------
+
+USUAL = {float, int, bool, type(None)}  # arguments that pass through as they are
+_OPTIONS = {*USUAL, tuple, str, slice}  # options that pass through as they are
+REAL = "fd?bBhHiIlLqQeg"  # the letters of the dtypes of real numbers
+
+
+@replaceable
+def check_definition(op: _Op) -> None:
+    """Raise a TypeError for a primitive that the engine cannot read: see debug/primitives.py."""
+
+
+@replaceable
+def with_residuals(op: _Op, result: Any) -> Any:
+    """The forward function's result and its residuals."""
+    return result
+
+
+@replaceable
+def complete(op: _Op, args: tuple, kwargs: dict) -> tuple:
+    """Keyword arguments and defaults put in their places."""
+    required = len(op.arguments) - len(op.defaults)
+    if not kwargs and required <= len(args) < len(op.arguments):
+        return (*args, *op.defaults[len(args) - required :])
+    bound = op.signature.bind(*args, **kwargs)
+    bound.apply_defaults()
+    return bound.args
+
+
+@replaceable
+def explain(op: _Op, values: list, parents: list, error: Exception) -> None:
+    """Raise a better error than the forward function's own, where one is known: see debug/advice.py."""
+
+
+@replaceable
+def unbox_others(op: _Op, others: Sequence[int], values: list, parents: list, tensor: Any) -> Tensor | None:
+    """Fill `values` and `parents` in for operands that are lists of Tensors, and return a Tensor of the operation.
+
+    `tensor` is a Tensor among the other operands. interop/operands.py takes numbers of NumPy and lists of numbers too.
+    """
+    for i in others:
+        if type(a := values[i]) is list and (boxed := [e for e in a if isinstance(e, Tensor)]):
+            tensor = boxed[0]
+            values[i] = [e._data if isinstance(e, Tensor) else e for e in a]
+            parents[i] = [e.node if isinstance(e, Tensor) else None for e in a]
+    return tensor
+
+
+@replaceable
+def unbox_options(op: _Op, values: list, tensor: Tensor | None) -> Tensor | None:
+    """The same for options; see interop/operands.py."""
+    return tensor

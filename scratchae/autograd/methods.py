@@ -1,27 +1,16 @@
-"""What a Tensor can do as an array, in NumPy's spelling. Whatever has a derivative is an operator of `ops.py`."""
+"""The operators and methods of a Tensor, under NumPy's names. Methods that have a derivative call `ops.py`."""
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scratchae import autograd  # its `ops`, which are made of Tensors, are there by the time that they are called
-from scratchae.backend import Array, device_of, plain_array, to_device
+from scratchae import autograd  # `autograd.ops` is imported later, since the operators need Tensor
+from scratchae.backend import Array, device_of, to_device
 
 if TYPE_CHECKING:
     from scratchae.autograd.tensor import Tensor
-
-
-def _no_operator(name: str) -> str:
-    """The error's text for a function of NumPy that has no counterpart; it names one that is called the same."""
-    ours = name.rpartition(".")[2]
-    advice = f"use F.{ours}, or " if hasattr(autograd.ops, ours) else ""
-    return f"{name} is not an operator of Tensors; {advice}for the values alone use .numpy()"
-
-
-_OPERATE_ON_ARRAYS = ("pandas", "scipy", "polars", "xarray", "numpy.ma", "torch", "jax")  # whatever they are given
 
 
 class Methods:
@@ -73,40 +62,10 @@ class Methods:
     def tolist(self) -> list:
         return self._data.tolist()
 
-    # pandas leaves `series * tensor` to Tensor, which refuses a Series by name; otherwise the graph would be lost.
-    __pandas_priority__ = 10_000
-
-    @property
-    def _mask(self) -> Any:
-        """What numpy.ma asks the other operand for first; it would go on with bare arrays."""
-        return plain_array(np.ma.masked_array(0.0), "an operand of a Tensor")
-
-    def __array__(self: Any, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        # An operator of another library, with this Tensor on its right, would go on without the graph. Code that
-        # asks for the values to look at them gets them.
-        if self.requires_grad and sys._getframe(1).f_globals.get("__name__", "").startswith(_OPERATE_ON_ARRAYS):
-            raise TypeError(f"a Tensor of shape {self.shape} would lose its graph as a NumPy array: pass its .numpy()")
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Tensor:
-        """NumPy's elementwise functions, and operators with an array on the left, are recorded too."""
-        op = getattr(autograd.ops, {"absolute": "abs"}.get(ufunc.__name__, ufunc.__name__), None)
-        if op is None or method != "__call__" or options:
-            call = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
-            raise TypeError(_no_operator(f"np.{call}" + (f" with {sorted(options)}" if op and options else "")))
-        return op(*inputs)
-
-    def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
-        """NumPy's other functions: those with a counterpart here are recorded, others would cut the graph."""
-        of_numpy = getattr(np, function.__name__, None) is function  # not np.linalg.norm, say
-        if of_numpy and (op := getattr(autograd.ops, function.__name__, None)) is not None:
-            return op(*args, **options)
-        if of_numpy and function.__name__ in ("shape", "ndim") and args:
-            return getattr(args[0], function.__name__)  # of an array on a GPU, too, without copying it
-        if function.__name__ in ("allclose", "array_equal", "isclose", "shape", "ndim", "size"):
-            plain = [a.numpy() if isinstance(a, Methods) else a for a in (*args, *options.values())]
-            return function(*plain[: len(args)], **dict(zip(options, plain[len(args) :], strict=True)))
-        raise TypeError(_no_operator(f"np.{function.__module__}.{function.__name__}".replace("np.numpy.", "np.")))
+    __array_ufunc__: Any = None  # an array on the left leaves the operation to the Tensor; see interop/numpy.py
 
     def __len__(self) -> int:
         if self.ndim == 0:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from scratchae import backend
 from scratchae.autograd.engine import primitive
 from scratchae.autograd.precision import in_float32
 from scratchae.autograd.shaping import broadcast_to, expand_dims, reshape, squeeze, swapaxes
@@ -17,7 +16,7 @@ from scratchae.backend import Array, numbers, xp_of
 
 @primitive(x=lambda g, y: _matmul(g, swapaxes(y, -1, -2)), y=lambda g, x: _matmul(swapaxes(x, -1, -2), g))
 def _matmul(x: Array, y: Array) -> Array:
-    return backend.matmul(x, y)
+    return x @ y
 
 
 @in_float32
@@ -41,38 +40,30 @@ def _matrix(a: Any) -> Array:
 
 @primitive(
     x=lambda g, weight: linear(g, swapaxes(weight, 0, 1), None),  # g W
-    weight=lambda g, x, into: linear_weight_grad(g, x, into),  # g^T x
-    bias=lambda g, into: sum_rows(g, into),  # a bias for each row: its broadcasting is undone here
+    weight=lambda g, x, memory: linear_weight_grad(g, x, memory),  # g^T x
+    bias=lambda g, memory: sum_rows(g, memory),  # every row has the same bias
 )
 @in_float32
 def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     """x weight^T + bias over the last axis of `x`; `weight` is (out, in) as in PyTorch."""
     xp_of(x, weight, bias)  # refuses a mixture
-    out = backend.matmul(_rows(x), weight.T)
+    out = _rows(x) @ weight.T
     if bias is not None:
         out += bias
     return out if x.ndim == 2 else out.reshape(*x.shape[:-1], len(weight))
 
 
 @primitive(g=lambda h, x: linear(x, h, None), x=lambda h, g: linear(g, swapaxes(h, 0, 1), None))
-def linear_weight_grad(g: Array, x: Array, into: Array | None = None) -> Array:
-    """g^T x, summed over all rows."""
-    return backend.matmul(_rows(g).T, _rows(x), into)
+def linear_weight_grad(g: Array, x: Array, memory: Array | None = None) -> Array:
+    """g^T x, summed over all rows; written into `memory` if that is given."""
+    return xp_of(g, x).matmul(_rows(g).T, _rows(x), out=memory)
 
 
 @primitive(g=lambda h, g_shape: broadcast_to(h, g_shape))
-def sum_rows(g: Array, into: Array | None = None) -> Array:
-    """The sum over all axes but the last; on the CPU as a product with ones, which is faster than `sum` there."""
-    rows = _rows(g)
-    if xp_of(g) is not np:
-        return rows.sum(axis=0, out=into)
-    ones = np.empty(len(rows), g.dtype)
-    ones.fill(1)
-    return np.matmul(ones, rows, out=into)
+def sum_rows(g: Array, memory: Array | None = None) -> Array:
+    """The sum over all axes but the last; written into `memory` if that is given."""
+    return _rows(g).sum(axis=0, out=memory)
 
 
 def _rows(x: Array) -> Array:
     return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
-
-
-__all__ = ["matmul", "linear"]

@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from scratchae.attach import replaceable
 from scratchae.autograd.elementwise import exp
 from scratchae.autograd.engine import primitive
 from scratchae.autograd.precision import in_float32
 from scratchae.autograd.shaping import broadcast_to, reshape
 from scratchae.backend import Array, xp_of
-from scratchae.distributed import world
-from scratchae.random import batch_share
 
 Axis = Any  # None, int or tuple of ints
 
@@ -55,15 +54,16 @@ def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     return x.mean(axis=axis, keepdims=keepdims)
 
 
+@replaceable
 def batch_mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """The mean over axes among which is the batch's: over all of the batch, also where processes share it."""
-    own = mean(x, axis, keepdims)
-    return own if batch_share() == 1 else _sum_over_processes(own * batch_share())
+    """The mean over axes that contain the batch's axis: over the whole batch, also where only a part of it is here."""
+    return mean(x, axis, keepdims)
 
 
-@primitive(x=lambda g: _sum_over_processes(g))
-def _sum_over_processes(x: Array) -> Array:
-    return world().sum(x.copy())
+@replaceable
+def batch_count(n: int) -> int:
+    """How many values the whole batch has, of which `n` are here: the number that `batch_mean` divides by."""
+    return n
 
 
 @primitive(
@@ -153,15 +153,8 @@ def log_softmax(x: Array, axis: Axis = -1) -> Array:
 @primitive(x=lambda g, x, scale: 2 * scale * g * x)
 @in_float32
 def sum_of_squares(x: Array, scale: float = 1.0) -> Array:
-    """The sum of all squared elements, times `scale`: one dot product, and no squares in memory."""
-    if xp_of(x) is not np:
-        return (x * x).sum() * scale  # a GPU adds up in a tree, which loses none
-    flat, block = x.ravel(order="K"), 1 << 16  # one float32 sum over more than that would lose digits
-    if flat.size <= block:
-        return (flat @ flat) * scale
-    rows = flat[: flat.size // block * block].reshape(-1, 1, block)
-    rest = flat[rows.size :]
-    return ((rows @ rows.swapaxes(1, 2)).sum() + rest @ rest) * scale
+    """The sum of all squared elements, times `scale`."""
+    return (x * x).sum() * scale
 
 
 def _norm_vjp(g: Any, x: Any, out: Any, axis: Axis) -> Any:
@@ -174,9 +167,3 @@ def _norm_vjp(g: Any, x: Any, out: Any, axis: Axis) -> Any:
 def norm(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """The Euclidean length along `axis`; its gradient at 0 is 0."""
     return xp_of(x).sqrt((x * x).sum(axis=axis, keepdims=keepdims))
-
-
-__all__ = [
-    "sum", "mean", "var", "max", "min", "argmax", "argmin", "any", "all", "logsumexp", "softmax", "log_softmax",
-    "sum_of_squares", "norm", "batch_mean",
-]  # fmt: skip

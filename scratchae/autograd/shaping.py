@@ -124,9 +124,3 @@ def concatenate(xs: Sequence[Any], axis: int = 0) -> Any:
 def stack(xs: Sequence[Any], axis: int = 0) -> Any:
     """The arrays of `xs`, all of one shape, side by side along a new axis."""
     return _concatenate([expand_dims(operand(x, "stack: an item"), axis) for x in xs], axis)
-
-
-__all__ = [
-    "reshape", "transpose", "swapaxes", "squeeze", "expand_dims", "broadcast_to", "getitem", "pad",
-    "concatenate", "stack",
-]  # fmt: skip

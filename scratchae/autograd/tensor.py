@@ -30,28 +30,28 @@ _leaves = threading.Lock()  # several threads may send gradients to the same lea
 class Leaf:
     """Where the backward pass ends: the gradient of one Tensor that the user made.
 
-    `home` is memory that an optimiser wants the next gradient in, or None. The gradient always lies
-    in memory of its own: what arrives is copied, unless a vjp wrote it into memory lent by `lend`.
+    `memory` is an array that an optimiser wants the next gradient in, or None. A gradient never shares its memory with
+    another array: a vjp has written it into `memory`, or it is copied when it arrives.
     """
 
-    __slots__ = ("shape", "dtype", "grad", "home")
+    __slots__ = ("shape", "dtype", "grad", "memory")
 
     def __init__(self, data: Array):
         self.shape, self.dtype = data.shape, data.dtype
         self.grad: Array | None = None
-        self.home: Array | None = None
+        self.memory: Array | None = None
 
-    def lend(self, like: Array) -> Array:
-        """Memory for a gradient, on the device of `like`: the home, which is given away once, or new."""
+    def take_memory(self, like: Array) -> Array:
+        """`memory`, which is given away once, or a new array on the device of `like`."""
         with _leaves:
-            home, self.home = self.home, None
-        return xp_of(like).empty(self.shape, self.dtype) if home is None else home
+            memory, self.memory = self.memory, None
+        return xp_of(like).empty(self.shape, self.dtype) if memory is None else memory
 
-    def add(self, g: Array, own: bool) -> None:
-        """Take in a gradient: the first is stored (copied, unless it is our own lent memory), later ones are added."""
-        if not own and self.grad is None:
+    def add(self, g: Array, copied: bool) -> None:
+        """Take in a gradient: the first is stored (`copied`, or copied here), later ones are added."""
+        if not copied and self.grad is None:
             # A copy in the memory order of `g`: into another order, it can take longer than the whole vjp.
-            memory = xp_of(g).empty_like(g, self.dtype) if self.home is None else self.lend(g)
+            memory = xp_of(g).empty_like(g, self.dtype) if self.memory is None else self.take_memory(g)
             memory[...] = g
             g = memory
         with _leaves:
@@ -133,7 +133,7 @@ class Tensor(Methods):
         if type(self.node) is not Leaf:
             raise RuntimeError("only a leaf with requires_grad=True has a .grad to assign")
         if gradient is None:
-            self.node.grad = self.node.home = None
+            self.node.grad = self.node.memory = None
             return
         array = gradient._data if isinstance(gradient, Tensor) else numbers(gradient, ".grad")
         if array.shape != self.shape:
@@ -171,11 +171,6 @@ class Tensor(Methods):
             notes += ", requires_grad=True" if type(self.node) is Leaf else f", from={self.node.op.name}"
         return f"tensor({values}{notes})"
 
-    def __reduce__(self) -> tuple:
-        if self.node is not None and type(self.node) is not Leaf:
-            raise RuntimeError("only leaves can be copied or pickled; this is a result: detach() it first")
-        return _rebuild, (type(self), self._data, self.requires_grad, self.grad)
-
 
 def _array(data: Any) -> Array:
     """Data as a plain array; Python's numbers become float32."""
@@ -190,7 +185,7 @@ def operand(x: Any, what: str) -> Any:
 
 def values_of(x: Any, what: str) -> Array:
     """The plain array that a Tensor holds, or that `x` is. Raises TypeError, with `what` in it, for other things."""
-    return plain_array(x._data if isinstance(x, Tensor) else x, what)
+    return plain_array(data_of(x), what)
 
 
 def data_of(x: Any) -> Array:
@@ -202,14 +197,6 @@ def box(data: Array, node: Any, origin: Any = "detached from its graph") -> Tens
     """A Tensor around `data` that came from `node`: the constructor without its checks."""
     t = Tensor.__new__(Tensor)
     t._data, t.node, t._origin = data, node, origin
-    return t
-
-
-def _rebuild(kind: type[Tensor], data: Array, requires_grad: bool, grad: Array | None) -> Tensor:
-    t = Tensor.__new__(kind)
-    t._data, t.node, t._origin = data, Leaf(data) if requires_grad else None, "a copy"
-    if grad is not None:
-        t.node.grad = xp_of(grad).array(grad)
     return t
 
 

@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST: where their files are, and how they become arrays."""
+"""MNIST and Fashion-MNIST: how their files are found, and become arrays."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scratchae.data.download import fetch
 from scratchae.data.idx import DataError, read_idx
 from scratchae.files.storage import FilePath
 
-# split -> (images, labels); the names are the same for both sets, gzipped ones end in .gz
+# split -> (images, labels); the names are the same for both sets, and gzipped files end in .gz
 _FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
@@ -22,7 +22,7 @@ _MIRRORS: dict[str, tuple[str, ...]] = {
     "mnist": ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
     "fashion-mnist": ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
 }
-# of the gzipped files as published
+# Of the gzipped files as published.
 _SHA256 = {
     "mnist": {
         "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
@@ -45,11 +45,11 @@ Dataset = tuple[np.ndarray, np.ndarray]
 def mnist(split: str = "train", root: FilePath | None = None, download: bool = True) -> Dataset:
     """Handwritten digits: `(images, labels)`, float32 (n, 1, 28, 28) in [0, 1] and uint8 (n,) in 0..9.
 
-    `split` is "train" (60,000 as published) or "test" (10,000). The four IDX files, gzipped or
-    unpacked, are looked for in `root`, and only there where it is given; else in
-    `$SCRATCHAE_DATA/mnist`, then in the user's cache folder, into which they are downloaded
-    (unless `download=False`) and where their published SHA-256 sums are checked. Files found in
-    place are checked for their structure, so a smaller set of the same form is fine.
+    `split` is "train" (60,000 as published) or "test" (10,000). The four IDX files may be gzipped or
+    unpacked. Where `root` is given, only that folder is searched. Otherwise the files are looked for in
+    `$SCRATCHAE_DATA/mnist`, then in the user's cache folder. Missing files are downloaded into the cache
+    (unless `download=False`), and a download must have the published SHA-256 sum. Files found in place
+    are checked for their structure alone, so that a smaller set of the same form is fine.
 
     Raises ValueError for another split, DataError (a ValueError) for a broken file or a failed
     download, FileNotFoundError where a file is missing.
@@ -70,7 +70,7 @@ def fashion_mnist(split: str = "train", root: FilePath | None = None, download: 
 
 
 def mnist_sample(split: str = "train") -> Dataset:
-    """The part of MNIST that comes with the package, as `mnist` returns it; no network, no files needed.
+    """The part of MNIST that comes with the package, as `mnist` returns MNIST; no network, no files needed.
 
     5,000 training and 1,000 test images, each drawn from its own split, equally many of every digit.
     """
@@ -80,8 +80,8 @@ def mnist_sample(split: str = "train") -> Dataset:
 def fashion_mnist_sample(split: str = "train") -> Dataset:
     """The part of Fashion-MNIST that comes with the package: 5,000 training, 1,000 test images, balanced.
 
-    Training and test images do not overlap, but they do not follow the official split: good for
-    learning and pictures, not for comparing a score with a published one.
+    Training and test images do not overlap, but they do not follow the official split. Do not compare
+    a score on these images with published scores.
     """
     return _load("fashion-mnist", split, _SAMPLES / "fashion-mnist")
 
@@ -114,7 +114,7 @@ def _load(name: str, split: str, root: FilePath | None, download: bool = False) 
 
 def _cache_folder() -> Path:
     configured = os.environ.get("XDG_CACHE_HOME", "")
-    if os.path.isabs(configured):  # the XDG specification: a relative one is to be ignored
+    if os.path.isabs(configured):  # the XDG specification ignores relative paths
         return Path(configured) / "scratchae"
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "scratchae"

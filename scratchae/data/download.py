@@ -1,4 +1,4 @@
-"""Fetch a published file: from one of several places, checked before it gets its name."""
+"""Fetch a published file from one of several addresses. The file gets its name only after its sum was checked."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class DownloadError(DataError, OSError):
 def fetch(urls: Sequence[str], path: Path, sha256: str, ways_out: str) -> None:
     """Download `path` from the first of `urls` whose content has the SHA-256 sum `sha256`.
 
-    The bytes are written only after their sum was right, under a name of their own until all are there: two processes
-    at once do not disturb each other, and nothing is left behind by a failure or Ctrl-C. Addresses that failed for a
-    passing reason get a second try, such as those that are too slow (`_SLOWEST`, `_DEADLINE`). Raises DownloadError (a
-    DataError and an OSError), which `ways_out` closes.
+    The bytes are written only after their sum was right, and under a temporary name until all are written. Two
+    processes at once do not disturb each other, and a failure or Ctrl-C leaves no file behind. Addresses that failed
+    for a passing reason, such as a slow server (`_SLOWEST`, `_DEADLINE`), get a second try. Raises DownloadError (a
+    DataError and an OSError) with `ways_out` at the end.
     """
     from http.client import HTTPException
 
@@ -53,7 +53,7 @@ def fetch(urls: Sequence[str], path: Path, sha256: str, ways_out: str) -> None:
 
 
 def _passing(error: Exception) -> bool:
-    """Whether it may go better next time: not where the server said no, or sent something else."""
+    """Whether a second try may succeed: not where the server refused, or sent another file."""
     return not isinstance(error, ValueError) and getattr(error, "code", 500) >= 500
 
 
@@ -70,9 +70,9 @@ def _content(url: str, sha256: str) -> bytes:
 
 
 def _open(url: str) -> HTTPResponse:
-    """What `urllib.request.urlopen` gives, with its proxies and redirections, but over HTTP and HTTPS alone.
+    """The response of `urllib.request.urlopen`, with its proxies and redirections, but over HTTP and HTTPS alone.
 
-    Every byte of it comes through `_Arriving`: headers and redirections can be as slow and as long as a file.
+    Every byte comes through `_Arriving`, since headers and redirections can be as slow and as long as a file.
     """
     from http import client
     from urllib import request
@@ -113,7 +113,7 @@ def _open(url: str) -> HTTPResponse:
 
 
 class _Arriving(io.RawIOBase):
-    """The bytes of a connection, as long as they come fast enough and are not too many."""
+    """The bytes of a connection. Raises where the bytes come too slowly (TimeoutError) or are too many (ValueError)."""
 
     def __init__(self, connection: io.RawIOBase, deadline: float):
         self._connection, self._deadline = connection, deadline

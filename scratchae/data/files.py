@@ -1,4 +1,4 @@
-"""Data of one's own: folders of images, and arrays in .npy and .npz files."""
+"""Your own data: folders of images, and arrays in .npy and .npz files."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def image_folder(path: FilePath, size: int | tuple[int, int], channels: int = 1)
         size: side of the square, or (height, width), that each image is cut to around its centre and scaled to.
         channels: 1 for grey, 3 for colour.
 
-    Where a pixel is transparent, the image is put on white, as on a page: half transparent black becomes grey. Colours
-    of palettes, CMYK, YCbCr and LAB become RGB. Grey images of 16 bits keep their precision: 65535 becomes 1. Colours
-    of 16 bits have the 8 bits that Pillow reads. The rotation that a camera has noted is done. Of several frames or
-    pages, the first is read. Signed pixels, whole numbers of 32 bits and floating point numbers are refused, since
-    nothing says which number is white.
+    Transparent pixels are put on white: half transparent black becomes grey. Colours of palettes, CMYK, YCbCr and LAB
+    become RGB. Grey images of 16 bits keep their precision, and 65535 becomes 1. Colours of 16 bits have the 8 bits
+    that Pillow reads. An image is turned as its camera has noted. Of several frames or pages, the first is read.
+    Signed pixels, whole numbers of 32 bits and floating point numbers are refused, since no rule says which number is
+    white.
 
-    Raises DataError (a ValueError) for a folder without images and a file that is none, naming it, ValueError for
-    another size or number of channels, OSError for a file that cannot be opened, and ModuleNotFoundError without
-    Pillow.
+    Raises DataError (a ValueError) for a folder without images, and for a file that is no image, by name. Raises
+    ValueError for another size or number of channels, OSError for a file that cannot be opened, and
+    ModuleNotFoundError without Pillow.
     """
     if check_count("channels", channels) not in (1, 3):
         raise ValueError(f"channels={channels!r}; expected 1 (grey) or 3 (colour)")
@@ -87,7 +87,7 @@ def _largest(opened: Any) -> int:
     signed = 2 in np.ravel(tags.get(_SAMPLE_FORMAT, 1))
     if opened.mode.startswith("I;16"):
         return 2 ** int(np.max(tags.get(_BITS_PER_SAMPLE, 16))) - 1  # some have 12
-    if opened.mode == "I" and opened.format == "PNG":  # Pillow 10 opens 16 bits so
+    if opened.mode == "I" and opened.format == "PNG":  # as Pillow 10 opens 16 bits
         return 65535
     if opened.mode in ("I", "F") or signed:
         kind = "floating point" if opened.mode == "F" else "signed or 32-bit"
@@ -95,14 +95,14 @@ def _largest(opened: Any) -> int:
     return 255
 
 
-_BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # TIFF's numbers for them
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # TIFF's numbers for these tags
 
 
 def _deep(image: Any, opened: Any, largest: int) -> np.ndarray:
     """A grey image of more than 8 bits as float32 in [0, 1]."""
     values = np.asarray(image)
     grey = (values / largest).astype(np.float32)
-    if getattr(opened, "tag_v2", {}).get(_PHOTOMETRIC) == 0:  # 0 is white, which Pillow minds in 8 bits only
+    if getattr(opened, "tag_v2", {}).get(_PHOTOMETRIC) == 0:  # 0 is white, and Pillow inverts 8 bits only
         grey = 1 - grey
     transparent = image.info.get("transparency")
     return grey if transparent is None else np.where(values == transparent, np.float32(1), grey)
@@ -112,9 +112,9 @@ def _opaque(image: Any) -> Any:
     """An image of 8 bits as RGB, on white where it is transparent."""
     from PIL import Image
 
-    if image.mode == "La":  # Pillow knows one way out of it
+    if image.mode == "La":  # the only conversion of "La" in Pillow
         image = image.convert("LA")
-    palette = getattr(image.palette, "mode", "")  # None, but where there is one
+    palette = getattr(image.palette, "mode", "")  # image.palette may be None
     if image.mode in ("LA", "PA", "RGBA", "RGBa") or palette.endswith("A") or "transparency" in image.info:
         above = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", above.size, "white"), above)
@@ -122,11 +122,11 @@ def _opaque(image: Any) -> Any:
 
 
 def load_array(path: FilePath, name: str | None = None) -> np.ndarray:
-    """The array in a .npy file, as a read-only memory map, which need not fit into memory; or that called `name` in
-    a .npz file.
+    """The array in a .npy file, as a read-only memory map, which may be larger than the memory; or the array called
+    `name` in a .npz file.
 
-    Pickled objects are refused. Raises DataError (a ValueError) for a file that is damaged, holds anything but
-    numbers, or has no such array; OSError where there is none.
+    Pickled objects are refused. Raises DataError (a ValueError) for a file that is damaged, holds other things than
+    numbers, or has no such array; OSError for a missing file.
     """
     with open(path, "rb"):  # so that a missing file is an OSError of its own
         pass

@@ -24,11 +24,11 @@ from scratchae.files.storage import FilePath, write_whole
 _HEADER = bytes((0, 0, 8))  # two zeros, and the type of unsigned bytes; the number of dimensions follows
 _MAX_DIMENSIONS = 64  # NumPy's own limit
 _DEFLATE_RATIO = 1032  # the most that deflate can shrink anything; zlib's technical notes
-_LARGEST_UNPACKED = 1 << 30  # bytes: from a gzip file, no more than that is believed
+_LARGEST_UNPACKED = 1 << 30  # bytes; a gzip file whose header promises more is refused
 
 
 class DataError(ValueError):
-    """A data file is not what it should be; the message names file, finding, expectation and remedy."""
+    """A data file is broken; the message names file, finding, expectation and remedy."""
 
 
 def _broken(path: FilePath, found: str, expected: str) -> DataError:
@@ -38,12 +38,12 @@ def _broken(path: FilePath, found: str, expected: str) -> DataError:
 def read_idx(path: FilePath, shape: tuple[int | None, ...] | None = None) -> np.ndarray:
     """The uint8 array in an IDX file, gzipped or plain (the content decides, not the name).
 
-    `shape` is the shape the file must have, with None for a size that may be anything; without it
-    every shape is taken. The header is judged before memory is taken for the values, and no more
-    than the header promises (plus one byte, to notice a surplus) is ever unpacked.
+    `shape` is the shape that the file must have, with None for a free size. Without `shape` every shape
+    is taken. The header is checked before memory is taken for the values. No more bytes than the header
+    promises are unpacked, but for one byte that shows a surplus.
 
     Raises DataError for a file that is cut off, damaged, too long, of another type or shape, no IDX
-    file at all, or gzipped and larger than 1 GiB unpacked; OSError where it cannot be read.
+    file at all, or gzipped and larger than 1 GiB unpacked; OSError for a file that cannot be read.
     """
     import gzip
     import zlib
@@ -79,7 +79,7 @@ def _read(stream: BufferedIOBase, room: int, shape: tuple[int | None, ...] | Non
             wanted = ", ".join("any" if want is None else str(want) for want in shape)
             raise _broken(path, f"an array of shape {sizes}", f"shape ({wanted})")
     n = math.prod(sizes)  # bytes, and values
-    # A size of zero must not hide the others: NumPy cannot make (0, 2**32 - 1, 2**32 - 1) either.
+    # A size of zero must not hide the others, since NumPy cannot make (0, 2**32 - 1, 2**32 - 1) either.
     if n > room or math.prod(filter(None, sizes)) > sys.maxsize:
         promise = f"the header promises {n} values of shape {sizes}, which cannot be in it"
         raise _broken(path, f"{promise}: too many, or cut off", f"at most {room} bytes")

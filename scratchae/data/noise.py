@@ -1,8 +1,8 @@
 """Ways to damage an input, for denoising autoencoders.
 
-Each takes an array `x` of float32 or float64, an `amount` and a generator of random numbers, and
-returns a new array of the same shape and dtype; `x` stays as it is. Array and generator are NumPy's, or
-both those of one GPU.
+Each function takes an array `x` of float32 or float64, an `amount` and a generator of random numbers.
+The result is a new array of the same shape and dtype; `x` stays as it is. Array and generator are
+NumPy's, or both belong to one GPU. For a batch, pass `sa.generator(device, per_sample=True)`.
 
 Source: P. Vincent, H. Larochelle, I. Lajoie, Y. Bengio, P.-A. Manzagol, "Stacked denoising
 autoencoders", Journal of Machine Learning Research 11, 2010, section 3.3.
@@ -14,26 +14,24 @@ from typing import Any
 
 import numpy as np
 
-from scratchae.backend import is_array, unwatched, xp_of
+from scratchae.backend import is_array, seen, xp_of
 from scratchae.checks import check_bool, check_number, rounding
 
 
 def gaussian(x: np.ndarray, amount: float, rng: np.random.Generator, clip: bool = True) -> np.ndarray:
     """clip(x + amount * e, 0, 1) with e standard normal: `amount` is the standard deviation.
 
-    With `clip`, an x that leaves [0, 1] is refused: clipping would cut the data off, and not only the noise. Numbers
-    that a few roundings have pushed beyond are taken.
+    With `clip`, an x that leaves [0, 1] is refused, since clipping would cut off the data too. Numbers that a few
+    roundings have pushed beyond 0 or 1 are taken.
 
     Raises ValueError for such an x and unless `amount` is finite and at least 0, TypeError for an x of another dtype.
     """
     _check("gaussian", x, amount)
     check_bool("gaussian noise: clip", clip)
     margin = rounding(x.dtype)
-    if clip and unwatched():
-        x = xp_of(x).where((x >= -margin) & (x <= 1 + margin), x, np.nan)  # for the loss to show
-    elif clip and x.size and ((low := x.min()) < -margin) | ((high := x.max()) > 1 + margin):
-        advice = "scale them, or pass clip=False"
-        raise ValueError(f"gaussian noise got x in [{low!s}, {high!s}]; expected images in [0, 1]: {advice}")
+    if clip and x.size and seen((x.min() < -margin) | (x.max() > 1 + margin)):
+        found = f"[{x.min()!s}, {x.max()!s}]"
+        raise ValueError(f"gaussian noise got x in {found}; expected images in [0, 1]: scale them, or pass clip=False")
     noisy = rng.standard_normal(x.shape, dtype=x.dtype)
     noisy *= float(amount)
     noisy += x
@@ -61,7 +59,7 @@ def salt_and_pepper(x: np.ndarray, amount: float, rng: np.random.Generator) -> n
 
 
 def check_amount(name: str, amount: Any) -> None:
-    """ValueError unless `amount` is one that the noise of that name takes."""
+    """ValueError unless the noise of that name takes `amount`."""
     check_number(f"{name} noise got amount", amount, "[0, inf)" if name == "gaussian" else "[0, 1]")
 
 

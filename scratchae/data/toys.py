@@ -1,4 +1,4 @@
-"""Small 3-D point clouds with a known lower-dimensional structure, to look at what a code learns."""
+"""Small 3-D point clouds with a known structure of fewer dimensions, to look at what a code learns."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def helix(
 ) -> tuple[np.ndarray, np.ndarray]:
     """A curve in space: `(points, t)`, float32 (n, 3) and the curve's parameter, float32 (n,).
 
-    t is uniform on [0, 2 pi turns), and a point is (cos t, sin t, t / (pi turns) - 1), so that the
-    curve fits the cube [-1, 1]^3, plus normal noise of standard deviation `noise` in each coordinate.
-    The same arguments give the same points. Raises ValueError for n < 1, turns <= 0, noise < 0, seed < 0 and what is
-    no number.
+    t is uniform on [0, 2 pi turns), and a point is (cos t, sin t, t / (pi turns) - 1): the curve fits
+    the cube [-1, 1]^3. Each coordinate gets normal noise of standard deviation `noise`. The same
+    arguments give the same points. Raises ValueError for n < 1, turns <= 0, noise < 0, seed < 0 and
+    values that are no numbers.
     """
     n, noise, seed = _checked("helix", n, noise, seed)
     wanted = "a finite number above 0 and up to 1e37, such as 3.0"
@@ -38,10 +38,10 @@ def tilted_gaussian(n: int = 1000, noise: float = 0.1, seed: int = 0) -> tuple[n
     """A flat cloud near a tilted plane: `(points, u)`, float32 (n, 3) and float32 (n,).
 
     A point is R (u, v, w) with independent normal u, v, w of mean 0 and standard deviations 1, 0.5 and
-    `noise`, and the rotation R with the columns (2, 1, 2)/3, (-2, 2, 1)/3 and (-1, -2, 2)/3; the last
-    is the plane's normal. The points' covariance is thus R diag(1, 0.25, noise^2) R^T: its eigenvectors
-    are what PCA, and a linear autoencoder, should find. Returned beside the points is u, the position
-    along the longest axis. Raises ValueError for n < 1, noise < 0, seed < 0 and what is no number.
+    `noise`. The rotation R has the columns (2, 1, 2)/3, (-2, 2, 1)/3 and (-1, -2, 2)/3; the last column
+    is the plane's normal. The points' covariance is R diag(1, 0.25, noise^2) R^T. PCA, and a linear
+    autoencoder, should find its eigenvectors. Returned beside the points is u, the position along the
+    longest axis. Raises ValueError for n < 1, noise < 0, seed < 0 and values that are no numbers.
     """
     n, noise, seed = _checked("tilted_gaussian", n, noise, seed)
     flat = np.random.default_rng(seed).standard_normal((n, 3)) * [1.0, 0.5, noise]
@@ -58,7 +58,7 @@ def _checked(name: str, n: Any, noise: Any, seed: Any) -> tuple[int, float, int]
 
 
 def _must_be(wanted: str, check: Callable[..., Any], option: str, value: Any, *bounds: Any) -> Any:
-    """What `check` makes of a value; its error in this file's words."""
+    """The value as `check` returns it, with an error that says what is `wanted`."""
     try:
         return check(option, value, *bounds)
     except ValueError:

@@ -1,12 +1,24 @@
-"""Looking glasses: the list of what this room attaches to the core."""
+"""What the looking glasses attach: longer texts for errors, and the watch over memory that a graph still reads."""
 
 from __future__ import annotations
 
+from scratchae import backend, changes
 from scratchae.attach import attach
-from scratchae.debug import summary
+from scratchae.autograd import engine
+from scratchae.debug import advice, primitives, summary
+from scratchae.debug import changes as memory
 from scratchae.debug.hidden import guarded
 from scratchae.nn.module import Module, inside
 
+attach(backend.not_numbers, forward=advice.not_numbers)
+attach(backend.check_items, forward=advice.check_items)
+attach(backend.no_gpu, forward=advice.no_gpu)
+attach(engine.explain, forward=advice.explain)
+attach(engine.check_definition, forward=primitives.check_definition)
+attach(engine.with_residuals, forward=primitives.with_residuals)
+attach(engine.complete, forward=primitives.complete)
+attach(changes.changed, forward=memory.changed)
+attach(changes.check_unchanged, forward=memory.check_unchanged)
 Module.summary, Module._repr_html_ = summary.summary, summary._repr_html_
 
 attach(inside, forward=guarded)

@@ -2,8 +2,8 @@
 
     mpirun -n 4 python script.py          (pip install 'scratchae[mpi]')
 
-The same script runs alone, as a world of one process in which everything here does nothing. What travels is MPI's
-business (mpi4py), and NCCL's between GPUs (through CuPy).
+The same script runs alone, as a world of one process in which the methods here do nothing. Messages travel by MPI
+(mpi4py), and between GPUs by NCCL (through CuPy).
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ import numpy as np
 
 from scratchae.backend import Array, xp_of
 
-# What the launchers tell their processes: MPICH and Slurm's PMI-2, Open MPI, PMIx, which tells no size.
+# The variables that launchers set: MPICH and Slurm's PMI-2, Open MPI, and PMIx, which sets no size.
 _RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK")
 _SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
 
-# The places at which processes tell each other where they are.
+# The places at which processes tell each other their position in the script.
 _PLACES = ("share()", "gather()", "agree()", "local_rank()", "together()", "an exception", "the end of its script")
 _FAILED, _ENDED = _PLACES[-2:]
-_PATIENCE = 5.0  # seconds; exceptions that all processes raise in one step or callback come closer to each other
+_PATIENCE = 5.0  # seconds; where all processes raise in one step or callback, the exceptions come closer together
 
 
 class World:
-    """The processes that work together; `rank` is this one's number, from 0, and `size` how many there are.
+    """The processes that work together; `rank` is this process's number, from 0, and `size` the number of processes.
 
-    Every method is for all processes to call, in the same order. RuntimeError, in all processes, tells where one has
-    called another method or has ended; only `sum` and `start_sum`, which must be fast, wait for it then.
+    All processes must call every method, in the same order. Where a process has called another method or has ended,
+    all processes raise RuntimeError. Only `sum` and `start_sum` do not check this, since they must be fast.
     """
 
     def __init__(self, comm: Any = None, calls: Any = None):
         self.rank: int = 0 if comm is None else comm.rank
         self.size: int = 1 if comm is None else comm.size
         self._comm = comm
-        self._calls = calls  # a communicator of its own for `_call`, so that nothing else gets mixed up with it
-        self._parted: list[str] | None = None  # where they were when they had come to different places
-        self._lent: dict[int, Any] = {}  # arrays that MPI still writes into, also after an exception has dropped them
+        self._calls = calls  # a communicator for `_call` alone, so that no other message gets mixed up with its own
+        self._parted: list[str] | None = None  # the places of all processes, once they have come to different places
+        self._lent: dict[int, Any] = {}  # arrays that MPI still writes into; an exception must not free them
         self._nccl: Any = None
         self._local_rank: int | None = 0 if comm is None else None
 
@@ -62,7 +62,7 @@ class World:
         return array
 
     def start_sum(self, array: np.ndarray) -> Callable[[], np.ndarray]:
-        """Begin to add up `array` in place, for which nobody waits before the function that this gives is called."""
+        """Begin to add up `array` in place. The function that this returns waits for the end, and gives the sum."""
         if self.size == 1:
             return lambda: array
         request = self._comm.Iallreduce(sys.modules["mpi4py.MPI"].IN_PLACE, array)
@@ -75,7 +75,7 @@ class World:
         return finish
 
     def share(self, value: Any) -> Any:
-        """What process 0 gives, in all of them."""
+        """The `value` of process 0, in all processes."""
         self._meet("share()")
         return value if self.size == 1 else self._comm.bcast(value)
 
@@ -85,7 +85,7 @@ class World:
         return [value] if self.size == 1 else self._comm.allgather(value)
 
     def agree(self, what: Mapping[str, Any]) -> None:
-        """ValueError, in all processes, where one has something else than process 0, with its number and what."""
+        """Compare dicts. Where one differs from that of process 0, all processes raise ValueError, with its rank."""
         self._meet("agree()")
         first, *others = self.gather(dict(what))
         for rank, theirs in enumerate(others, 1):
@@ -95,7 +95,7 @@ class World:
                 raise ValueError(f"process {rank} of {self.size} differs from process 0 in {listed}{more}")
 
     def local_rank(self) -> int:
-        """This process's number among those on the same machine: the number of the GPU to take."""
+        """This process's number among the processes on the same machine: the number of the GPU to take."""
         if self._local_rank is None:
             self._meet("local_rank()")
             self._local_rank = self._comm.Split_type(sys.modules["mpi4py.MPI"].COMM_TYPE_SHARED).rank
@@ -103,36 +103,36 @@ class World:
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """A part of the program in which processes wait for each other: all must enter it, and leave it alike.
+        """A part of the program in which processes wait for each other. All must enter the part, and leave it alike.
 
-        An exception (SystemExit too) that leaves it in one process ends all of them, after its traceback. One that
-        leaves it in every process goes on its way: the script may catch it, and train again.
+        An exception (SystemExit too) that leaves the part in one process ends all processes, after its traceback.
+        Where every process raises, the exceptions are raised as usual. The script may catch them, and train again.
         """
         self._meet("together()")
         try:
             yield
         except BaseException as error:
-            if self._calls is not None and "_in_all_processes" not in vars(error):  # set where it left an inner part
+            if self._calls is not None and "_in_all_processes" not in vars(error):  # set by an inner part
                 if self._call(_FAILED, _PATIENCE) != [_FAILED] * self.size:
                     _end_all(type(error), error, error.__traceback__)
                 vars(error)["_in_all_processes"] = True
-                self._comm = self._calls.Dup()  # messages that were on their way stay on the old one
+                self._comm = self._calls.Dup()  # unfinished messages stay on the old communicator
             raise
 
     def _meet(self, place: str) -> None:
-        """Go on when all processes have come to `place`; RuntimeError, in all of them, if one is somewhere else."""
+        """Go on when all processes have come to `place`; all raise RuntimeError if a process is at another place."""
         if self._calls is None:
             return
         found = self._call(place)
         if found is None or found == [place] * self.size:
             return
         if _FAILED in found:
-            time.sleep(_PATIENCE)  # that process tells what has happened, and ends this one
+            time.sleep(_PATIENCE)  # the failed process prints its traceback meanwhile, and ends this process
         where = ", ".join(f"process {rank} to {there}" for rank, there in enumerate(found))
         raise RuntimeError(f"all processes must come to the same place, but they came to different ones: {where}")
 
     def _call(self, place: str, patience: float = math.inf) -> list[str] | None:
-        """Tell the others where this process is; where they all are, or None if one does not tell for so long."""
+        """Tell the others the place of this process. Returns all places, or None after `patience` seconds."""
         if self._parted is not None:
             return self._parted
         told, found = np.array([_PLACES.index(place)], np.uint8), np.empty(self.size, np.uint8)
@@ -141,7 +141,7 @@ class World:
         while not request.Test():
             if (waited := time.monotonic() - start) > patience:
                 return None
-            time.sleep(0.0 if waited < 0.01 else 0.01)  # mostly the others come at once
+            time.sleep(0.0 if waited < 0.01 else 0.01)  # the others mostly come at once
         del self._lent[id(found)]
         places = [_PLACES[number] for number in found]
         if places != [place] * self.size:
@@ -160,15 +160,15 @@ _world = World()
 
 
 def world() -> World:
-    """The processes that `init` found; this one alone before."""
+    """The processes that `init` found; before `init`, this process alone."""
     return _world
 
 
 def init() -> World:
     """Join the processes that `mpirun` (or `mpiexec`, `srun`) started; without a launcher, a world of one.
 
-    Call it at the top of a script: from here on an exception that nobody catches ends all processes, after its
-    traceback, and a process that comes to its end early is noticed. Otherwise the others would wait for ever.
+    Call `init` at the top of a script. From there on, an uncaught exception ends all processes, after its traceback.
+    A process that comes to its end early is noticed too. Without `init`, the other processes would wait endlessly.
 
     Raises RuntimeError where a launcher started several processes, but mpi4py is missing or belongs to another MPI.
     """
@@ -180,7 +180,7 @@ def init() -> World:
     started = f"{told or 'several'} processes were started"
     try:
         from mpi4py import MPI
-    except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py is there, but no MPI library
+    except (ImportError, RuntimeError) as error:  # RuntimeError means that mpi4py is there, but no MPI library
         raise RuntimeError(f"{started}, which needs mpi4py ({error}): pip install 'scratchae[mpi]'") from None
     if MPI.COMM_WORLD.size != (told or MPI.COMM_WORLD.size) or rank >= MPI.COMM_WORLD.size:
         library = MPI.Get_library_version().split(",")[0].strip()
@@ -194,12 +194,12 @@ def init() -> World:
     sys.excepthook = _end_all
     atexit.register(_wait_at_the_end)
     if hasattr(os, "register_at_fork"):  # not on Windows, where no process is forked
-        os.register_at_fork(after_in_child=lambda: vars(_world).update(vars(World())))  # MPI does not know the child
+        os.register_at_fork(after_in_child=lambda: vars(_world).update(vars(World())))  # MPI knows no children
     return _world
 
 
 def _wait_at_the_end() -> None:
-    """Tell the others that this process has ended, and wait until they have; MPI would wait without telling them."""
+    """Tell the others that this process has ended, and wait for their ends. MPI alone would wait in silence."""
     if _world.size > 1 and not sys.modules["mpi4py.MPI"].Is_finalized():
         _flush()
         _world._call(_ENDED)
@@ -213,12 +213,12 @@ def _end_all(kind: type[BaseException], error: BaseException, trace: Any) -> Non
         _flush()
         told = "".join(traceback.format_exception(kind, error, trace))
         who = f"process {_world.rank} of {_world.size} failed and ends the others:"
-        print(f"{who}\n{told}", end="", file=sys.stderr, flush=True)  # in one piece: others may be writing too
-        time.sleep(0.5)  # a busy launcher that is told to end drops what it has not passed on yet
+        print(f"{who}\n{told}", end="", file=sys.stderr, flush=True)  # in one piece, since others may write too
+        time.sleep(0.5)  # a busy launcher drops the text that it has not passed on before the end
     finally:
         sys.modules["mpi4py.MPI"].COMM_WORLD.Abort(status % 256 or 1)
 
 
 def _flush() -> None:
-    with contextlib.suppress(AttributeError, OSError, ValueError):  # no stdout, a full one, one that is closed
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # stdout is missing, full or closed
         sys.stdout.flush()

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from scratchae.autograd import Tensor
-from scratchae.backend import Array, device_of, is_array, overflowed, plain_array, to_device
+from scratchae.backend import Array, device_of, is_array, plain_array, to_device
 from scratchae.checks import is_finite, shown
+from scratchae.files.states import overflowed
 from scratchae.files.storage import FORMAT, FileError, FilePath, read_arrays, write_arrays
 from scratchae.nn import Module
 from scratchae.optim import Optimizer

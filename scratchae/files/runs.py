@@ -17,7 +17,7 @@ from typing import Any
 
 from scratchae import backend, random
 from scratchae.checks import is_finite
-from scratchae.data import DataLoader
+from scratchae.data.loader import DataLoader
 from scratchae.files.checkpoint import apply_state, non_finite_weights, state_of, write_state
 from scratchae.files.identity import frozen, plain, settings_of, structure
 from scratchae.files.interrupts import HeldSignals

@@ -16,7 +16,7 @@ import numpy as np
 
 from scratchae.autograd import Tensor
 from scratchae.autograd.tensor import values_of
-from scratchae.backend import Array, device_of, overflowed, to_device, xp_of
+from scratchae.backend import Array, device_of, to_device, xp_of
 from scratchae.checks import shown
 from scratchae.files.storage import FORMAT, FilePath, read_arrays, write_arrays
 from scratchae.nn.module import Module, Place, places_in
@@ -152,3 +152,11 @@ def _put(shared: Shared, array: Array) -> None:
             place.value.changed()
         else:
             place.put(array)
+
+
+def overflowed(given: Array, converted: Array) -> bool:
+    """Whether a finite number of `given` became infinite when the array was converted to another dtype."""
+    if given.dtype == converted.dtype or converted.dtype.kind != "f":
+        return False
+    infinite = abs(converted) == np.inf
+    return bool(infinite.any() and (abs(to_device(given, device_of(converted)))[infinite] < np.inf).any())

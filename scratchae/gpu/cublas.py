@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import math
 import sys
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -107,7 +109,44 @@ def _operand(cupy: ModuleType, x: Any, stack: tuple[int, ...]) -> _Operand:
     return _Operand(x, transposed, max(1, leading), apart)
 
 
-def matmul(x: Any, y: Any, out: Any = None) -> Any:
+def linear(formula: Callable) -> Callable:
+    """x weight^T + bias."""
+
+    def by_cublas(x: Any, weight: Any, bias: Any = None) -> Any:
+        if isinstance(x, np.ndarray):
+            return formula(x, weight, bias)
+        out = gemm(_rows(x), weight.T)
+        if bias is not None:
+            out += bias
+        return out if x.ndim == 2 else out.reshape(*x.shape[:-1], len(weight))
+
+    return by_cublas
+
+
+def linear_weight_grad(formula: Callable) -> Callable:
+    """g^T x."""
+
+    def by_cublas(g: Any, x: Any, memory: Any = None) -> Any:
+        on_cpu = isinstance(g, np.ndarray)
+        return formula(g, x, memory) if on_cpu else gemm(_rows(g).T, _rows(x), memory)
+
+    return by_cublas
+
+
+def product(formula: Callable) -> Callable:
+    """Stacks of matrices."""
+
+    def by_cublas(x: Any, y: Any) -> Any:
+        return formula(x, y) if isinstance(x, np.ndarray) else gemm(x, y)
+
+    return by_cublas
+
+
+def _rows(x: Any) -> Any:
+    return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+def gemm(x: Any, y: Any, out: Any = None) -> Any:
     """`x @ y` for arrays on one GPU, with NumPy's rules; written to `out` where that is given (C-contiguous)."""
     cupy = sys.modules["cupy"]
     fits = x.ndim > 0 and y.ndim > 0 and x.shape[-1] == y.shape[-min(2, y.ndim)]
@@ -124,10 +163,10 @@ def matmul(x: Any, y: Any, out: Any = None) -> Any:
     a, b = _operand(cupy, a, stack or (1,)), _operand(cupy, b, stack or (1,))
     letter, number = GEMM[x.dtype.name]
     handle = _handle(cupy, x.device.id)
-    math = TF32_MATH if _tf32 and letter == "S" else DEFAULT_MATH
-    if handle.math != math:
-        handle.call("cublasSetMathMode", math)
-        handle.math = math
+    mode = TF32_MATH if _tf32 and letter == "S" else DEFAULT_MATH
+    if handle.math != mode:
+        handle.call("cublasSetMathMode", mode)
+        handle.math = mode
     # BLAS counts columns first: what it calls the product of b and a is, as rows, that of a and b.
     sizes = (int(b.transposed), int(a.transposed), n, m, k)
     one, zero = ctypes.byref(number(1)), ctypes.byref(number(0))

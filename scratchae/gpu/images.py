@@ -1,32 +1,86 @@
-"""Convolution and pooling on GPUs: what conv.py and pooling.py do tap by tap, in one launch (`images.cu`).
+"""Convolution and pooling on GPUs: the loops over taps of images/ in one launch each (`images.cu`).
 
 Images have the shape and the memory (H, C, W, N), batch innermost, here as there. Sums are taken in the CPU's order.
 """
 
 from __future__ import annotations
 
+import functools
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from scratchae.attach import PLAIN
-from scratchae.backend import Array, xp_of
+from scratchae.backend import Array, is_array, xp_of
 from scratchae.gpu.kernels import TYPES, launch
-from scratchae.images.window import Pair, Window
+from scratchae.images.conv import inner, outer
+from scratchae.images.window import Pair, Window, output_size
+
+Function = Callable[..., Any]
 
 
-def takes(x: Array, window: Window | None = None) -> bool:
-    """Whether the functions below compute with `x`. They have one byte for a place in a window."""
-    if PLAIN or isinstance(x, np.ndarray) or x.dtype.name not in TYPES:
-        return False
-    return window is None or window.kernel[0] * window.kernel[1] <= 256
+def _takes(x: Array) -> bool:
+    """Whether a kernel computes with `x`."""
+    return not isinstance(x, np.ndarray) and x.dtype.name in TYPES
+
+
+# --- what attaches to images/conv.py ----------------------------------------------------------------
+
+
+def by_kernel(kernel: Function) -> Callable[[Function], Function]:
+    """Attach `kernel`, one of those below, to a function of the same parameters on images (H, C, W, N)."""
+
+    def decorate(formula: Function) -> Function:
+        @functools.wraps(formula)
+        def call(x: Array, *options: Any) -> Array:
+            return kernel(x, *options) if _takes(x) else formula(x, *options)
+
+        return call
+
+    return decorate
+
+
+# --- what attaches to images/pooling.py -------------------------------------------------------------
+
+
+def pooled_by_kernel(kernel: Function) -> Callable[[Function], Function]:
+    """Attach `kernel`, one of those below, to a primitive on images (N, C, H, W), whose last argument is the window.
+
+    A kernel has one byte for a place in a window. Larger windows go the primitive's own way.
+    """
+
+    def decorate(formula: Function) -> Function:
+        @functools.wraps(formula)
+        def call(*arguments: Any) -> Any:
+            *given, window = arguments
+            if not _takes(given[0]) or window.kernel[0] * window.kernel[1] > 256:
+                return formula(*arguments)
+            out = kernel(*(inner(a) if is_array(a) else a for a in given), window)
+            return (outer(out[0]), {"index": outer(out[1])}) if type(out) is tuple else outer(out)
+
+        return call
+
+    return decorate
+
+
+def kept_there(formula: Function) -> Function:
+    """A GPU keeps each matrix of an interpolation: a replayed step reads the matrix at its address."""
+    made = functools.cache(lambda cupy, *arguments: formula(*arguments))
+
+    @functools.wraps(formula)
+    def interpolation(n: int, scale: int, dtype: np.dtype, device: str) -> Array:
+        arguments = n, scale, dtype, device
+        return formula(*arguments) if device == "cpu" else made(sys.modules["cupy"], *arguments)
+
+    return interpolation
 
 
 # --- convolution ----------------------------------------------------------------------------------
 
 
-def columns(X: Array, window: Window, out: Pair) -> Array:
-    """For every output row the matrix (kh kw C, Wo N) of the drawing in conv.py; together (Ho, kh kw C, Wo N).
+def launch_columns(X: Array, window: Window, out: Pair) -> Array:
+    """For every output row the matrix (kh kw C, Wo N) of the drawing in images/conv.py; together (Ho, kh kw C, Wo N).
 
     Neighbouring matrices share rows in memory. Not so where the kernel is dilated vertically: the rows of one matrix
     would have others between them, so there every matrix is written out.
@@ -44,7 +98,7 @@ def columns(X: Array, window: Window, out: Pair) -> Array:
     return xp.lib.stride_tricks.as_strided(taps, shape, (stride[0] * kw * C * step, step, taps.itemsize))
 
 
-def fold(product: Array, size: Pair, window: Window) -> Array:
+def launch_fold(product: Array, size: Pair, window: Window) -> Array:
     """Images of `size`: what `product` (Ho, kh, kw, C, Wo, N) has for every tap of every window, summed."""
     Ho, _, _, C, Wo, N = product.shape
     X = xp_of(product).empty((size[0], C, size[1], N), product.dtype)
@@ -54,33 +108,35 @@ def fold(product: Array, size: Pair, window: Window) -> Array:
 # --- pooling --------------------------------------------------------------------------------------
 
 
-def max_pool(X: Array, out: Pair, window: Window) -> tuple[Array, Array]:
+def launch_max_pool(X: Array, window: Window) -> tuple[Array, Array]:
     """The largest element of each window, and its place there; of equal ones the first, and NaN passes on."""
+    out = output_size((X.shape[0], X.shape[2]), window)
     best = _images(X, out)
     index = xp_of(X).empty(best.shape, np.uint8)
     return _run("max_pool", best, (X, best, index, -np.inf), X.shape, out, window), index
 
 
-def put_back(G: Array, index: Array, size: Pair, window: Window) -> Array:
+def launch_put_back(G: Array, index: Array, size: Pair, window: Window) -> Array:
     """Each element of `G` at the place in its window that `index` names."""
     X = _images(G, size)
     return _run("put_back", X, (G, index, X), X.shape, (G.shape[0], G.shape[2]), window)
 
 
-def pick(X: Array, index: Array, window: Window) -> Array:
+def launch_pick(X: Array, index: Array, window: Window) -> Array:
     """The element of each window that `index` names."""
     out = (index.shape[0], index.shape[2])
     Y = _images(X, out)
     return _run("pick", Y, (X, index, Y), X.shape, out, window)
 
 
-def pool_sum(X: Array, out: Pair, window: Window) -> Array:
+def launch_pool_sum(X: Array, window: Window) -> Array:
     """The sum of each window."""
+    out = output_size((X.shape[0], X.shape[2]), window)
     Y = _images(X, out)
     return _run("pool_sum", Y, (X, Y), X.shape, out, window)
 
 
-def spread(G: Array, size: Pair, window: Window) -> Array:
+def launch_spread(G: Array, size: Pair, window: Window) -> Array:
     """Each element of `G` to every place in its window; where windows overlap, they add up."""
     X = _images(G, size)
     return _run("spread", X, (G, X), X.shape, (G.shape[0], G.shape[2]), window)

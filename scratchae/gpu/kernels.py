@@ -16,8 +16,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from scratchae.attach import PLAIN
-
 THREADS = 256  # of a block
 TYPES = {"float32": "float", "float64": "double"}
 
@@ -56,16 +54,16 @@ def launch(cupy: ModuleType, file: str, name: str, dtype: Any, threads: int, *ar
 
 
 def fused(name: str) -> Callable[[Function], Function]:
-    """On a GPU, arrays of float32 or float64 go to the kernel `name` of kernels.cu instead of this formula.
+    """A decorator for `attach`: arrays of float32 or float64 on a GPU go to the kernel `name` of kernels.cu.
 
-    The formula stays what says what is computed, and what Tensors record when gradients are differentiated.
+    All else goes to the formula, also the Tensors of a gradient that is differentiated again.
     """
 
     def decorate(formula: Function) -> Function:
         @functools.wraps(formula)
         def call(*values: Any) -> Any:
             cupy = sys.modules.get("cupy")
-            if cupy is not None and not PLAIN and _takes(cupy, values):
+            if cupy is not None and _takes(cupy, values):
                 return _elementwise(cupy, name, values)
             return formula(*values)
 

@@ -1,22 +1,24 @@
-"""Random numbers drawn on the GPU, from a seed and a counter that lie there themselves.
+"""Random numbers drawn on the GPU, from a seed and a counter in the GPU's own memory.
 
-CuPy's generators keep a state per thread, megabytes of it; here two numbers say where the sequence stands, so that a
-checkpoint can hold them, and a recorded step that adds to the counter draws new numbers each time it is replayed.
+CuPy's generators keep a state per thread, which takes megabytes. Here two numbers say where the sequence stands. A
+checkpoint can hold these two numbers. A recorded step adds to the counter, and draws new numbers at each replay.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from scratchae.backend import load_cupy
 from scratchae.gpu.kernels import TYPES, launch
 
 
 class Generator:
-    """The methods of NumPy's generator that training needs. Element i of a draw depends on seed and position alone."""
+    """The methods of NumPy's generator that training needs. A draw's element i follows from seed, counter and i."""
 
     def __init__(self, cupy: ModuleType, seed: int | None):
         self._cupy = cupy
@@ -33,7 +35,7 @@ class Generator:
         self._place[...] = self._cupy.asarray(np.array(value, np.uint64))
 
     def arrays(self) -> list[Any]:
-        """What a draw changes."""
+        """The arrays that a draw changes."""
         return [self._place]
 
     def random(self, size: Any = None, dtype: Any = np.float64) -> Any:
@@ -63,3 +65,12 @@ class Generator:
         launch(self._cupy, "kernels.cu", kernel, dtype, n, out, self._place)
         launch(self._cupy, "kernels.cu", "count_draws", dtype, 1, self._place, n)
         return out
+
+
+def generator_on_the_gpu(formula: Callable[..., Any]) -> Callable[..., Any]:
+    """A `Generator` for a GPU, which must be CuPy's current device."""
+
+    def new_generator(device: str, seed: int | None) -> Any:
+        return formula(device, seed) if device == "cpu" else Generator(load_cupy(), seed)
+
+    return new_generator

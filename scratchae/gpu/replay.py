@@ -30,7 +30,9 @@ from scratchae.changes import changed
 from scratchae.checks import not_finite
 from scratchae.gpu.kernels import TYPES, launch
 from scratchae.gpu.losses import Losses
+from scratchae.gpu.recording import recording
 from scratchae.gpu.state import State, difference, same_bits
+from scratchae.gpu.updates import counters_of, has_kernels
 
 WATCHED = 2  # steps done in the usual way first: they compile the kernels, and find errors where they are made
 
@@ -64,16 +66,16 @@ def replayable(model: Any, optimizer: Any) -> bool:
     buffers = [getattr(module, name) for module, name in model.buffer_places()]
     devices = {p.device for flat in flats for p in flat.params} | {p.device for p in model.parameters()}
     devices |= set(map(backend.device_of, buffers))
-    on_gpu = len(devices) == 1 and "cpu" not in devices and all(flat.counters is not None for flat in flats)
+    on_gpu = len(devices) == 1 and "cpu" not in devices
     kept = all(b.dtype.name in TYPES and b.flags.c_contiguous for b in buffers)  # as the kernel `keep` copies them
-    return on_gpu and kept and optimizer.has_kernels
+    return on_gpu and kept and has_kernels(optimizer)
 
 
 class Steps:
     """The steps of one `fit`.
 
     Args:
-        model, optimizer: what is trained; the optimiser has kernels (`Optimizer.has_kernels`).
+        model, optimizer: what is trained; the optimiser has kernels (`updates.has_kernels`).
         terms: from a batch, a tuple of arrays on the GPU, to the loss terms by name.
         max_norm: scale gradients down to this norm, if not None.
     """
@@ -96,7 +98,7 @@ class Steps:
         for group, flats in zip(self.optimizer.param_groups, self.optimizer._flats, strict=True):
             for flat in flats:
                 flat.gather()
-                flat.counters.prepare(group["lr"], max(flat.steps))
+                counters_of(flat).prepare(group["lr"], max(flat.steps))
         if self.graph is not None and difference(self.signature, self.state.signature()) is not None:
             self.graph = None
 
@@ -153,7 +155,7 @@ class Steps:
         """What the optimiser's own code counts in Python: the steps of those that have a gradient."""
         for flat, moves in zip(self.flats, self.moves, strict=True):
             flat.steps = [n + steps * moved for n, moved in zip(flat.steps, moves, strict=True)]
-            flat.counters.step += steps
+            counters_of(flat).step += steps
             changed(flat.values)
 
     # --- recording ---
@@ -209,14 +211,16 @@ class Steps:
         run("begin_step", "float64", 1, self.ledger)
         for kept, module, name in self.state.kept:
             run("keep", kept.dtype, kept.size, kept, getattr(module, name), self.ledger)
-        usual = [flat.counters.halted for flat in self.flats]
+        usual = [counters_of(flat).halted for flat in self.flats]
         try:
-            with backend.not_watching():
+            with recording() as flags:
                 terms = self.terms(self.inputs)
                 self.losses.make_room(list(terms))
                 for i, value in enumerate(terms.values()):
-                    place = (*self.losses.values.shape, i, self.ledger)
-                    run("write_down", value.dtype, 1, value.data, self.losses.values, *place)
+                    place, number = (*self.losses.values.shape, i, self.ledger), value.data
+                    for flag in flags:  # of values out of range: the step counts as not finite
+                        number = self.cupy.where(flag, np.nan, number).astype(number.dtype)
+                    run("write_down", value.dtype, 1, number, self.losses.values, *place)
                 self.optimizer.zero_grad()
                 first, *others = terms.values()
                 sum(others, first).backward()
@@ -227,11 +231,11 @@ class Steps:
                     self.owners.append(owners)
                     run("find_not_finite", gradients.dtype, gradients.size, gradients, self.ledger, i)
                 for flat in self.flats:
-                    flat.counters.halted = self.ledger[:1]
+                    counters_of(flat).halted = self.ledger[:1]
                 self.optimizer.step()
         finally:
             for flat, halted in zip(self.flats, usual, strict=True):
-                flat.counters.halted = halted
+                counters_of(flat).halted = halted
 
     def _gradients(self) -> Iterator[tuple[Any, list]]:
         """Each array of gradients, with the parameters that it belongs to, in its order."""

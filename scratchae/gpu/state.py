@@ -6,6 +6,7 @@ from typing import Any
 
 from scratchae import backend, random
 from scratchae.gpu import cublas
+from scratchae.gpu.updates import counters_of
 
 
 class State:
@@ -28,20 +29,20 @@ class State:
         arrays = [self.ledger, *(kept for kept, *_ in self.kept)]
         arrays += [getattr(module, name) for _, module, name in self.kept]
         for flat in self.flats:
-            arrays += [flat.values, *flat.state.values(), flat.counters.numbers]
+            arrays += [flat.values, *flat.state.values(), counters_of(flat).numbers]
         return arrays + random.generator(backend.device_of(self.ledger)).arrays()
 
     def copies(self) -> list[Any]:
         return [a.copy() for a in self.arrays()]
 
     def counted(self) -> list[tuple[list[int], int, int]]:
-        return [(list(flat.steps), flat.counters.step, flat.counters.corrections) for flat in self.flats]
+        return [(list(flat.steps), counters_of(flat).step, counters_of(flat).corrections) for flat in self.flats]
 
     def put_back(self, arrays: list[Any], counted: list) -> None:
         for array, value in zip(self.arrays(), arrays, strict=True):
             array[...] = value
         for flat, (steps, step, _) in zip(self.flats, counted, strict=True):
-            flat.steps, flat.counters.step = list(steps), step
+            flat.steps, counters_of(flat).step = list(steps), step
 
     def python(self) -> dict[str, Any]:
         """What Python keeps between steps: the modules' attributes, and the CPU's random numbers."""

@@ -1,29 +1,36 @@
 """An optimiser's update on a GPU: one launch over the flat buffer, with what changes from step to step kept there.
 
 The learning rate and the number of steps lie in an array on the GPU, and the kernels of kernels.cu count on by
-themselves. A recorded step can so be replayed, and the host only writes where its own idea of them differs.
+themselves. A recorded step can so be replayed, and the host writes only numbers that differ from its own.
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
+from weakref import WeakKeyDictionary
 
-from scratchae.gpu.kernels import launch
+import numpy as np
+
+from scratchae.attach import PLAIN
+from scratchae.gpu.kernels import TYPES, launch
+from scratchae.optim import SGD, Adam, RMSprop
 
 
 class Counters:
-    """The numbers of one flat buffer on its GPU, and what the host knows of them."""
+    """The numbers of one flat buffer on its GPU, and the host's copies of them."""
 
-    def __init__(self, cupy: ModuleType):
-        self.cupy = cupy
+    def __init__(self, cupy: ModuleType, values: Any):
+        self.cupy, self.values = cupy, values
         self.numbers = cupy.zeros(4, "float64")  # learning rate, steps taken, two factors: see kernels.cu
         self.halted = cupy.zeros(1, "float64")  # not 0: nothing moves
         self.lr, self.step = 0.0, 0
         self.corrections = 0  # of the number of steps, by the host
 
     def prepare(self, lr: float, taken: int) -> None:
-        """Tell the GPU the learning rate and the number of steps taken, where it has others."""
+        """Tell the GPU the learning rate and the number of steps taken, where the GPU has others."""
         if lr != self.lr:
             self.numbers[0] = self.lr = lr
         if taken != self.step:
@@ -31,21 +38,67 @@ class Counters:
             self.corrections += 1
 
 
-class Update:
-    """One update of a piece: what an optimiser's `update_on_gpu` calls."""
+_counters: WeakKeyDictionary[Any, Counters] = WeakKeyDictionary()  # by flat buffer
 
-    def __init__(self, counters: Counters, p: Any, g: Any, is_new: bool):
-        self._counters, self._p, self._g, self._is_new = counters, p, g, is_new
 
-    def count(self, kernel: str, *constants: float) -> None:
-        """A kernel of one thread, which counts the step, once for all pieces; `constants` are of float64."""
-        if self._is_new:
-            self._counters.step += 1
-            arguments = (self._counters.numbers, *constants, self._counters.halted)
-            launch(self._counters.cupy, "kernels.cu", kernel, "float64", 1, *arguments)
+def counters_of(flat: Any) -> Any:
+    """The counters of a flat buffer, new ones where the buffer was laid out anew; None where no kernel moves it."""
+    if flat.xp is np or flat.values.dtype.name not in TYPES or PLAIN:
+        return None
+    counters = _counters.get(flat)
+    if counters is None or counters.values is not flat.values:
+        counters = _counters[flat] = Counters(flat.xp, flat.values)
+    return counters
 
-    def move(self, kernel: str, state: list[Any], *constants: float) -> None:
-        """The kernel that moves the parameters; `state` are arrays beside them, None for one that it will not read."""
-        p, counters = self._p, self._counters
-        arrays = [p, self._g, *(p if array is None else array for array in state), counters.numbers, counters.halted]
-        launch(counters.cupy, "kernels.cu", kernel, p.dtype, p.size, *arrays, *constants)
+
+def has_kernels(optimizer: Any) -> bool:
+    """Whether kernels move all of an optimiser's parameters: not where a subclass has an `update` of its own."""
+    return type(optimizer).update in RULES and all(counters_of(flat) is not None for flat in optimizer.flats())
+
+
+def move(formula: Callable) -> Callable[..., None]:
+    """For `optim.base.move`: each run of parameters by two kernels, one that counts and one that moves."""
+
+    def by_kernels(optimizer: Any, flat: Any, group: dict) -> None:
+        rule, counters = RULES.get(type(optimizer).update), counters_of(flat)
+        if rule is None or counters is None:
+            return formula(optimizer, flat, group)
+        counting, moving, constants_of, names_of = rule
+        constants = constants_of(optimizer, group)
+        counted = None
+        for span, g, step in flat.runs():
+            if step != counted:
+                counters.prepare(group["lr"], step - 1)
+                counters.step += 1
+                launch(flat.xp, "kernels.cu", counting, "float64", 1, counters.numbers, *constants[0], counters.halted)
+            p, state = flat.values[span], flat.state_of(span)
+            arrays = [state.get(name, p) for name in names_of]  # a kernel does not read what the options leave out
+            numbers = (counters.numbers, counters.halted, *constants[1])
+            launch(flat.xp, "kernels.cu", moving, p.dtype, p.size, p, g, *arrays, *numbers)
+            counted = step
+
+    return functools.wraps(formula)(by_kernels)
+
+
+def _of_sgd(optimizer: Any, group: dict) -> tuple[list, list]:
+    options = [float(group[name]) for name in ("momentum", "dampening", "weight_decay")]
+    return [], [*options, bool(group["nesterov"])]
+
+
+def _of_adam(optimizer: Any, group: dict) -> tuple[list, list]:
+    betas = [float(beta) for beta in group["betas"]]
+    options = [float(group["weight_decay"]), optimizer.decoupled, bool(group["amsgrad"])]
+    return [*betas, float(group["eps"])], [*betas, *options]
+
+
+def _of_rmsprop(optimizer: Any, group: dict) -> tuple[list, list]:
+    options = [float(group[name]) for name in ("alpha", "eps", "weight_decay", "momentum")]
+    return [], [*options, bool(group["centered"])]
+
+
+RULES: dict[Any, tuple[str, str, Callable, tuple[str, ...]]] = {
+    SGD.update: ("count_step", "sgd", _of_sgd, ("momentum_buffer",)),
+    Adam.update: ("adam_factors", "adam", _of_adam, ("sum", "sum_sq", "max_sum_sq")),
+    RMSprop.update: ("count_step", "rmsprop", _of_rmsprop, ("square_avg", "momentum_buffer", "grad_avg")),
+}
+"""By a rule's `update`: the kernel that counts, the kernel that moves, their constants, and the arrays of the state."""

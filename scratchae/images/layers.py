@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from scratchae import functional as F
-from scratchae.autograd import Tensor
+from scratchae.autograd.tensor import values_of
 from scratchae.backend import xp_of
-from scratchae.images.functions import Size, check_images, pool_window, scaling, transposed_window, window
+from scratchae.images import options
+from scratchae.images.window import Pair, Size
 from scratchae.nn.layer import Layer, check_dtype, new_parameters, size
 from scratchae.nn.normalisation import BatchNorm1d
 from scratchae.nn.regularisation import Dropout
@@ -16,11 +17,9 @@ from scratchae.nn.regularisation import Dropout
 class _Conv(Layer):
     """What both convolutions share: channels that `groups` cuts, a weight and a bias."""
 
-    def _make(self, inputs: int, outputs: int, kernel: Any, groups: int, bias: bool, transposed: bool) -> None:
-        inputs, outputs = size(self, "in_channels", inputs), size(self, "out_channels", outputs)
-        groups = size(self, "groups", groups)
-        if inputs % groups or outputs % groups:
-            raise ValueError(f"{type(self).__name__}: {groups=} must divide both channel counts, {inputs}, {outputs}")
+    def _make(self, channels: tuple[Any, Any], kernel: Pair, groups: Any, bias: Any, transposed: bool = False) -> None:
+        inputs, outputs = size(self, "in_channels", channels[0]), size(self, "out_channels", channels[1])
+        groups = options.check_groups(type(self).__name__, groups, "both channel counts,", inputs, outputs)
         self.in_channels, self.out_channels, self.kernel_size, self.groups = inputs, outputs, kernel, groups
         first, second = (inputs, outputs) if transposed else (outputs, inputs)
         self.weight, self.bias = new_parameters(self, (first, second // groups, *kernel), outputs, bias)
@@ -30,19 +29,12 @@ class Conv2d(_Conv):
     """Convolution; see `functional.conv2d`. `weight` is (out_channels, in_channels / groups, kh, kw)."""
 
     def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Size,
-        stride: Size = 1,
-        padding: Size | str = 0,
-        dilation: Size = 1,
-        groups: int = 1,
-        bias: bool = True,
-    ):
-        kernel = window(type(self).__name__, kernel_size, stride, padding, dilation).kernel
+        self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1, padding: Size | str = 0,
+        dilation: Size = 1, groups: int = 1, bias: bool = True,
+    ):  # fmt: skip
+        window = options.conv_window(type(self).__name__, kernel_size, stride, padding, dilation)
         self.stride, self.padding, self.dilation = stride, padding, dilation
-        self._make(in_channels, out_channels, kernel, groups, bias, transposed=False)
+        self._make((in_channels, out_channels), window.kernel, groups, bias)
 
     def forward(self, x: Any) -> Any:
         check_dtype(self, x, self.weight)
@@ -56,32 +48,24 @@ class ConvTranspose2d(_Conv):
     """
 
     def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Size,
-        stride: Size = 1,
-        padding: Size = 0,
-        output_padding: Size = 0,
-        groups: int = 1,
-        bias: bool = True,
-        dilation: Size = 1,
-    ):
-        options = kernel_size, stride, padding, output_padding, dilation
-        kernel = transposed_window(type(self).__name__, *options).kernel
+        self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1, padding: Size = 0,
+        output_padding: Size = 0, groups: int = 1, bias: bool = True, dilation: Size = 1,
+    ):  # fmt: skip
+        window = options.transposed_window(type(self).__name__, kernel_size, stride, padding, output_padding, dilation)
         self.stride, self.padding, self.output_padding, self.dilation = stride, padding, output_padding, dilation
-        self._make(in_channels, out_channels, kernel, groups, bias, transposed=True)
+        self._make((in_channels, out_channels), window.kernel, groups, bias, transposed=True)
 
     def forward(self, x: Any) -> Any:
         check_dtype(self, x, self.weight)
-        return F.conv_transpose2d(
-            x, self.weight, self.bias, self.stride, self.padding, self.output_padding, self.groups, self.dilation
-        )
+        rest = self.stride, self.padding, self.output_padding, self.groups, self.dilation
+        return F.conv_transpose2d(x, self.weight, self.bias, *rest)
 
 
 class _Pool(Layer):
+    """What both pools share: their options."""
+
     def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0):
-        pool_window(type(self).__name__, kernel_size, stride, padding)
+        options.pool_window(type(self).__name__, kernel_size, stride, padding)
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
 
 
@@ -103,7 +87,7 @@ class Upsample(Layer):
     """Images `scale_factor` times as large, mode "nearest" or "bilinear"."""
 
     def __init__(self, scale_factor: Size, mode: str = "nearest"):
-        scaling("Upsample", scale_factor, mode)
+        options.scaling("Upsample", scale_factor, mode)
         self.scale_factor, self.mode = scale_factor, mode
 
     def forward(self, x: Any) -> Any:
@@ -140,8 +124,8 @@ class Dropout2d(Dropout):
     """In train mode, whole channels become 0 with probability `p`, the others are divided by 1 - p."""
 
     def forward(self, x: Any) -> Any:
-        check_images("Dropout2d", x)
+        options.check_images("Dropout2d", x)
         if not self.training or self.p == 0:
             return x
-        data = x.data if isinstance(x, Tensor) else x
-        return x * F.dropout(xp_of(data).ones((*x.shape[:2], 1, 1), x.dtype), self.p)
+        ones = xp_of(values_of(x, "the input")).ones((*x.shape[:2], 1, 1), x.dtype)
+        return x * F.dropout(ones, self.p)

@@ -1,41 +1,28 @@
 """Pooling and its reverse, on the layout of conv.py: the batch innermost in memory.
 
+    max_pool    y[n, c, a, b] = max over i, j of  padded[n, c, s a + i, s b + j]        padding is -inf
+    pool_sum    y[n, c, a, b] = sum over i, j of  padded[n, c, s a + i, s b + j]        padding is 0
+
 Two pairs of linear maps, each the other's derivative: `pool_sum` with `spread`, `pick` with `put_back`.
 Nearest-neighbour upsampling is `spread` with windows that do not overlap.
 """
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
+from scratchae.attach import replaceable
 from scratchae.autograd.elementwise import masked
 from scratchae.autograd.engine import primitive
 from scratchae.autograd.products import matmul
-from scratchae.autograd.tensor import Tensor
+from scratchae.autograd.tensor import values_of
 from scratchae.backend import Array, device_of, to_device, xp_of
-from scratchae.gpu import images as gpu
-from scratchae.images.conv import inner, outer, output_size, reach
-from scratchae.images.window import Pair, Window
-
-
-def _taps(size: Pair, out: Pair, window: Window) -> Iterator[tuple[int, tuple, tuple]]:
-    """(number, outputs, inputs) of each element of the window, as indices into (H, C, W, N)."""
-    across = window.kernel[1]
-    for t in range(window.kernel[0] * across):
-        rows, from_rows = reach(window, 0, t // across, size[0], out[0])
-        columns, from_columns = reach(window, 1, t % across, size[1], out[1])
-        yield t, (rows, slice(None), columns), (from_rows, slice(None), from_columns)
-
-
-def _tiled(size: Pair, window: Window) -> bool:
-    """Whether the windows cover every pixel exactly once: results can then be stored instead of added."""
-    kernel, stride, pads, _ = window
-    return kernel == stride and pads == ((0, 0), (0, 0)) and not (size[0] % kernel[0] or size[1] % kernel[1])
+from scratchae.images.conv import inner, outer
+from scratchae.images.window import Pair, Window, output_size, reach
 
 
 @primitive(x=lambda g, index, x_shape, window: put_back(g, index, x_shape[2:], window))
@@ -43,9 +30,6 @@ def max_pool(x: Array, window: Window) -> Any:
     """The largest element of each window, padding being -inf; of equal ones the first gets the gradient."""
     X, size = inner(x), x.shape[2:]
     xp, out = xp_of(X), output_size(size, window)
-    if gpu.takes(X, window):
-        best, index = gpu.max_pool(X, out, window)
-        return outer(best), {"index": outer(index)}
     best = xp.full((out[0], X.shape[1], out[1], X.shape[3]), -np.inf, X.dtype)
     index = xp.zeros(best.shape, np.uint8 if math.prod(window.kernel) <= 256 else np.int32)
     for t, to, source in _taps(size, out, window):
@@ -63,25 +47,13 @@ def max_pool(x: Array, window: Window) -> Any:
 def put_back(g: Array, index: Array, size: Pair, window: Window) -> Array:
     """Each element of `g` at the place in its window that `index` names."""
     G, I = inner(g), inner(index)  # noqa: E741
-    if gpu.takes(G, window):
-        return outer(gpu.put_back(G, I, size, window))
-    tiled = _tiled(size, window)
-    X = _blank(G, size, tiled)
-    for t, to, source in _taps(size, g.shape[2:], window):
-        kept = masked(G[to], I[to] == t)
-        if tiled:
-            X[source] = kept
-        else:
-            X[source] += kept
-    return outer(X)
+    return _into_windows(G, size, window, lambda t, to: masked(G[to], I[to] == t))
 
 
 @primitive(x=lambda g, index, x_shape, window: put_back(g, index, x_shape[2:], window))
 def pick(x: Array, index: Array, window: Window) -> Array:
     """The element of each window that `index` names."""
     X, I = inner(x), inner(index)  # noqa: E741
-    if gpu.takes(X, window):
-        return outer(gpu.pick(X, I, window))
     Y = xp_of(X).zeros(I.shape, X.dtype)
     for t, to, source in _taps(x.shape[2:], index.shape[2:], window):
         Y[to] += masked(X[source], I[to] == t)
@@ -91,12 +63,9 @@ def pick(x: Array, index: Array, window: Window) -> Array:
 @primitive(x=lambda g, x_shape, window: spread(g, x_shape[2:], window))
 def pool_sum(x: Array, window: Window) -> Array:
     """The sum of each window."""
-    X, size = inner(x), x.shape[2:]
-    out = output_size(size, window)
-    if gpu.takes(X, window):
-        return outer(gpu.pool_sum(X, out, window))
+    X, out = inner(x), output_size(x.shape[2:], window)
     Y = xp_of(X).zeros((out[0], X.shape[1], out[1], X.shape[3]), X.dtype)
-    for _, to, source in _taps(size, out, window):
+    for _, to, source in _taps(x.shape[2:], out, window):
         Y[to] += X[source]
     return outer(Y)
 
@@ -104,43 +73,58 @@ def pool_sum(x: Array, window: Window) -> Array:
 @primitive(g=lambda h, window: pool_sum(h, window))
 def spread(g: Array, size: Pair, window: Window) -> Array:
     """Each element of `g` to every place in its window; where windows overlap, they add up."""
-    G, tiled = inner(g), _tiled(size, window)
-    if gpu.takes(G, window):
-        return outer(gpu.spread(G, size, window))
-    X = _blank(G, size, tiled)
-    for _, to, source in _taps(size, g.shape[2:], window):
+    G = inner(g)
+    return _into_windows(G, size, window, lambda t, to: G[to])
+
+
+def _into_windows(G: Array, size: Pair, window: Window, value: Callable[[int, tuple], Array]) -> Array:
+    """Images of `size`: place t of the windows `to` gets `value(t, to)`; where windows overlap, the values add up."""
+    tiled, xp = _tiled(size, window), xp_of(G)
+    X = (xp.empty if tiled else xp.zeros)((size[0], G.shape[1], size[1], G.shape[3]), G.dtype)
+    for t, to, source in _taps(size, (G.shape[0], G.shape[2]), window):
         if tiled:
-            X[source] = G[to]
+            X[source] = value(t, to)
         else:
-            X[source] += G[to]
+            X[source] += value(t, to)
     return outer(X)
 
 
-def _blank(G: Array, size: Pair, tiled: bool) -> Array:
-    """Images of `size` to store into, or zeros to add to."""
-    shape = (size[0], G.shape[1], size[1], G.shape[3])
-    return xp_of(G).empty(shape, G.dtype) if tiled else xp_of(G).zeros(shape, G.dtype)
+def _taps(size: Pair, out: Pair, window: Window) -> Iterator[tuple[int, tuple, tuple]]:
+    """(number, outputs, inputs) of each element of the window, as indices into (H, C, W, N)."""
+    across = window.kernel[1]
+    for t in range(window.kernel[0] * across):
+        rows, from_rows = reach(window, 0, t // across, size[0], out[0])
+        columns, from_columns = reach(window, 1, t % across, size[1], out[1])
+        yield t, (rows, slice(None), columns), (from_rows, slice(None), from_columns)
+
+
+def _tiled(size: Pair, window: Window) -> bool:
+    """Whether the windows cover every pixel exactly once: results can then be stored instead of added."""
+    kernel, stride, pads, _ = window
+    return kernel == stride and pads == ((0, 0), (0, 0)) and not (size[0] % kernel[0] or size[1] % kernel[1])
+
+
+# --- upsampling -----------------------------------------------------------------------------------
 
 
 def upsample_nearest(x: Any, scale: Pair) -> Any:
     """Every pixel repeated to a block of `scale` pixels."""
-    size = (x.shape[2] * scale[0], x.shape[3] * scale[1])
-    return spread(x, size, Window(scale, scale, ((0, 0), (0, 0))))
+    return spread(x, (x.shape[2] * scale[0], x.shape[3] * scale[1]), Window(scale, scale))
 
 
 def upsample_bilinear(x: Any, scale: Pair) -> Any:
     """Straight lines between pixel centres (PyTorch's align_corners=False)."""
-    device = device_of(x.data if isinstance(x, Tensor) else x)
-    rows, columns = (_line(n, s, x.dtype, device) for n, s in zip(x.shape[2:], scale, strict=True))
+    device = device_of(values_of(x, "upsample: the input"))
+    rows, columns = (interpolation(n, s, x.dtype, device) for n, s in zip(x.shape[2:], scale, strict=True))
     return matmul(matmul(rows, x), columns.T)
 
 
-@functools.lru_cache(maxsize=64)  # a step that a GPU replays must not copy them there anew
-def _line(n: int, scale: int, dtype: np.dtype, device: str) -> Array:
-    """The (n * scale, n) matrix of linear interpolation."""
+@replaceable
+def interpolation(n: int, scale: int, dtype: np.dtype, device: str) -> Array:
+    """The matrix (n * scale, n) that puts `scale` numbers for each of n, on straight lines between neighbours.
+
+    Row i has its centre at (i + 0.5) / scale - 0.5 among the n; the weight of number j is 1 - |centre - j|, or 0.
+    """
     centres = np.clip((np.arange(n * scale) + 0.5) / scale - 0.5, 0, n - 1)
-    below = np.minimum(centres.astype(int), max(n - 2, 0))
-    matrix = np.zeros((n * scale, n))
-    matrix[np.arange(n * scale), below] = 1 - (centres - below)
-    matrix[np.arange(n * scale), np.minimum(below + 1, n - 1)] += centres - below
-    return to_device(matrix.astype(dtype), device)
+    weights = np.maximum(0, 1 - abs(centres[:, None] - np.arange(n)))
+    return to_device(weights.astype(dtype), device)

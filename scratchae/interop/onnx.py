@@ -19,7 +19,7 @@ from scratchae.autograd import no_grad
 from scratchae.autograd.tensor import data_of
 from scratchae.backend import Array, is_array, to_device
 from scratchae.files.storage import FilePath, write_whole
-from scratchae.images.functions import pair, window
+from scratchae.images.options import conv_window, pair
 from scratchae.interop.common import known_class, place, require
 from scratchae.nn.module import device_of_model, evaluating, places_in
 
@@ -120,7 +120,7 @@ def _linear(g: _Graph, m: nn.Linear, x: str, before: Array, after: Array) -> str
 def _window(m: Any) -> dict[str, Any]:
     """Attributes of a convolution or a pool."""
     given = m.kernel_size, m.kernel_size if m.stride is None else m.stride, m.padding, getattr(m, "dilation", 1)
-    kernel, strides, ((top, bottom), (left, right)), dilations = window("to_onnx", *given)
+    kernel, strides, ((top, bottom), (left, right)), dilations = conv_window("to_onnx", *given)
     found: dict[str, Any] = {"kernel_shape": kernel, "strides": strides, "pads": [top, left, bottom, right]}
     if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d)):
         found |= {"dilations": dilations, "group": int(m.groups)}

@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 
 from scratchae.autograd.precision import in_float32
-from scratchae.autograd.reductions import batch_mean, mean
+from scratchae.autograd.reductions import batch_count, batch_mean, mean
 from scratchae.autograd.tensor import data_of
 from scratchae.backend import Array
 from scratchae.changes import changed
 from scratchae.checks import check_fits
 from scratchae.nn.layer import Layer, check_dtype, number, shape_of, size
 from scratchae.nn.module import Parameter, titled
-from scratchae.random import batch_share
 
 
 class LayerNorm(Layer):
@@ -70,7 +69,7 @@ class BatchNorm1d(Layer):
             wanted = f"{expected} with C = {self.num_features}"
             raise ValueError(f"{titled(self)}: the input has shape {x.shape}; expected {wanted}")
         check_dtype(self, x, self.weight)
-        n = round(x.size // self.num_features / batch_share())
+        n = batch_count(x.size // self.num_features)
         if self.training and n < 2:
             raise ValueError(
                 f"{titled(self)}: a batch of shape {x.shape} has {('no', 'one')[n]} value per feature; train mode "

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from scratchae import functional as F
-from scratchae.autograd.tensor import data_of
 from scratchae.nn.layer import Layer, number
-from scratchae.random import normal_like
 
 
 class Dropout(Layer):
@@ -29,4 +27,4 @@ class GaussianNoise(Layer):
     def forward(self, x: Any) -> Any:
         if not self.training or self.std == 0:
             return x
-        return x + normal_like(data_of(x)) * self.std
+        return x + F.normal_like(x) * self.std

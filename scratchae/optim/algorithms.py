@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from scratchae.backend import Array, xp_of
-from scratchae.gpu.updates import Update
 from scratchae.optim.base import Optimizer
 
 
@@ -53,12 +52,6 @@ class SGD(Optimizer):
             else:
                 g = v
         p -= xp.multiply(g, group["lr"], out=t)
-
-    def update_on_gpu(self, update: Update, state: dict[str, Array], group: dict) -> None:
-        update.count("count_step")
-        options = group["momentum"], group["dampening"], group["weight_decay"]
-        update.move("sgd", [state.get("momentum_buffer")], *map(float, options), bool(group["nesterov"]))
-
 
 def _with_decay(xp: Any, p: Array, g: Array, weight_decay: float, out: Array) -> Array:
     """The gradient of the loss plus weight_decay * |p|^2 / 2."""
@@ -108,13 +101,6 @@ class Adam(Optimizer):
         xp.divide(M, t, out=t)
         t *= group["lr"] * r * (1 - beta1) / (1 - beta1**step)
         p -= t
-
-    def update_on_gpu(self, update: Update, state: dict[str, Array], group: dict) -> None:
-        betas = [float(beta) for beta in group["betas"]]
-        update.count("adam_factors", *betas, float(group["eps"]))
-        arrays = [state["sum"], state["sum_sq"], state.get("max_sum_sq")]
-        update.move("adam", arrays, *betas, float(group["weight_decay"]), self.decoupled, bool(group["amsgrad"]))
-
 
 class AdamW(Adam):
     """Adam whose weight decay shrinks the parameters themselves: p *= 1 - lr * decay (Loshchilov & Hutter 2019)."""
@@ -173,9 +159,3 @@ class RMSprop(Optimizer):
         else:
             t *= group["lr"]
         p -= t
-
-    def update_on_gpu(self, update: Update, state: dict[str, Array], group: dict) -> None:
-        update.count("count_step")
-        arrays = [state["square_avg"], state.get("momentum_buffer"), state.get("grad_avg")]
-        options = group["alpha"], group["eps"], group["weight_decay"], group["momentum"]
-        update.move("rmsprop", arrays, *map(float, options), bool(group["centered"]))

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from scratchae.attach import replaceable
 from scratchae.autograd import Tensor
 from scratchae.autograd.tensor import Leaf
 from scratchae.backend import Array, xp_of
 from scratchae.checks import check_bool, check_number, shown
-from scratchae.gpu.updates import Counters, Update
 from scratchae.made import kept
 from scratchae.optim.flat import Flat
 
@@ -72,18 +72,6 @@ class Optimizer:
         """
         raise NotImplementedError
 
-    def update_on_gpu(self, update: Update, state: dict[str, Array], group: dict) -> None:
-        """The same by kernels of kernels.cu, over all that lies side by side."""
-        raise NotImplementedError
-
-    @property
-    def has_kernels(self) -> bool:
-        """Whether `update_on_gpu` does what `update` does: not where a rule of your own changes `update` alone."""
-        rule, kernels = (
-            next(c for c in type(self).__mro__ if name in vars(c)) for name in ("update", "update_on_gpu")
-        )
-        return issubclass(kernels, rule)
-
     def step(self) -> None:
         """Update every parameter that has a gradient."""
         for group, flats in zip(self.param_groups, self._flats, strict=True):
@@ -91,30 +79,7 @@ class Optimizer:
                 flat.gather()
                 flat.provide(self.state_names(group))
                 flat.count_step()
-                if flat.counters is not None and self.has_kernels:
-                    self._move_on_gpu(flat, flat.counters, group)
-                else:
-                    self._move(flat, group)
-
-    def _move(self, flat: Flat, group: dict) -> None:
-        for span, g, step in flat.runs():
-            for start in range(span.start, span.stop, chunk := flat.chunk()):
-                piece = slice(start, min(start + chunk, span.stop))
-                # For half precision these are copies in float32, rounded once, when they are written back.
-                p = flat.values[piece].astype(flat.wide, copy=False)
-                grad = g[start - span.start : piece.stop - span.start].astype(flat.wide, copy=False)
-                self.update(p, grad, flat.state_of(piece), step, group, flat.scratch[:, : grad.size])
-                if flat.wide != flat.values.dtype:
-                    flat.values[piece] = p
-
-    def _move_on_gpu(self, flat: Flat, counters: Counters, group: dict) -> None:
-        counted = None
-        for span, g, step in flat.runs():
-            if step != counted:
-                counters.prepare(group["lr"], step - 1)
-            update = Update(counters, flat.values[span], g, step != counted)
-            self.update_on_gpu(update, flat.state_of(span), group)
-            counted = step
+                move(self, flat, group)
 
     def flats(self) -> Iterator[Flat]:
         """The flat buffers of all groups."""
@@ -156,6 +121,20 @@ class Optimizer:
             names = sorted(map(str, unknown))
             raise TypeError(f"{type(self).__name__} has no options {names}; it has {sorted(self.defaults)}")
         return {name: value if name == "params" else _check_option(name, value) for name, value in group.items()}
+
+
+@replaceable
+def move(optimizer: Optimizer, flat: Flat, group: dict) -> None:
+    """Update all parameters of one flat buffer that have a gradient, in pieces that fit in the cache."""
+    for span, g, step in flat.runs():
+        for start in range(span.start, span.stop, size := flat.piece()):
+            piece = slice(start, min(start + size, span.stop))
+            # For half precision these are copies in float32, rounded once, when they are written back.
+            p = flat.values[piece].astype(flat.wide, copy=False)
+            grad = g[start - span.start : piece.stop - span.start].astype(flat.wide, copy=False)
+            optimizer.update(p, grad, flat.state_of(piece), step, group, flat.scratch[:, : grad.size])
+            if flat.wide != flat.values.dtype:
+                flat.values[piece] = p
 
 
 # --- checks ---------------------------------------------------------------------------------------

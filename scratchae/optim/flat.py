@@ -1,10 +1,10 @@
 """Where an optimiser's speed comes from: everything side by side in flat buffers.
 
-All parameters of one dtype and device lie in one buffer, and so do their gradients and the optimiser's
-state. A step is then one pass over a few long arrays instead of one over each small one.
+All parameters of one dtype and device lie in one buffer. Their gradients lie in a second buffer, and each array of the
+optimiser's state in another one. A step is then one pass over a few long arrays, not one pass over each small array.
 
-The state of half-precision parameters is kept in float32, and their updates are computed there: float16 rounds Adam's
-eps of 1e-8 to 0, and the square of a gradient of 300 to infinity.
+The state of half-precision parameters is kept in float32, and their updates are computed in float32. In float16,
+Adam's eps of 1e-8 rounds to 0, and the square of a gradient of 300 overflows to infinity.
 """
 
 from __future__ import annotations
@@ -16,14 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from scratchae.attach import PLAIN
 from scratchae.autograd import Tensor
 from scratchae.backend import Array, device_of, to_device, xp_of
 from scratchae.changes import changed
-from scratchae.gpu.kernels import TYPES
-from scratchae.gpu.updates import Counters
 
-_CHUNK = 1 << 17  # elements of a piece: small enough to stay in the cache, large enough to hide the calls
+_PIECE = 1 << 17  # elements of a piece on the CPU: small enough for the cache, large enough to hide the calls
 
 
 class Flat:
@@ -31,9 +28,9 @@ class Flat:
 
     `wide` is the dtype of the state and of the arithmetic: the parameters' own, or float32 for narrower ones.
 
-    A parameter stays the object that it is; its `.data` becomes a view of the buffer, and so does its
-    next gradient, since `zero_grad` tells the engine where to write it. Whatever breaks a view (a copy,
-    `.to`, `.data = ...`, another optimiser) is noticed by `gather`, which lays everything out anew.
+    A parameter stays the object that it is. Its `.data` becomes a view of the buffer, and so does its next gradient,
+    since `zero_grad` tells the engine where to write the gradient. A copy, `.to`, `.data = ...` or another optimiser
+    breaks a view. `gather` notices a broken view, and lays everything out anew.
     """
 
     def __init__(self, params: list[Tensor], state_names: Sequence[str]):
@@ -54,11 +51,11 @@ class Flat:
                 self.state[name] = self.zeros()
 
     def zeros(self) -> Array:
-        """What an array of the state begins with."""
+        """The first value of an array of the state."""
         return self.xp.zeros_like(self.values, dtype=self.wide)
 
     def gather(self) -> None:
-        """Lay the parameters out in one buffer, unless they still are."""
+        """Lay the parameters out in one buffer, unless they still lie there."""
         if self.views and all(p._data is view for p, view in zip(self.params, self.views, strict=True)):
             return
         if len({(p.dtype, p.device) for p in self.params}) > 1:
@@ -67,58 +64,55 @@ class Flat:
         self.views = [self.values[span].reshape(p.shape) for p, span in zip(self.params, self.spans, strict=True)]
         for p, view in zip(self.params, self.views, strict=True):
             p.data = view
-        device, dtype = device_of(self.values), self.values.dtype
-        self.wide = np.result_type(dtype, np.float32)
-        self.state = {name: to_device(s, device).astype(self.wide) for name, s in self.state.items()}
-        self.scratch = self.xp.empty((2, min(self.values.size, self.chunk())), self.wide)
+        self.wide = np.result_type(self.values.dtype, np.float32)
+        self.state = {n: to_device(s, device_of(self.values)).astype(self.wide) for n, s in self.state.items()}
+        self.scratch = self.xp.empty((2, min(self.values.size, self.piece())), self.wide)
         self.gradients = self.xp.empty_like(self.values)
-        self.homes: list = [None] * len(self.params)
+        self.memories: list = [None] * len(self.params)
         self.references = self._references()
-        on_gpu = self.xp is not np and dtype.name in TYPES and not PLAIN
-        self.counters = Counters(self.xp) if on_gpu else None
 
     @property
     def xp(self) -> Any:
         return xp_of(self.values)
 
     def __getstate__(self) -> dict[str, Any]:
-        """For copies and pickles: what is a view here would not be one there, and is laid out anew."""
-        return {**vars(self), "views": [], "homes": [], "gradients": None, "scratch": None, "counters": None}
+        """For copies and pickles: a copy has no views, and is laid out anew."""
+        return {**vars(self), "views": [], "memories": [], "gradients": None, "scratch": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self.gather()
 
-    def chunk(self) -> int:
-        return _CHUNK if self.xp is np and not PLAIN else self.values.size
+    def piece(self) -> int:
+        """The number of elements that one update takes at a time."""
+        return _PIECE if self.xp is np else self.values.size
 
     def _references(self) -> int:
         return sys.getrefcount(self.gradients)
 
     def zero_grad(self) -> None:
         """Drop all gradients, and ask for the next ones side by side in one buffer."""
-        self.gather()  # `.to` may have made their dtype or device another
+        self.gather()  # `.to` may have changed their dtype or device
         leaves = [p.node for p in self.params]
         for leaf in leaves:
             if leaf is not None:
-                leaf.grad = leaf.home = None
-        self.homes = [None] * len(self.params)
-        if self._references() > self.references:  # a view lives on: somebody kept a gradient, and shall keep it
+                leaf.grad = leaf.memory = None
+        self.memories = [None] * len(self.params)
+        if self._references() > self.references:  # the script has kept a view of a gradient, which must not change
             self.gradients = self.xp.empty_like(self.values)
         self._offer(leaves)
 
     def _offer(self, leaves: list) -> None:
         for i, (leaf, span) in enumerate(zip(leaves, self.spans, strict=True)):
-            if leaf is not None and not PLAIN:
-                leaf.home = self.homes[i] = self.gradients[span].reshape(leaf.shape)
+            if leaf is not None:
+                leaf.memory = self.memories[i] = self.gradients[span].reshape(leaf.shape)
 
-    def _all_at_home(self) -> bool:
-        """Whether every gradient lies in the buffer."""
-        return all(p.grad is home is not None for p, home in zip(self.params, self.homes, strict=True))
+    def _all_in_buffer(self) -> bool:
+        return all(p.grad is memory is not None for p, memory in zip(self.params, self.memories, strict=True))
 
     def all_gradients(self) -> Iterator[Array]:
         """The gradients, as few arrays as they lie in."""
-        if self._all_at_home():
+        if self._all_in_buffer():
             yield self.gradients
         else:
             yield from (p.grad for p in self.params if p.grad is not None)
@@ -137,16 +131,17 @@ class Flat:
                 p.changed()
 
     def runs(self) -> Iterator[tuple[slice, Array, int]]:
-        """(span, flat gradient, step number) of what has a gradient; neighbours in the buffer come joined."""
-        if self._all_at_home() and len(set(self.steps)) == 1:  # nearly always: one run
+        """(span, flat gradient, step number) of parameters with a gradient; neighbours in the buffer come joined."""
+        if self._all_in_buffer() and len(set(self.steps)) == 1:  # nearly always: one run
             yield slice(0, self.values.size), self.gradients, self.steps[0]
             return
         ready = [i for i, p in enumerate(self.params) if p.grad is not None]
-        at_home = {i: self.params[i].grad is self.homes[i] for i in ready}  # else assigned, or kept from before
-        together = itertools.groupby(enumerate(ready), lambda e: (e[1] - e[0], self.steps[e[1]], at_home[e[1]]))
-        for (_, step, home), run in together:
+        # A gradient lies elsewhere if it was assigned, or kept from before.
+        inside = {i: self.params[i].grad is self.memories[i] for i in ready}
+        together = itertools.groupby(enumerate(ready), lambda e: (e[1] - e[0], self.steps[e[1]], inside[e[1]]))
+        for (_, step, in_buffer), run in together:
             members = [i for _, i in run]
-            if home:
+            if in_buffer:
                 span = slice(self.spans[members[0]].start, self.spans[members[-1]].stop)
                 yield span, self.gradients[span], step
             else:

@@ -1,0 +1,24 @@
+"""What NumPy does faster in another way on the CPU. `SCRATCHAE_PLAIN=1` leaves all of it out."""
+
+from __future__ import annotations
+
+import os
+
+from scratchae.attach import PLAIN, attach
+from scratchae.autograd import elementwise, products, reductions
+from scratchae.fast import elements, images
+from scratchae.fast.memory import keep_freed_memory
+from scratchae.images import conv
+
+if not PLAIN:
+    attach(elementwise.masked, forward=elements.masked)
+    attach(elementwise.maximum, forward=elements.against_a_row)
+    attach(elementwise.minimum, forward=elements.against_a_row)
+    attach(elementwise.relu, forward=elements.relu)
+    attach(elementwise.log_1_plus, forward=elements.log_1_plus)
+    attach(elementwise.normal_cdf, forward=elements.normal_cdf)
+    attach(products.sum_rows, forward=elements.sum_rows)
+    attach(reductions.sum_of_squares, forward=elements.sum_of_squares)
+    attach(conv.multiply_then_shift, forward=images.by_phases)
+    if os.environ.get("SCRATCHAE_KEEP_MEMORY", "1") != "0":
+        keep_freed_memory()

@@ -1,0 +1,32 @@
+"""What an error tells when the memory of a GPU is full."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+
+def told_when_full(formula: Callable) -> Callable[[str], AbstractContextManager[Any]]:
+    """For `backend.told_when_full`: a MemoryError that tells what was going on, with that memory released."""
+
+    @contextmanager
+    def told(what: str) -> Iterator[None]:
+        try:
+            yield
+        except MemoryError as error:
+            cupy = sys.modules.get("cupy")
+            if cupy is None or not isinstance(error, cupy.cuda.memory.OutOfMemoryError):
+                raise
+            traceback.clear_frames(error.__traceback__)  # they hold the arrays of what was going on
+            cupy.get_default_memory_pool().free_all_blocks()
+            free, total = (f"{n / 2**30:.2f}" for n in cupy.cuda.runtime.memGetInfo())
+            reason = str(error).rstrip(".")
+            raise MemoryError(
+                f"the GPU's memory is too small for {what}: {reason}. What that took has been released, {free} of "
+                f"{total} GiB are free now; use a smaller batch_size"
+            ) from None
+
+    return told
