@@ -121,15 +121,8 @@ class Module(MadeWith):
 
         Raises TypeError for anything but an array of real numbers, ValueError for a name that is taken or has a dot.
         """
-        what = f"register_buffer({name!r})"
-        if not isinstance(name, str):
-            raise TypeError(f"{what}: expected a name, got {type(name).__name__}")
-        if not name or "." in name:
-            raise ValueError(f"{what}: a name has at least one character and no dot, which joins names")
-        if isinstance(vars(self).get(name), (Module, Parameter)) or hasattr(Module, name):
-            raise ValueError(f"{what}: the {type(self).__name__} has something else of that name; choose another")
-        array = values_of(array, f"{what}: the buffer")
-        setattr(self, name, array)
+        check_buffer(self, name)
+        setattr(self, name, values_of(array, f"register_buffer({name!r}): the buffer"))
         self._buffers = tuple(dict.fromkeys((*self._buffers, name)))
 
     def buffer_places(self) -> list[tuple[Module, str]]:
@@ -233,6 +226,11 @@ def inside(owner: Module) -> Iterator[tuple[str, Any]]:
             items = list(value.items() if isinstance(value, dict) else enumerate(value))
             around = (*around, id(value))
             stack.extend((f"{name}.{key}", item, around) for key, item in reversed(items))
+
+
+@replaceable
+def check_buffer(owner: Module, name: str) -> None:
+    """Refuse a name that a buffer cannot have; see debug/guards.py."""
 
 
 class Place(NamedTuple):
