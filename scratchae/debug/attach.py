@@ -8,7 +8,7 @@ from scratchae.autograd import engine
 from scratchae.debug import advice, guards, primitives, summary
 from scratchae.debug import changes as memory
 from scratchae.nn import init
-from scratchae.nn.module import Module, check_buffer, inside
+from scratchae.nn.module import Module, check_buffer, inside, modules_in, places_in
 from scratchae.optim import base as optimizers
 
 attach(backend.not_numbers, forward=advice.not_numbers)
@@ -23,6 +23,8 @@ attach(changes.check_unchanged, forward=memory.check_unchanged)
 Module.summary, Module._repr_html_ = summary.summary, summary._repr_html_
 
 attach(inside, forward=guards.hidden)
+attach(modules_in, forward=guards.modules)
+attach(places_in, forward=guards.places)
 attach(check_buffer, forward=guards.buffer_name)
 attach(init.uniform_, forward=guards.uniform)
 attach(init.normal_, forward=guards.normal)

@@ -14,8 +14,9 @@ import numpy as np
 
 from scratchae.autograd import Tensor
 from scratchae.autograd.tensor import Leaf
+from scratchae.backend import is_array
 from scratchae.checks import check_bool, check_number, shown
-from scratchae.nn.module import Module, Parameter
+from scratchae.nn.module import Module, Parameter, Place
 
 # --- modules --------------------------------------------------------------------------------------
 
@@ -46,6 +47,41 @@ def _refuse_hidden(owner: Module, name: str, value: Any) -> None:
                 f"{type(owner).__name__}.{name} is a {type(value).__name__} with a {type(part).__name__} in it, "
                 "which would be neither trained nor saved; use a list, a tuple or a dict"
             )
+
+
+def modules(formula: Callable[..., Iterator]) -> Callable[[Module, str], Iterator[tuple[str, Module]]]:
+    """For `module.modules_in`: ValueError where two modules have one name."""
+
+    def guard(model: Module, prefix: str) -> Iterator[tuple[str, Module]]:
+        found: dict[str, Module] = {}
+        for name, module in formula(model, prefix):
+            _check_name(model, "modules", found.setdefault(name, module) is module, name)
+            yield name, module
+
+    return guard
+
+
+def places(formula: Callable[[Module], Iterator[Place]]) -> Callable[[Module], Iterator[Place]]:
+    """For `module.places_in`: ValueError where two values have one name, TypeError for a buffer that is no array."""
+
+    def guard(model: Module) -> Iterator[Place]:
+        found: dict[str, Any] = {}
+        for place in formula(model):
+            name, value = place.name, place.value
+            if not isinstance(value, Parameter) and not is_array(value):
+                raise TypeError(f"the buffer {name} is a {type(value).__name__}; expected an array")
+            _check_name(model, "parameters or buffers", found.setdefault(name, value) is value, name)
+            yield place
+
+    return guard
+
+
+def _check_name(model: Module, kind: str, unique: bool, name: str) -> None:
+    if not unique:
+        raise ValueError(
+            f"{type(model).__name__} has two {kind} of the name {name!r}. Names are attributes and keys, joined with "
+            "dots: rename one of these"
+        )
 
 
 def buffer_name(formula: Callable) -> Callable[[Module, str], None]:

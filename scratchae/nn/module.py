@@ -90,13 +90,7 @@ class Module(MadeWith):
 
         Raises ValueError where two modules have one name.
         """
-        found: dict[str, Module] = {}
-        seen: set[int] = set()
-        for path, module, _ in self._walk(prefix):
-            if id(module) not in seen:
-                seen.add(id(module))
-                self._note(found, "modules", path, module)
-                yield path, module
+        return modules_in(self, prefix)
 
     def modules(self) -> Iterator[Module]:
         return (module for _, module in self.named_modules())
@@ -142,14 +136,6 @@ class Module(MadeWith):
             for name, value in reversed(held):
                 if isinstance(value, Module) and id(value) not in around:
                     stack.append((_joined(path, name), value, around))
-
-    def _note(self, found: dict[str, Any], kind: str, name: str, value: Any) -> None:
-        """Raise ValueError where something else was `found` under that name before."""
-        if found.setdefault(name, value) is not value:
-            raise ValueError(
-                f"{type(self).__name__} has two {kind} of the name {name!r}. Names are attributes and keys, joined "
-                "with dots: rename one of these"
-            )
 
     # --- modes and places ---
 
@@ -253,19 +239,23 @@ class Place(NamedTuple):
             setattr(self.owner, self.attribute, array)
 
 
+@replaceable
+def modules_in(model: Module, prefix: str) -> Iterator[tuple[str, Module]]:
+    """A model and all modules inside it, each under its first name; see Module.named_modules."""
+    seen: set[int] = set()
+    for path, module, _ in model._walk(prefix):
+        if id(module) not in seen:
+            seen.add(id(module))
+            yield path, module
+
+
+@replaceable
 def places_in(model: Module) -> Iterator[Place]:
     """The state of a model: its parameters and buffers, under all of their names."""
-    found: dict[str, Any] = {}
     for path, module, held in model._walk():
         for attribute, value in held:
-            name = _joined(path, attribute)
-            if not isinstance(value, Parameter):
-                if attribute not in module._buffers or value is None:
-                    continue
-                if not is_array(value):
-                    raise TypeError(f"the buffer {name} is a {type(value).__name__}; expected an array")
-            model._note(found, "parameters or buffers", name, value)
-            yield Place(name, module, attribute, value)
+            if isinstance(value, Parameter) or (attribute in module._buffers and value is not None):
+                yield Place(_joined(path, attribute), module, attribute, value)
 
 
 def titled(module: Module) -> str:
