@@ -1,7 +1,8 @@
-"""Write an operation of your own, check its derivative, and use it.
+"""Write an operation of your own, check its derivative, and use the operation.
 
-The operation is the "snake" activation, x + sin(x)^2 (Ziyin et al. 2020). It is as smooth as a sine and
-rises like a line, so that a network made of it can go on where periodic data end. ReLU can't.
+The operation is the "snake" activation, x + sin(x)^2 (Ziyin et al. 2020). The snake is as smooth as a sine, and rises
+like a line. A network with snakes can therefore continue a periodic pattern beyond its training data. A network with
+ReLUs cannot.
 
     python tutorials/00_write_an_op.py
 """
@@ -22,10 +23,10 @@ LR = 3e-3
 args = settings(__file__, __doc__, uses_data=False)
 sa.manual_seed(0)
 
-# 1. An operation is a function on arrays, and for each argument a vector-Jacobian product: what turns the
-#    gradient g of the output into the gradient of that argument. Here dy/dx = 1 + sin(2x). The vjp names `x`,
-#    so x is kept until the backward pass. It is written with operators that have derivatives themselves
-#    (F.sin, not np.sin), which is all that second derivatives need.
+# 1. An operation is a function on arrays, with a vector-Jacobian product (vjp) for each argument. The vjp turns the
+#    gradient g of the output into the gradient of the argument. Here dy/dx = 1 + sin(2x). The parameters of the vjp
+#    name `x`, so the engine keeps x until the backward pass. The vjp uses operators that have derivatives themselves
+#    (F.sin, not np.sin). Second derivatives need nothing more.
 
 
 @sa.primitive(x=lambda g, x: g * (1 + F.sin(2 * x)))
@@ -33,13 +34,14 @@ def snake(x):
     return x + np.sin(x) ** 2
 
 
-# 2. Is the derivative right? Finite differences tell, in first and in second order.
+# 2. Is the derivative right? `gradcheck` compares the derivative with finite differences. `gradgradcheck` compares the
+#    second derivative. Both functions should return True.
 points = np.linspace(-4, 4, 9)
 print("first derivative: ", sa.gradcheck(snake, [points]))
 print("second derivative:", sa.gradgradcheck(snake, [points]))
 
 
-#    And this is what a mistake looks like: the inner derivative forgotten.
+#    A wrong derivative should raise an error. This vjp forgets the inner derivative:
 @sa.primitive(x=lambda g, x: g * (1 + F.sin(x)))
 def wrong_snake(x):
     return x + np.sin(x) ** 2
@@ -48,10 +50,10 @@ def wrong_snake(x):
 try:
     sa.gradcheck(wrong_snake, [points])
 except AssertionError as error:
-    print("a wrong one:      ", error)
+    print("wrong derivative: ", error)
 
 
-# 3. Use it like any other. A module only gives it a place in a model.
+# 3. A module gives the new operation a place in a model, like any other operation.
 class Snake(nn.Module):
     def forward(self, x):
         return snake(x)
@@ -72,17 +74,18 @@ def train(activation):
     optimizer = optim.Adam(model.parameters(), lr=LR)
     for _ in range(QUICK_STEPS if args.quick else STEPS):
         loss = F.mse_loss(model(x_train), y_train)  # arrays are constants; the parameters are Tensors
-        optimizer.zero_grad()  # .grad of the step before is dropped: backward() adds to it
-        loss.backward()  # from here back through every operation: a gradient for each parameter
-        optimizer.step()  # each parameter moves against its own
+        optimizer.zero_grad()  # backward() adds to .grad, so drop the old gradients
+        loss.backward()  # computes a gradient for each parameter
+        optimizer.step()  # moves each parameter against its gradient
     print(f"{activation.__name__:5} training loss {loss.item():.5f}")
     return model
 
 
 models = {"snake": train(Snake), "ReLU": train(nn.ReLU)}
 
-# 4. Look at it: the operation with its two derivatives, and what both networks make of x beyond the data.
-x = sa.tensor(np.linspace(-6, 6, 500), requires_grad=True)  # a Tensor, since this time x is what we differentiate by
+# 4. Draw the operation with its two derivatives. Then draw both networks beyond the training data. The snake network
+#    should follow the sine a little further, and the ReLU network should go straight on.
+x = sa.tensor(np.linspace(-6, 6, 500), requires_grad=True)  # a Tensor, because we differentiate by x
 y = snake(x)
 slope = sa.grad(y.sum(), x, create_graph=True)
 curvature = sa.grad(slope.sum(), x)
@@ -99,7 +102,7 @@ right.plot(wide, target(wide), "k--", label="sin(2x) + 0.3x")
 with sa.no_grad():
     for name, model in models.items():
         right.plot(wide, model(wide).numpy(), label=name)
-right.set(title="Two networks, and what they make of the unseen", xlabel="x", ylabel="y", ylim=(-6, 6))
+right.set(title="Two networks, inside and outside the training data", xlabel="x", ylabel="y", ylim=(-6, 6))
 right.legend(loc="upper left", fontsize=8)
 figure.savefig(args.out / "snake.png", dpi=120)
 print(f"picture: {args.out / 'snake.png'}")

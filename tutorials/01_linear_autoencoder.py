@@ -1,9 +1,12 @@
-"""The simplest autoencoder: 784 pixels, 64 numbers, 784 pixels, and no nonlinearity at all.
+"""The simplest autoencoder: 784 pixels, 64 numbers, 784 pixels, and no nonlinearity.
 
-What could it learn at best? A linear code of 64 numbers spans a plane of 64 dimensions, and of all planes,
-principal component analysis (PCA) finds the one closest to the data (Eckart & Young 1936). So the optimum is
-known before the first step of training, and gradient descent can be watched on its way there (Baldi & Hornik
-1989: it has no other minima to get caught in).
+An autoencoder learns to reproduce its input. The encoder maps the 784 pixels of an image to 64 numbers, the latent
+code. The decoder maps the code back to 784 pixels. The code is smaller than the image, so the code is a bottleneck.
+
+How small can the error become? All outputs of a linear decoder with 64 inputs lie on a plane of 64 dimensions.
+Principal component analysis (PCA) finds the plane closest to the data (Eckart & Young 1936). PCA therefore gives the
+optimum before the training starts. PCA is our baseline: the result to compare with. Gradient descent should reach this
+optimum, because the error has no other minima (Baldi & Hornik 1989).
 
     python tutorials/01_linear_autoencoder.py                 the embedded sample, seconds
     python tutorials/01_linear_autoencoder.py --data full     all 60,000 images, under a minute
@@ -26,19 +29,20 @@ run = "quick" if args.quick else args.data
 sa.manual_seed(0)
 train_images, _, test_images, _ = load(args.data, data.mnist, data.mnist_sample)
 
-# 1. The optimum, without any learning: the first 64 principal directions of the training images.
+# 1. The baseline needs no training: project the images onto the first 64 principal directions of the training images.
 mean, directions = pca(train_images)
 optimum = float(np.mean((test_images - pca_reconstruct(test_images, mean, directions[:CODE_SIZE])) ** 2))
 print(f"{len(train_images):,} training images, {len(test_images):,} test images")
-print(f"PCA with {CODE_SIZE} components, the best that any linear code can do: test MSE {optimum:.6f}")
+print(f"PCA with {CODE_SIZE} components, the optimum of all linear codes: test MSE {optimum:.6f}")
 
-# 2. The same by gradient descent.
+# 2. Gradient descent starts from random weights. The test loss should fall towards the optimum, and end a little above
+#    the optimum.
 model = sa.Autoencoder.dense((784, CODE_SIZE), activation=None, output=None, loss="mse")
 print(model)
 trainer = sa.Trainer(model, optim.Adam(model.parameters(), lr=LR))
 history = trainer.fit(train_images, validation=test_images, epochs=EPOCHS[run], batch_size=BATCH_SIZE)
 
-# 3. Look at it.
+# 3. Draw the loss curve with the optimum, and ten reconstructions.
 figure = history.plot()
 figure.axes[0].axhline(optimum, color="black", linewidth=1, linestyle=":", label="PCA, the optimum")
 figure.axes[0].legend(frameon=False)

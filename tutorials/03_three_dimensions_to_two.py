@@ -1,9 +1,9 @@
-"""From three dimensions to two and back: small enough to see what a code keeps and what it drops.
+"""From three dimensions to two and back: you can see the parts that a code keeps and drops.
 
-A flat cloud has a best plane, and a linear autoencoder finds it: the plane of principal component analysis (Baldi &
-Hornik 1989). A helix has none. Whatever plane it falls on, parts of the curve lie on top of each other or lose their
-height. But along the curve there is only one direction to go, and a deep autoencoder may bend its code after it
-(Kramer 1991: "nonlinear principal component analysis").
+A flat cloud has a best plane. A linear autoencoder should find this plane, the plane of principal component analysis
+(Baldi & Hornik 1989). A helix has no such plane. On any plane, parts of the curve lie on top of each other or lose
+their height. But the curve itself has only one dimension. A deep autoencoder can bend its code along the curve (Kramer
+1991: "nonlinear principal component analysis").
 
     python tutorials/03_three_dimensions_to_two.py --quick    seconds
     python tutorials/03_three_dimensions_to_two.py            the same with more epochs, a quarter of a minute
@@ -18,18 +18,18 @@ from scratchae import data, optim, plotting
 POINTS = 1000
 HIDDEN = (64, 64)
 BATCH_SIZE = 50
-LR = {"linear": 1e-2, "deep": 5e-3}  # at the start; half a cosine takes them to 0
+LR = {"linear": 1e-2, "deep": 5e-3}  # the first rates; the rates fall to 0 along half a cosine
 EPOCHS = {"linear": 100, "deep": 300}  # 20 steps each
 QUICK_EPOCHS = {"linear": 100, "deep": 100}
-SINE_TARGET = 0.01  # of the angle between the linear autoencoder's plane and PCA's
-LINEAR_TARGET = 1.01  # test MSE as a multiple of PCA's
-DEEP_TARGET = 0.01  # likewise
+SINE_TARGET = 0.01  # sine of the angle between the linear autoencoder's plane and PCA's
+LINEAR_TARGET = 1.01  # test MSE / PCA's test MSE
+DEEP_TARGET = 0.01  # test MSE / PCA's test MSE
 
 args = settings(__file__, __doc__, uses_data=False)
 
 
 def train(kind, points, code_size):
-    """A linear or a deep autoencoder of `points` (N, 3), trained."""
+    """Train a linear or a deep autoencoder on `points` (N, 3)."""
     sa.manual_seed(0)
     sizes = (3, code_size) if kind == "linear" else (3, *HIDDEN, code_size)
     model = sa.Autoencoder.dense(sizes, activation=None if kind == "linear" else "gelu",
@@ -45,8 +45,9 @@ def report(name, error, optimum):
     print(f"  {name:28} test MSE {error:.6f}   {error / optimum:7.2%} of PCA's")
 
 
-# 1. A cloud like a tilted disc: its spread is 1 and 0.5 along the plane, and 0.1 across it. PCA of three dimensions
-#    needs no more than an eigenvalue problem; the linear autoencoder starts from random weights instead.
+# 1. The cloud is a tilted disc. The spread is 1 and 0.5 along the plane of the disc, and 0.1 across this plane. In
+#    three dimensions, PCA only needs to solve an eigenvalue problem. The linear autoencoder starts from random weights,
+#    and should reach PCA's error.
 cloud, along = data.tilted_gaussian(POINTS)
 test_cloud, _ = data.tilted_gaussian(POINTS, seed=1)
 mean, directions = pca(cloud)
@@ -55,9 +56,10 @@ cloud_pca = float(np.mean((test_cloud - pca_reconstruct(test_cloud, mean, plane)
 linear = train("linear", cloud, 2)
 cloud_linear = float(linear.reconstruction_error(test_cloud).mean())
 
-#    Are the two planes the same? All that comes out of the decoder lies in the plane of its weight's columns. Make
-#    them orthonormal, and see how much of them sticks out of PCA's plane: the largest share is the sine of the
-#    largest angle between the planes. The axes inside the plane are free: any turned or sheared code serves as well.
+#    Are the two planes the same? All outputs of the decoder lie in the plane of its weight's columns. We make these
+#    columns orthonormal, and measure their part outside PCA's plane. The largest singular value of this part is the
+#    sine of the largest angle between the planes. The axes inside the plane are free, because any rotated or sheared
+#    code has the same error.
 columns = np.linalg.qr(linear.decoder[0].weight.numpy().astype(np.float64))[0]
 sine = float(np.linalg.norm(columns - plane.T @ (plane @ columns), ord=2))
 print("The tilted cloud, 3 numbers to 2")
@@ -68,7 +70,8 @@ print(f"  code axes of the autoencoder, in PCA's: {np.round(plane @ columns, 2).
 plotting.points_3d({"cloud": cloud, "through 2 numbers, linear": linear.reconstruct(cloud)}, along,
                    args.out / "cloud.png", "position on the long axis")  # fmt: skip
 
-# 2. A helix of three turns. The linear code has to drop a direction.
+# 2. The helix has three turns. The linear code must drop a direction, so its error should equal PCA's. The deep code
+#    should have a much smaller error.
 helix, t = data.helix(POINTS)
 test_helix, _ = data.helix(POINTS, seed=1)
 mean, directions = pca(helix)
@@ -76,8 +79,8 @@ helix_pca = float(np.mean((test_helix - pca_reconstruct(test_helix, mean, direct
 models = {
     "linear, 2 numbers": train("linear", helix, 2),
     "deep, 2 numbers": train("deep", helix, 2),
-    # The curve has one parameter (its height would do), so that one number a point is enough in principle. But on a
-    # line, pieces of the curve cannot pass each other: as the random start has laid them, so they mostly stay.
+    # The curve has one parameter, so one number per point is enough in principle (for example the height). But pieces
+    # of the curve cannot pass each other on a line. Most pieces stay in the order of the random start.
     "deep, 1 number": train("deep", helix, 1),
 }
 errors = {name: float(model.reconstruction_error(test_helix).mean()) for name, model in models.items()}
@@ -86,7 +89,7 @@ report("PCA, 2 numbers", helix_pca, helix_pca)
 for name, error in errors.items():
     report(name, error, helix_pca)
 
-# 3. Look at it: before and after, and the codes, in the colours of the curve's parameter.
+# 3. Draw the helix before and after, and the codes. The colour is the parameter of the curve.
 plotting.points_3d({"helix": helix, **{name: model.reconstruct(helix) for name, model in models.items()}}, t,
                    args.out / "helix.png", "parameter t of the curve")  # fmt: skip
 for kind in ("linear", "deep"):

@@ -1,13 +1,14 @@
-"""Deep autoencoders: more layers, a curved code instead of a plane, and what a ReLU on the code costs.
+"""Deep autoencoders: more layers, a curved code instead of a plane, and the cost of a ReLU on the code.
 
-A linear code of 64 numbers can do no better than PCA (tutorial 01). With hidden layers and nonlinearities on both
-sides the code no longer spans a plane, and the same 64 numbers tell more about an image: G. Hinton, R. Salakhutdinov,
-"Reducing the dimensionality of data with neural networks", Science 313, 2006. They had to train layer after layer
-first; with ReLU and Adam, plain gradient descent does it.
+A linear code of 64 numbers cannot be better than PCA (tutorial 01). A deep autoencoder has hidden layers and
+nonlinearities on both sides of the code. The outputs then lie on a curved surface, not on a plane. The same 64 numbers
+should then describe an image better: G. Hinton, R. Salakhutdinov, "Reducing the dimensionality of data with neural
+networks", Science 313, 2006. The authors had to train the layers one by one before the whole network. With ReLU and
+Adam, plain gradient descent is enough.
 
     python tutorials/04_deep_autoencoder.py                 the embedded sample, 1 to 2 minutes
     python tutorials/04_deep_autoencoder.py --data full     all 60,000 images, 10 to 20 minutes on two cores
-    python tutorials/04_deep_autoencoder.py --data full --resume    go on where that was broken off
+    python tutorials/04_deep_autoencoder.py --data full --resume    continue an interrupted run
 """
 
 import numpy as np
@@ -19,7 +20,7 @@ from scratchae import data, optim, plotting
 SHALLOW, DEEP = (784, 128, 64), (784, 512, 256, 64)
 CODE_SIZE = 64
 LR = 1e-3
-DEEP_LR = 3e-3  # at the start; half a cosine takes it to 0
+DEEP_LR = 3e-3  # the first rate; the rate falls to 0 along half a cosine
 CODE_BIAS = 0.2
 SHALLOW_BATCH = {"quick": 32, "sample": 32, "full": 128}
 DEEP_BATCH = {"quick": 64, "sample": 64, "full": 256}
@@ -33,8 +34,9 @@ args = settings(__file__, __doc__, resumes=True)
 run = "quick" if args.quick else args.data
 
 
-# 1. Five epochs on each set, with the binary cross-entropy. The targets are grey: for a pixel of 0.5 even the
-#    right answer costs log 2, so that the loss has a floor above 0, and Fashion-MNIST, greyer, a higher one.
+# 1. Train five epochs on each data set, with the binary cross-entropy (BCE). The target pixels are grey. For a pixel of
+#    0.5, even the right answer costs log 2. The BCE therefore has a floor above 0. Fashion-MNIST has more grey pixels,
+#    so its floor should be higher.
 sets = {
     "MNIST": load(args.data, data.mnist, data.mnist_sample),
     "Fashion-MNIST": load(args.data, data.fashion_mnist, data.fashion_mnist_sample),
@@ -54,10 +56,10 @@ for name, (train_images, _, test_images, _) in sets.items():
     plotting.loss_curves(history, args.out / f"loss_{file}.png", f"{name}: binary cross-entropy")
     plotting.reconstructions(test_images[:10], model.reconstruct(test_images[:10]), args.out / f"shallow_{file}.png")
 
-# 2. Deeper and longer, on MNIST, with the squared error; once with a ReLU on the code as after every other layer,
-#    once with a linear code. The learning rate falls to 0, as the noise of the batches would otherwise hide the last
-#    tenth of what can be learned. The number of epochs is fixed beforehand: the test images are watched, and decide
-#    nothing.
+# 2. Train a deeper network longer on MNIST, with the squared error. The first network has a ReLU on the code, like
+#    after every other layer. The second network has a linear code. The learning rate falls to 0. A constant rate would
+#    leave the noise of the batches, which hides the last tenth of the progress. The number of epochs is fixed before
+#    the training. The script shows the loss on the test images, but the test images decide nothing.
 train_images, _, test_images, test_labels = sets["MNIST"]
 
 
@@ -76,32 +78,32 @@ def train_deep(name, code_activation, code_bias=None, epochs=DEEP_EPOCHS[run]):
 
 
 def firing(model):
-    """The share of the test images for which each unit of the code is above 0."""
+    """For each unit of the code, the share of the test images with an output above 0."""
     return (model.transform(test_images) > 0).mean(axis=0)
 
 
-# 3. A ReLU unit that no image makes positive gets no gradient, and stays so: it is dead. The usual initialisation
-#    gives all images nearly the same input to a unit of the code, on either side of 0 by chance, and the first steps
-#    push many of them over the edge. Biases that start above 0 spare most of them.
+# 3. If no image makes a ReLU unit positive, the unit gets no gradient and never changes. This unit is dead. With the
+#    usual initialisation, a unit of the code gets nearly the same input for all images. Chance decides the sign of this
+#    input. The first steps can push the input below 0 for all images. A bias above 0 should protect most units.
 short, _ = train_deep("ReLU code, one epoch", "relu", epochs=1)
 relu, relu_history = train_deep("ReLU code, biases above 0", "relu", CODE_BIAS)
 linear, linear_history = train_deep("linear code", None)
 dead, dead_by_default = (int((firing(model) == 0).sum()) for model in (relu, short))
-print(f"dead units of {CODE_SIZE}: {dead_by_default} after one epoch as usual, {dead} in the end with biases above 0")
-print(f"an image makes {firing(relu).sum():.1f} units fire, on average")
+print(f"dead units of {CODE_SIZE}: {dead_by_default} after one epoch by default, {dead} at the end with biases above 0")
+print(f"on average, an image makes {firing(relu).sum():.1f} units positive")
 
-#    Alive or not, a unit behind a ReLU says something in the half-space where its input is positive, and nothing in
-#    the other. Without the ReLU, every unit uses the whole line.
+#    A unit behind a ReLU uses only the half-space where its input is positive. In the other half-space, the unit is 0.
+#    A linear unit uses the whole line, so the linear code should have the lower error.
 mean, directions = pca(train_images)
 by_pca = pca_reconstruct(test_images, mean, directions[:CODE_SIZE])
 errors = {"PCA": np.mean((test_images - by_pca) ** 2)}
 models = {"ReLU code": relu, "linear code": linear}
 errors |= {name: model.reconstruction_error(test_images).mean() for name, model in models.items()}
 print("test MSE")
-for name, error in errors.items():  # 5,000 images are too few for networks of this size: there PCA stays ahead
+for name, error in errors.items():  # 5,000 images are too few for these networks, and PCA is better there
     print(f"  {name:20} {error:.5f}")
 
-# 4. Look at it.
+# 4. Draw the loss curves and the reconstructions.
 histories = {"ReLU code": relu_history, "linear code": linear_history}
 plotting.curves(
     {name: (range(1, len(h["loss"]) + 1), h["val_loss"]) for name, h in histories.items()},
@@ -111,7 +113,7 @@ plotting.curves(
 shown = test_images[:10]
 rows = {name: model.reconstruct(shown) for name, model in models.items()}
 plotting.image_rows({"original": shown, "PCA": by_pca[:10], **rows}, args.out / "reconstructions.png")
-#    The mean size of each unit's output, largest first.
+#    Draw the mean size of each unit's output, largest first.
 codes = {name: model.transform(test_images) for name, model in models.items()}
 ranks = np.arange(1, CODE_SIZE + 1)
 plotting.curves(
@@ -119,7 +121,7 @@ plotting.curves(
     args.out / "activations.png", "unit of the code, most active first", "mean |activation| on the test images",
     "A dead unit is 0 for every image",
 )  # fmt: skip
-#    Where the classes lie: the codes on their own first two principal directions.
+#    Draw the codes on their own first two principal directions, with the classes as colours.
 for name, z in codes.items():
     centre, axes = pca(z)
     path = args.out / f"codes_{name.split()[0].lower()}.png"

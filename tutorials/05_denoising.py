@@ -1,11 +1,13 @@
-"""Denoising: damage the image, and ask for the clean one back.
+"""Denoising: damage the image, and train the network to return the clean image.
 
-A wide autoencoder without a bottleneck could copy its input and learn nothing. Here copying does not help: what
-is asked for was not given, and the only way to it is to know how pixels hang together (P. Vincent, H. Larochelle,
-Y. Bengio, P.-A. Manzagol, "Extracting and composing robust features with denoising autoencoders", ICML 2008).
+A wide autoencoder without a bottleneck could copy its input and learn nothing. Here a copy does not help, because the
+input is noisy and the target is clean. The network must learn how pixels depend on each other (P. Vincent, H.
+Larochelle, Y. Bengio, P.-A. Manzagol, "Extracting and composing robust features with denoising autoencoders", ICML
+2008).
 
-What is good is counted in decibels: PSNR = 10 log10(1 / MSE) against the clean image, so 10 dB more is a tenth of
-the error. The opponent is PCA, the best linear way to keep images and drop noise, and it is given every favour.
+The unit of quality is the decibel: PSNR = 10 log10(1 / MSE) against the clean image. At 10 dB more, the error is a
+tenth. The baseline is PCA, the best linear method to keep images and remove noise. PCA gets every advantage in this
+comparison.
 
     python tutorials/05_denoising.py                 the embedded sample, about 2 minutes
     python tutorials/05_denoising.py --data full     all 60,000 images, about 5 minutes
@@ -30,7 +32,8 @@ EPOCHS = {"quick": 10, "sample": 30, "full": 8}
 PAIRS = {"quick": 1000, "sample": 2500, "full": 5000}  # images for the comparison of fixed with fresh noise
 PAIR_EPOCHS = {"quick": 25, "sample": 30, "full": 20}
 COMPONENTS = (10, 20, 30, 40, 50, 75, 100, 150, 200, 300, 500)
-# dB above PCA at the strength where that is least. Light Gaussian noise leaves little to win, and takes many images.
+# dB above PCA, at the strength with the smallest margin. Light Gaussian noise leaves little room above PCA, and needs
+# many images.
 TARGET = {
     "quick": {"gaussian": -3.2, "masking": -0.5, "salt_and_pepper": -1.4},
     "sample": {"gaussian": 0, "masking": 0, "salt_and_pepper": 0},
@@ -48,14 +51,15 @@ def psnr(images, clean):
     return 10 * np.log10(1 / np.mean((images - clean) ** 2))
 
 
-# 1. PCA: project onto the first k directions, and most of the noise, which is the same in all of them, is gone. It
-#    may choose k for every kind and strength on the very test images that count, may correct brightness and contrast
-#    in the best way (masked images are darker), and may clip.
+# 1. PCA. The noise has the same size in all directions. A projection onto the first k directions therefore removes most
+#    of the noise. PCA gets three advantages. We choose k for every kind and strength on the same test images that we
+#    report. We correct brightness and contrast in the best way, because masked images are darker. We also clip the
+#    result to [0, 1].
 mean, directions = (array.astype(np.float32) for array in pca(train_images))
 
 
 def pca_denoise(noisy, clean):
-    """(PSNR, k, images) of the k that does best."""
+    """(PSNR, k, images) for the k with the highest PSNR."""
     centred, best = noisy.reshape(len(noisy), -1) - mean, (-np.inf, 0, noisy)
     for k in COMPONENTS:
         out = (mean + centred @ directions[:k].T @ directions[:k]).reshape(clean.shape)
@@ -65,9 +69,10 @@ def pca_denoise(noisy, clean):
     return best
 
 
-# 2. One network per kind of noise, for all strengths: each batch is corrupted with a strength drawn anew. In
-#    trials with Gaussian noise a network per strength gained 1.3 dB at 0.2, 0.3 at 0.4 and nothing at 0.6; but there
-#    would be three to train, and one would have to know how strong the noise in an image is before picking one.
+# 2. We train one network for each kind of noise, for all strengths. Each batch is corrupted with a new random strength.
+#    In trials with Gaussian noise, one network per strength gained 1.3 dB at 0.2, and 0.3 dB at 0.4. The gain at 0.6
+#    was nothing. But then we would train three networks. We would also need the strength of the noise in an image to
+#    pick a network.
 def build(corruption, amount=None):
     sa.manual_seed(0)
     return DenoisingAutoencoder.dense((784, HIDDEN), code_activation="relu", corruption=corruption, amount=amount)
@@ -109,10 +114,11 @@ for kind, strengths in STRENGTHS.items():
     title = kind.replace("_", " ") + " noise"
     plotting.curves(lines, args.out / f"psnr_{kind}.png", UNITS[kind], "PSNR on test images (dB)", title)
 
-# 3. Fixed pairs: sometimes noisy images come with their clean ones, and the noise can't be drawn again. `fit` takes
-#    such pairs. Each image then carries the same grains in every epoch, and the network begins to learn them by heart:
-#    its loss on the pairs falls well below that on test images. Fresh noise makes every epoch a new set, so that
-#    both losses stay together, and the one that counts ends lower.
+# 3. Fixed pairs and overfitting. Sometimes each noisy image comes with a clean image, and you cannot draw the noise
+#    again. `fit` takes these pairs. Each image then has the same noise in every epoch, and the network begins to
+#    memorise the noise. The loss on the pairs should fall well below the loss on test images. This gap is overfitting:
+#    the network learns details of the training set that do not hold for other images. Fresh noise makes every epoch a
+#    new set. Both losses should then stay together, and the test loss should end lower.
 few, strength = train_images[: PAIRS[run]], STRENGTHS["gaussian"][1]
 noisy_test = noise.gaussian(test_images, strength, np.random.default_rng(1))
 lines, results = {}, {}

@@ -1,15 +1,16 @@
-"""Convolutional autoencoders: layers that see an image as an image.
+"""Convolutional autoencoders: layers that use the neighbourhood of each pixel.
 
-A dense layer would do as well if all pixels were shuffled. A convolution looks at each pixel's neighbourhood, with
-the same few weights everywhere: this network has 28,353 parameters where the dense one of tutorial 04 has 218,000.
-Its code is 32 small images of 7 x 7, so it says *where* something is, and reconstructions are sharp.
+A dense layer works equally well on images with shuffled pixels. A convolution uses the neighbourhood of each pixel,
+with the same few weights everywhere. This network has 28,353 parameters, and the dense network of tutorial 04 has
+218,000. The code is 32 small images of 7 x 7. The code therefore keeps *where* a stroke is, and the reconstructions
+should be sharp.
 
-Network and noise are those of S. Valdarrama, "Convolutional autoencoder for image denoising" (Keras code examples,
+The network and the noise come from S. Valdarrama, "Convolutional autoencoder for image denoising" (Keras code examples,
 2021).
 
     python tutorials/06_convolutional.py                 the embedded sample, about three minutes
     python tutorials/06_convolutional.py --data full     all 60,000 images, 50 epochs: about an hour on two cores
-    python tutorials/06_convolutional.py --data full --resume    go on where that was broken off
+    python tutorials/06_convolutional.py --data full --resume    continue an interrupted run
 """
 
 import numpy as np
@@ -37,8 +38,9 @@ if args.quick:
     )
 
 
-# 1. Halve twice, double twice. Padding 1 keeps the size under a 3 x 3 kernel; a transposed convolution with stride 2
-#    is the gradient of a convolution with stride 2, so it doubles what that one halves.
+# 1. The encoder halves the image twice, and the decoder doubles the image twice. Padding 1 keeps the size under a 3 x 3
+#    kernel. A transposed convolution with stride 2 is the gradient of a convolution with stride 2. The transposed
+#    convolution therefore doubles the size that the convolution halves.
 def build_encoder():
     return nn.Sequential(
         nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),  # (N, 32, 14, 14)
@@ -55,7 +57,7 @@ def build_decoder():
 
 
 class FallingRate(sa.Callback):
-    """The learning rate falls to 0 along half a cosine, in the last fifth of the epochs."""
+    """Lower the learning rate to 0 along half a cosine, in the last fifth of the epochs."""
 
     def on_epoch_end(self, trainer, row):
         start, end = EPOCHS[run] * 4 // 5, EPOCHS[run]
@@ -66,7 +68,7 @@ class FallingRate(sa.Callback):
 def train(model, name, images, held_out, epochs, callbacks=()):
     print(f"\n{name}: {model.count_parameters():,} parameters")
     trainer = sa.Trainer(model, optim.Adam(model.parameters(), lr=LR), callbacks)
-    file = args.out / f"{run}-{name.split()[0].strip(',')}.safetensors"  # broken off, the script goes on with --resume
+    file = args.out / f"{run}-{name.split()[0].strip(',')}.safetensors"  # --resume continues from here
     return trainer.fit(images, validation=held_out, epochs=epochs, batch_size=BATCH_SIZE, checkpoint=file,
                        resume=args.resume)  # fmt: skip
 
@@ -76,15 +78,16 @@ plain = sa.Autoencoder(build_encoder(), build_decoder(), loss="bce")
 plain.summary((1, 28, 28))
 plain_history = train(plain, "plain", train_images, test_images, EPOCHS[run])
 
-# 2. The same network, given a noisy image and asked for the clean one. Each epoch draws new noise, which keeps the
-#    weights moving until steps become short: hence the falling rate.
+# 2. The same network gets a noisy image and must return the clean image. Each epoch draws new noise. The new noise
+#    moves the weights in every epoch, until the steps become short. The learning rate therefore falls at the end.
 sa.manual_seed(0)
 denoising = DenoisingAutoencoder(build_encoder(), build_decoder(), loss="bce", corruption="gaussian", amount=NOISE)
 denoising_history = train(denoising, f"denoising, noise {NOISE}", train_images, test_images, EPOCHS[run],
                           [FallingRate()])  # fmt: skip
 
-# 3. The two halves are modules like any other. Whoever sends images needs the encoder, whoever receives them the
-#    decoder: saved apart, loaded into new ones, they must give the same.
+# 3. The encoder and the decoder are ordinary modules. A sender of images needs the encoder, and a receiver needs the
+#    decoder. We save both halves in separate files and load the files into new modules. The new modules should give the
+#    same images.
 plain.encoder.save_weights(args.out / "encoder.safetensors")
 plain.decoder.save_weights(args.out / "decoder.safetensors")
 sender, receiver = build_encoder(), build_decoder()
@@ -95,7 +98,8 @@ with sa.no_grad():
     received = receiver(sender(shown))
 print(f"\nhalves saved and loaded apart: largest difference {np.abs(received - plain.reconstruct(shown)).max():.1g}")
 
-# 4. Other ways down and up. ConvAutoencoder builds both: max-pool and plain upsampling, or strides both ways.
+# 4. ConvAutoencoder builds both halves in two other ways. The first way uses max-pooling and plain upsampling. The
+#    second way uses strides in both directions.
 few = {}
 for down in ("pool", "stride"):
     sa.manual_seed(0)
@@ -103,8 +107,8 @@ for down in ("pool", "stride"):
                     FEW_EPOCHS[run])  # fmt: skip
     few[down] = history["val_loss"][-1]
 
-# 5. Against the dense network of tutorial 04 with as many numbers in the code, on clothes. With `code_size`, a linear
-#    layer turns the last small images into a flat code.
+# 5. We compare with the dense network of tutorial 04 on clothes, with equal code sizes. With `code_size`, a linear
+#    layer turns the last small images into a flat code. Which network has the lower loss?
 sa.manual_seed(0)
 dense = sa.Autoencoder.dense((784, 128, CODE_SIZE))
 dense_history = train(dense, "dense, Fashion-MNIST", fashion_train, fashion_test, FASHION_EPOCHS[run])
@@ -112,7 +116,7 @@ sa.manual_seed(0)
 conv = ConvAutoencoder((1, 16, 32), code_size=CODE_SIZE)
 conv_history = train(conv, "convolutional, Fashion-MNIST", fashion_train, fashion_test, FASHION_EPOCHS[run])
 
-# 6. Look at it.
+# 6. Draw the reconstructions, the filters, a code and the losses.
 sa.manual_seed(1)
 noisy = denoising.corrupt(shown)
 plotting.image_rows(

@@ -1,10 +1,11 @@
-"""Sparse codes: many units, few of them on at a time.
+"""Sparse codes: many units, and few active units at a time.
 
-A code need not be small to be of use. Let it have many units but let each image afford only a few, and each unit has
-to stand for something that comes back in many images: a stroke, not a whole digit and not a pixel. Two ways to ask
-for it: KL pulls every unit's mean activation to a target (A. Ng, "Sparse autoencoder", CS294A lecture notes,
-Stanford 2011); L1 puts a price on activation itself, as sparse coding does (B. A. Olshausen, D. J. Field,
-"Emergence of simple-cell receptive field properties by learning a sparse code for natural images", Nature 1996).
+A useful code need not be small. The code can have many units if each image activates only a few. Each unit must then
+stand for a part of many images, such as a stroke. A whole digit is too large a part, and a pixel is too small. Two
+penalties make a code sparse. The KL penalty moves the mean activation of every unit to a target (A. Ng, "Sparse
+autoencoder", CS294A lecture notes, Stanford 2011). The L1 penalty makes every activation expensive, like sparse coding
+(B. A. Olshausen, D. J. Field, "Emergence of simple-cell receptive field properties by learning a sparse code for
+natural images", Nature 1996).
 
     python tutorials/07_sparse.py                 the embedded sample, about a minute
     python tutorials/07_sparse.py --data full     all 60,000 images, about 3 minutes
@@ -18,16 +19,16 @@ from scratchae import data, optim, plotting
 from scratchae.autoencoders import SparseAutoencoder
 
 SIZES = (784, 256)
-ACTIVITY = 0.05  # the mean activation that KL asks of every unit
+ACTIVITY = 0.05  # the target of KL for the mean activation of every unit
 KL_WEIGHT = 3e-2
 L1_WEIGHT = 3e-4
 SWEEP = (1e-3, 1e-2, 3e-2, 1e-1, 1.0)
 BATCH_SIZE = 64
-LR = {"kl": 5e-3, "l1": 1e-3}  # sigmoids learn slowly, and ReLUs die of large steps
+LR = {"kl": 5e-3, "l1": 1e-3}  # sigmoids learn slowly, and large steps make ReLUs dead
 EPOCHS = {"quick": 8, "sample": 25, "full": 6}
 SWEEP_EPOCHS = {"quick": 4, "sample": 10, "full": 10}
 SWEEP_IMAGES = 5000
-TARGET = {"quick": 0.2, "sample": 0.2, "full": 0.2}  # |mean activation / asked for - 1|
+TARGET = {"quick": 0.2, "sample": 0.2, "full": 0.2}  # |mean activation / ACTIVITY - 1|
 
 args = settings(__file__, __doc__)
 run = "quick" if args.quick else args.data
@@ -35,7 +36,7 @@ train_images, _, test_images, _ = load(args.data, data.mnist, data.mnist_sample)
 
 
 def build(penalty, weight):
-    """Without weight, the plain autoencoder of the same shape."""
+    """A sparse autoencoder. With weight 0, the plain autoencoder of the same shape."""
     sa.manual_seed(0)
     code = {"kl": "sigmoid", "l1": "relu"}[penalty]
     return SparseAutoencoder.dense(SIZES, code_activation=code, penalty=penalty, target=ACTIVITY, weight=weight)
@@ -47,13 +48,14 @@ def train(model, images, epochs):
 
 
 def share_within(activity, factor):
-    """The share of units whose mean activation is at most `factor` times the one asked for, and at least 1 / factor."""
+    """The share of units with a mean activation between ACTIVITY / factor and ACTIVITY * factor."""
     return np.mean((activity < ACTIVITY * factor) & (activity > ACTIVITY / factor))
 
 
-# 1. How much weight? The reconstruction term is a mean over pixels, the penalty a sum over units: nothing makes them
-#    comparable, so one tries powers of ten on few images. Too little, and units stay as busy as they like; too much,
-#    and reconstructions pay for it. The right weight is about the smallest that is obeyed.
+# 1. How large should the weight be? The reconstruction term is a mean over pixels, and the penalty is a sum over units.
+#    These scales are not comparable, so we try powers of ten on few images. With a small weight, the units ignore the
+#    target. With a large weight, the reconstructions become worse. The right weight is about the smallest weight that
+#    reaches the target.
 print(f"KL with target {ACTIVITY}, {min(SWEEP_IMAGES, len(train_images)):,} images")
 print(" weight  mean activation  units within a factor 2  test MSE")
 sweep = {"mean activation": [], "test MSE": []}
@@ -69,8 +71,8 @@ lines = {name: (SWEEP, values) for name, values in sweep.items()}
 plotting.curves(lines, args.out / "weight.png", "weight of the penalty", "mean over test images",
                 xlog=True, ylog=True, references={"target activation": ACTIVITY})  # fmt: skip
 
-# 2. Each sparse model beside the plain one with the same kind of code. A unit counts as active in an image where it
-#    exceeds a tenth of the largest value it takes: a sigmoid is never 0, so counting non-zeros would say nothing.
+# 2. Compare each sparse model with a plain model that has the same kind of code. A sigmoid is never 0, so a count of
+#    non-zero values would mean nothing. A unit is active in an image above a tenth of its largest value.
 models = {
     "plain sigmoid": build("kl", 0.0),
     "KL": build("kl", KL_WEIGHT),
@@ -89,19 +91,21 @@ for name, model in models.items():
     error = model.reconstruction_error(test_images).mean()
     print(f"{name:13}  {codes.mean():15.3f}  {active:21.1%}  {silent:12}  {error:8.5f}", flush=True)
 
-# 3. Which units fire? KL treats all units alike, so the curve of mean activations is flat and lies at the target. L1
-#    asks for a small sum and does not care whose: some units do the work, and others are never heard of again.
+# 3. Which units are active? KL treats all units alike. The curve of mean activations should be flat, and lie at the
+#    target. L1 only makes the sum small, whichever units contribute. Some units should do the work, and other units
+#    should be silent for all images.
 shares = np.linspace(0, 100, SIZES[-1])
 for kind, names in {"sigmoid": ("plain sigmoid", "KL"), "relu": ("plain ReLU", "L1")}.items():
     lines = {name: (shares, np.sort(activities[name])[::-1]) for name in names}
     level = {"target of KL": ACTIVITY} if kind == "sigmoid" else None
-    plotting.curves(lines, args.out / f"activity_{kind}.png", "units, from the busiest to the laziest (%)",
+    plotting.curves(lines, args.out / f"activity_{kind}.png", "units, most active first (%)",
                     "mean activation on test images", markers=False, references=level)  # fmt: skip
 
-# 4. What has each unit learned? Its incoming weights say what it looks for, its outgoing ones what it draws; here for
-#    the 64 busiest. Blotches under the plain models, strokes and arcs under KL and L1, clearest in what they draw.
-#    Incoming weights are shown times the spread of their pixel: at the rim, where a pixel is hardly ever lit, weights
-#    may be large without any effect.
+# 4. What has each unit learned? The incoming weights show the pattern that activates the unit. The outgoing weights
+#    show the pattern that the unit draws. We draw both for the 64 most active units. The plain models should show
+#    blotches. KL and L1 should show strokes and arcs, clearest in the outgoing weights. Each incoming weight is
+#    multiplied by the standard deviation of its pixel. Pixels on the border hardly vary, so a large weight there has no
+#    effect.
 spread = train_images.reshape(len(train_images), -1).std(axis=0)
 for name, model in models.items():
     file = name.replace(" ", "_").lower()
@@ -109,7 +113,8 @@ for name, model in models.items():
     plotting.filters(model.encoder[1].weight.numpy()[busiest] * spread, args.out / f"encoder_{file}.png")
     plotting.filters(model.decoder[0].weight.numpy().T[busiest], args.out / f"decoder_{file}.png")
 
-# 5. An image is a sum of strokes: the decoder adds up what its units draw. Keep only the units that contribute most.
+# 5. An image is a sum of strokes, because the decoder adds up the patterns of its units. Keep only the units with the
+#    largest contributions. With more units, the digits should become complete.
 model = models["KL"]
 shown = test_images[:10]
 codes = model.transform(shown)

@@ -1,9 +1,9 @@
-"""The contractive autoencoder: a code that hardly moves when the input does.
+"""The contractive autoencoder: a small change of the input hardly changes the code.
 
-The penalty is the squared norm of the encoder's Jacobian J = d code / d x, averaged over the data. Alone it would make
-the code constant. But the reconstruction needs to tell images apart, and so the encoder stays sensitive to the few
-directions in which images vary, and goes numb to the many others (Rifai, Vincent, Muller, Glorot & Bengio,
-"Contractive auto-encoders", 2011).
+The encoder has the Jacobian J = d code / d x. The penalty is the squared norm of J, averaged over the data. The penalty
+alone would make the code constant. But the reconstruction must tell images apart. The encoder should therefore stay
+sensitive to the few directions in which images vary. The encoder should become insensitive to the many other directions
+(Rifai, Vincent, Muller, Glorot & Bengio, "Contractive auto-encoders", 2011).
 
     python tutorials/08_contractive.py                 the embedded sample, about 2 minutes
     python tutorials/08_contractive.py --data full     all 60,000 images, about 5 minutes
@@ -16,14 +16,14 @@ import scratchae as sa
 from scratchae import data, optim, plotting
 from scratchae.autoencoders import ContractiveAutoencoder, jacobian
 
-CODE_SIZE = 64  # a training step takes a backward pass for each of them
+CODE_SIZE = 64  # a training step needs a backward pass for each code unit
 WEIGHT = 5e-4
 BATCH_SIZE = 128
 LR = 1e-2
 EPOCHS = {"quick": 8, "sample": 40, "full": 8}  # 320, 1,600 and 3,752 steps
-LOOKED_AT = {"quick": 200, "sample": 1000, "full": 1000}  # test images whose Jacobians are taken
-TIMES_SMALLER = {"quick": 1.9, "sample": 3.0, "full": 3.0}  # the norm of the Jacobian, at least
-MSE_RATIO = 1.15  # test error against the plain autoencoder's, at most
+LOOKED_AT = {"quick": 200, "sample": 1000, "full": 1000}  # number of test images for the Jacobians
+TIMES_SMALLER = {"quick": 1.9, "sample": 3.0, "full": 3.0}  # norm of the Jacobian, plain / contractive, at least
+MSE_RATIO = 1.15  # test MSE, contractive / plain, at most
 
 args = settings(__file__, __doc__)
 run = "quick" if args.quick else args.data
@@ -31,8 +31,9 @@ train_images, _, test_images, _ = load(args.data, data.mnist, data.mnist_sample)
 
 
 def train(model):
-    # Start at the mean image. Otherwise the first thing to be learnt is that most pixels are black, every code unit is
-    # pushed the same way for it, and many of them end up in the flat of the sigmoid, for good.
+    # The decoder's bias starts at the mean image. With an ordinary start, the network first learns that most pixels are
+    # black. This step pushes every code unit in the same direction. Many units would then stay in the flat part of the
+    # sigmoid.
     mean = train_images.mean(axis=0).ravel().clip(1e-3, 1 - 1e-3)
     model.decoder[0].bias.data[:] = np.log(mean / (1 - mean))
     trainer = sa.Trainer(model, optim.Adam(model.parameters(), lr=LR))
@@ -40,7 +41,8 @@ def train(model):
     return model
 
 
-# 1. Two autoencoders that differ in the penalty alone: one layer of sigmoids in, one out.
+# 1. Train two autoencoders that differ only in the penalty. Each autoencoder has one layer of sigmoids in the encoder,
+#    and one in the decoder.
 sizes = (784, CODE_SIZE)
 sa.manual_seed(0)
 plain = train(sa.Autoencoder.dense(sizes, activation="sigmoid"))
@@ -48,16 +50,21 @@ sa.manual_seed(0)
 contractive = train(ContractiveAutoencoder.dense(sizes, activation="sigmoid", weight=WEIGHT))
 models = {"plain": plain, "contractive": contractive}
 
-# 2. The Jacobian of an encoder takes one backward pass for each code unit. Here it can be checked: for a single layer
-#    h = sigmoid(W x + b) the chain rule gives J = diag(h (1 - h)) W, the paper's equation 4. The penalty therefore
-#    has two ways down: smaller weights, or units that sit in the flat ends of the sigmoid, near 0 or near 1.
+# 2. The Jacobian of an encoder needs one backward pass for each code unit. A formula can check this Jacobian. For a
+#    single layer h = sigmoid(W x + b), the chain rule gives the paper's equation 4:
+#
+#      J = diag(h (1 - h)) W
+#
+#    The encoder can therefore reduce the penalty in two ways. The first way is smaller weights. The second way is units
+#    in the flat parts of the sigmoid, near 0 or near 1.
 x = test_images[: LOOKED_AT[run]]
 jacobians = {name: jacobian(model, x) for name, model in models.items()}
 h, W = contractive.transform(x), contractive.encoder[1].weight.numpy()
 by_formula = (h * (1 - h))[:, :, None] * W
 print(f"\nbackward passes against the formula: {np.abs(jacobians['contractive'] - by_formula).max():.1e} apart at most")
 
-# 3. How sensitive is the code, and where? At test images, halfway between two of them, and far off, at pure noise.
+# 3. How sensitive is the code, and where? We measure the norm of J at test images, halfway between two test images, and
+#    far away, at uniform noise.
 
 
 def norms(jacobians):
@@ -71,18 +78,20 @@ table["norm of J at test images"] = {name: norms(jacobians[name]).mean() for nam
 for place, images in places.items():
     table[f"norm of J, {place}"] = {name: norms(jacobian(model, images)).mean() for name, model in models.items()}
 
-# 4. A smaller norm can be a cheat: divide the encoder by ten and multiply the decoder by ten, and nothing is gained.
-#    The paper bars that way by tying the decoder's weights to the encoder's. These are not tied, so look: by how
-#    much did the codes shrink, and the decoder grow? The norm divided by the spread of the codes (the root of their
-#    total variance over test images) does not change under any such scaling.
+# 4. A smaller norm can come from scaling alone. The encoder could divide its output by ten, and the decoder could
+#    multiply its input by ten. The norm of J would be a tenth, without any gain. The paper prevents this scaling with
+#    equal weights in the encoder and the decoder. Our weights are separate, so we measure the spread of the codes and
+#    the norm of the decoder's weights. The spread is the square root of the total variance of the codes over test
+#    images. The norm of J divided by the spread does not change under this scaling.
 for name, model in models.items():
     spread = np.sqrt(model.transform(test_images).var(axis=0).sum())
     table.setdefault("spread of the codes", {})[name] = spread
     table.setdefault("norm of J / spread", {})[name] = table["norm of J at test images"][name] / spread
     table.setdefault("norm of the decoder's weights", {})[name] = np.linalg.norm(model.decoder[0].weight.numpy())
 
-# 5. Which directions does it keep? Move an image a little one way, and the code moves by the length of J u: u being
-#    the direction of a shift to the right, along which digits do vary, or one at random, along which they don't.
+# 5. Which directions does the encoder keep? A small step along the unit vector u moves the code by the length of J u.
+#    The first u is a shift to the right, and digits do vary along a shift. The second u is a random direction, and
+#    digits do not vary along this direction. The contractive code should move much less along the random direction.
 shift = (np.roll(x, 1, axis=3) - np.roll(x, -1, axis=3)).reshape(len(x), -1)
 directions = {"a shift": shift, "a random direction": rng.standard_normal(shift.shape)}
 for direction, u in directions.items():
@@ -96,8 +105,8 @@ for what, values in table.items():
     print(f"{what:36}{values['plain']:12.4f} {values['contractive']:12.4f}", end="")
     print(f"{values['plain'] / values['contractive']:8.2f}")
 
-# 6. The singular values of J are the sensitivities along its own directions, the largest first. All 64 are needed for
-#    the picture, so none goes to nothing; what shrinks most is the excess at the top.
+# 6. The singular values of J are the sensitivities along its own directions, the largest first. The picture needs all
+#    64 directions, so no singular value should fall to 0. The largest singular values should shrink most.
 spectra, tangents = {}, {}
 for name, J in jacobians.items():
     _, spectrum, right = np.linalg.svd(J, full_matrices=False)
@@ -112,9 +121,10 @@ plotting.curves(
     markers=False,
 )  # fmt: skip
 
-#    The right singular vectors are images: what to add to x to move its code the most. White adds, black takes away.
-#    The plain encoder listens hardest where digits hardly ever are, at the margins: nothing in the data told it not to.
-#    The contractive one listens where the strokes are, to light and dark patches as wide as a stroke.
+#    The right singular vectors of J are images. The first of these images changes the code most, when added to x. White
+#    pixels add, and black pixels subtract. The plain encoder should react most at the margins, where digits have hardly
+#    any ink. No penalty made the encoder insensitive there. The contractive encoder should react at the strokes, with
+#    light and dark patches as wide as a stroke.
 rows = {"test image": x[:10]}
 for name, vectors in tangents.items():
     for i in range(vectors.shape[1]):

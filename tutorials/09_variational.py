@@ -1,9 +1,9 @@
 """The variational autoencoder: a code that is a distribution, and a decoder that can draw new digits.
 
-A plain autoencoder leaves holes in its code space: decode a point that no image was sent to, and anything may
-come out. Here the encoder answers with a normal distribution q(z | x) instead of a point, and all of these are held
-close to N(0, 1). Then the decoder has seen the whole neighbourhood, and a draw from N(0, 1) decodes to a digit
-(Kingma & Welling, "Auto-encoding variational Bayes", 2014).
+A plain autoencoder leaves holes in its code space. A point in a hole has no training image, so the decoder can return
+any image there. The variational encoder returns a normal distribution q(z | x) instead of a point. A second term of the
+loss keeps each q(z | x) close to N(0, 1). The decoder then sees the whole neighbourhood of each code in training. A
+draw from N(0, 1) should therefore decode to a digit (Kingma & Welling, "Auto-encoding variational Bayes", 2014).
 
     python tutorials/09_variational.py                 the embedded sample, about 2 minutes
     python tutorials/09_variational.py --data full     all 60,000 images, about 6 minutes
@@ -24,7 +24,7 @@ EPOCHS = {"quick": 8, "sample": 40, "full": 10}  # 320, 1,600 and 4,690 steps
 BETAS = {"quick": (0.25, 1, 4), "sample": (0.25, 0.5, 1, 2, 4), "full": (0.25, 0.5, 1, 2, 4)}
 DRAWS = {"quick": (1, 10, 100), "sample": (1, 10, 100, 1000), "full": (1, 10, 100, 1000)}  # codes per image
 TARGET = {"quick": 145.0, "sample": 116.0, "full": 106.0}  # nats per test image
-ACTIVE = 0.01  # nats: a code unit that tells less than this about an image, on average, is unused
+ACTIVE = 0.01  # nats: a code unit with a smaller mean KL is unused
 
 args = settings(__file__, __doc__)
 run = "quick" if args.quick else args.data
@@ -39,20 +39,28 @@ def train(code_size, beta=1.0):
     return vae, trainer
 
 
-# 1. Two terms, and both are nats per image.
-#      reconstruction   -log p(x | z), the pixels' cross-entropy: what x still costs to write down if z is known
-#      KL               from q(z | x) to N(0, 1): what z costs
-#    Their sum is an upper bound of -log p(x); its negative is the ELBO, the evidence lower bound.
-#    The reconstruction depends on a random z, and a random draw has no derivative. So the draw is written as
-#    z = mu + sigma * noise: the randomness comes from outside, and gradients pass to mu and sigma as through any sum
-#    and product. This is the reparameterisation trick.
+# 1. The loss has two terms, both in nats per image:
+#
+#      reconstruction   -log p(x | z), the cross-entropy of the pixels: the cost of x if z is known
+#      KL               from q(z | x) to N(0, 1): the cost of z
+#
+#    The sum of both terms is an upper bound of -log p(x). The negative of this sum is the ELBO, the evidence lower
+#    bound.
+#
+#    The reconstruction depends on a random z, and a random draw has no derivative. We therefore write the draw as
+#
+#      z = mu + sigma * noise
+#
+#    The noise comes from outside the network. Gradients pass to mu and sigma through an ordinary sum and product. This
+#    method is the reparameterisation trick.
 vae, trainer = train(CODE_SIZE)
 test = trainer.evaluate(test_images)
 
-# 2. What do these numbers mean? Two marks. A decoder that ignores z can do no better than the mean image, with KL 0.
-#    And pixels are grey, so that even a perfect reconstruction costs their entropy: "bce" reads a grey of 0.3 as a
-#    coin that shows white three times in ten. (It is common practice, and up to an unknown normaliser no probability
-#    of grey values: Loaiza-Ganem & Cunningham 2019. For black and white pixels it would be exact.)
+# 2. Two baselines help to read these numbers. The first baseline is the mean image. A decoder that ignores z cannot be
+#    better, and the KL of the mean image is 0. The second baseline is the entropy of the pixels. Pixels are grey, so
+#    even a perfect reconstruction costs this entropy. The loss "bce" reads a grey of 0.3 as a coin that shows white
+#    three times in ten. This reading is common practice. For grey pixels, the result is a probability only up to an
+#    unknown normaliser (Loaiza-Ganem & Cunningham 2019). For black and white pixels, the result would be exact.
 
 
 def cross_entropy(reconstruction, images):
@@ -72,31 +80,34 @@ print(f"\n{len(test_images):,} test images, nats per image    reconstruction    
 for name, (reconstruction, kl) in rows.items():
     print(f"{name:40} {reconstruction:14.2f} {kl:7.2f} {reconstruction + kl:7.2f}")
 
-#    The third row looks better than the second, and bounds nothing: the KL term charges for a blurred z, so the
-#    reconstruction must be paid from a blurred z too. That is why the test loss, like the training loss, takes a
-#    sampled code. To look at a reconstruction, mu, the most likely code, is the better choice.
+#    The third row should look better than the second row, but the third row is no bound. The KL term charges for a
+#    blurred z, so the reconstruction must use a blurred z too. The test loss therefore uses a sampled code, like the
+#    training loss. To look at a reconstruction, use mu, the most likely code.
 mean, directions = pca(train_images)
 pca_error = np.mean((test_images - pca_reconstruct(test_images, mean, directions[:CODE_SIZE])) ** 2)
 print(f"test MSE from mu: {vae.reconstruction_error(test_images).mean():.4f}; PCA with {CODE_SIZE}: {pca_error:.4f}")
 plotting.loss_curves(trainer.history, args.out / "loss.png", "nats per image")
 plotting.reconstructions(test_images[:10], vae.reconstruct(test_images[:10]), args.out / "reconstructions.png")
 
-# 3. New digits. If all q(z | x) together fill the same space as N(0, 1), then its draws land where the decoder has
-#    been trained. Do they? The codes of the test images, sampled, should have mean 0 and standard deviation 1.
+# 3. New digits. All q(z | x) together should fill the same space as N(0, 1). The draws of N(0, 1) then fall where the
+#    decoder was trained. We can test this: the sampled codes of the test images should have mean 0 and standard
+#    deviation 1.
 with sa.no_grad():
     codes = vae.reparameterise(*vae.posterior(test_images)).numpy()
 print(f"sampled codes: means within {np.abs(codes.mean(axis=0)).max():.2f} of 0, standard deviations", end=" ")
 print(f"{codes.std(axis=0).min():.2f} to {codes.std(axis=0).max():.2f}")
 plotting.image_grid(vae.sample(100), args.out / "samples.png", 10, title="Decoded from draws of N(0, 1)")
 
-# 4. From one digit to another: straight through the code space, or through the pixels.
+# 4. The way from one digit to another can go straight through the code space, or through the pixels. The mixed codes
+#    should look like digits, and the mixed pixels should look like two digits at once.
 first, second = test_images[test_digits == 7][0], test_images[test_digits == 6][0]
 share = np.linspace(0, 1, 10, dtype=first.dtype)[:, None, None, None]
 mixed = {"mixed pixels": (1 - share) * first + share * second, "mixed codes": vae.interpolate(first, second, 10)}
 plotting.image_rows(mixed, args.out / "interpolation.png")
 
-# 5. How tight is the bound? Average the weights p(x, z) / q(z | x) of many draws before taking the logarithm:
-#    one draw per image is the ELBO again, more come ever closer to log p(x) from below (Burda et al. 2016).
+# 5. How tight is the bound? Each draw has the weight p(x, z) / q(z | x). We average the weights of many draws before
+#    the logarithm. A single draw per image gives the ELBO again. More draws should approach log p(x) from below (Burda
+#    et al. 2016).
 subset = test_images[:500]
 elbo = -trainer.evaluate(subset)["loss"]
 estimates = {draws: vae.log_likelihood(subset, draws).mean() for draws in DRAWS[run]}
@@ -108,8 +119,9 @@ plotting.curves(
     references={"ELBO": elbo},
 )  # fmt: skip
 
-# 6. beta weighs the KL term (Higgins et al. 2017): a cheap code or a sharp picture. Only beta = 1 minimises the bound
-#    itself. A unit whose KL is nought is the prior whatever x is, and the decoder has learnt to ignore it.
+# 6. The factor beta weighs the KL term (Higgins et al. 2017). A large beta should give a cheap code, and a small beta
+#    should give a sharp picture. Only beta = 1 minimises the bound itself. If a unit has a KL of 0, the distribution of
+#    the unit is the prior for every x. The decoder has then learned to ignore this unit.
 print("\nbeta    reconstruction     KL     sum   active units")
 family = {beta: (vae, trainer) if beta == 1 else train(CODE_SIZE, beta) for beta in BETAS[run]}
 tradeoff = {}
@@ -128,12 +140,13 @@ plotting.curves(
 )  # fmt: skip
 drawn = {}
 for beta, (model, _) in family.items():
-    sa.manual_seed(1)  # the same draws for each
+    sa.manual_seed(1)  # the same draws for each beta
     drawn[f"beta {beta}"] = model.sample(10)
 plotting.image_rows(drawn, args.out / "beta_samples.png")
 
-# 7. With two code units the whole space can be drawn: where the digits went (nobody told the model which is which),
-#    and what lies at each place, on the same axes.
+# 7. With two code units, we can draw the whole code space. The first picture shows the codes of the test digits. The
+#    digits should form groups, although the training used no labels. The second picture shows the decoded image at each
+#    place, on the same axes.
 flat, _ = train(2)
 plotting.latent_scatter(flat.transform(test_images), test_digits, args.out / "latent.png", label_name="digit")
 title = "Codes decoded: dimension 1 from -2 (left) to 2, dimension 2 from -2 (bottom) to 2"

@@ -1,8 +1,9 @@
-"""Anomaly detection: what an autoencoder has never seen, it cannot give back.
+"""Anomaly detection: an autoencoder cannot reconstruct images that are unlike its training images.
 
-Trained on normal data only, it spends its narrow code on what those have in common. An image of another kind does not
-fit through, and its reconstruction error says so (N. Japkowicz, C. Myers, M. Gluck, IJCAI 1995). No anomaly is
-needed for training, and none for the threshold. PCA does the same with a plane, and is the one to beat.
+We train the autoencoder on normal data only. The narrow code then keeps the common features of normal images. An image
+of another kind does not fit into this code, and its reconstruction error should be large (N. Japkowicz, C. Myers, M.
+Gluck, IJCAI 1995). Neither the training nor the threshold needs anomalies. The baseline is PCA, which does the same
+with a plane.
 
     python tutorials/10_anomaly_detection.py                 the embedded sample, a minute or two
     python tutorials/10_anomaly_detection.py --data full     all images, a few minutes
@@ -19,15 +20,15 @@ import scratchae as sa
 from scratchae import data, optim, plotting
 
 SIZES = (784, 256, 32)
-EPOCHS = {"quick": 30, "sample": 60, "full": 20}  # of one digit: about 800, 1,700 and 1,800 steps
-EPOCHS_ALL = {"quick": 6, "sample": 20, "full": 10}  # of all digits, against clothes
+EPOCHS = {"quick": 30, "sample": 60, "full": 20}  # on one digit: about 800, 1,700 and 1,800 steps
+EPOCHS_ALL = {"quick": 6, "sample": 20, "full": 10}  # on all digits, against clothes
 BATCH_SIZE = {"quick": 16, "sample": 16, "full": 64}
 LR = {"quick": 3e-3, "sample": 1e-3, "full": 1e-3}
-HELD_OUT = 0.1  # of the normal training images: they set the threshold
+HELD_OUT = 0.1  # share of the normal training images, for the threshold
 QUANTILES = (0.95, 0.99)
 COMPONENTS = (8, 16, 32, 64)  # of PCA
 SHOWN = 8  # the digit in the pictures
-LEAD = {"quick": -0.01, "sample": -0.005, "full": 0.0}  # over PCA's best mean AUROC, one digit against nine: the target
+LEAD = {"quick": -0.01, "sample": -0.005, "full": 0.0}  # target: mean AUROC minus PCA's best, one digit against nine
 
 args = settings(__file__, __doc__)
 run = "quick" if args.quick else args.data
@@ -35,10 +36,10 @@ train_images, train_labels, test_images, test_labels = load(args.data, data.mnis
 _, _, clothes, _ = load(args.data, data.fashion_mnist, data.fashion_mnist_sample)
 
 
-# 1. How well does a score tell anomalies from normal images, whatever the threshold? The ROC curve has a point for
-#    every threshold: the share of normal images at or above it (false alarms) and that of anomalies (detections).
-#    The area under it is the chance that a random anomaly scores higher than a random normal image, ties counting
-#    half (Mann & Whitney 1947), and takes no more than a sort.
+# 1. How well does a score separate anomalies from normal images, at all thresholds? The ROC curve has a point for every
+#    threshold. The point shows the share of normal images at or above the threshold (false alarms). The point also
+#    shows the share of anomalies (detections). The area under the curve is a probability: a random anomaly scores
+#    higher than a random normal image. Ties count half (Mann & Whitney 1947). A sort is enough to compute this area.
 def roc(normal, anomalous):
     thresholds = np.unique(np.concatenate([normal, anomalous]))[::-1]
     shares = [1 - np.searchsorted(np.sort(scores), thresholds) / len(scores) for scores in (normal, anomalous)]
@@ -51,9 +52,9 @@ def auroc(normal, anomalous):
     return float((fewer + no_more).mean() / 2 / len(normal))
 
 
-# 2. The score. The plain one is the squared error of the reconstruction. But bold strokes leave larger errors than thin
-#    ones, whatever they show: a thin 1 among bold 8s passes, a bold 8 is an alarm. Divided by the length of the image
-#    as a vector, the error is judged by how much there was to reconstruct.
+# 2. The score. The plain score is the squared error of the reconstruction. But bold strokes leave larger errors than
+#    thin strokes, whatever digit they form. Among bold 8s, a thin 1 would pass, and a bold 8 would cause an alarm. We
+#    therefore divide the error by the length of the image as a vector. The error is then relative to the amount of ink.
 def squared_error(images, reconstructed):
     return ((reconstructed - images).reshape(len(images), -1) ** 2).mean(axis=1)
 
@@ -65,7 +66,7 @@ def per_ink(images, reconstructed):
 SCORES = {"squared error": squared_error, "error per ink": per_ink}
 
 
-# 3. The detectors: functions from images to reconstructions, fitted to normal images.
+# 3. The detectors are functions from images to reconstructions, fitted to normal images.
 def autoencoder(images, epochs):
     sa.manual_seed(0)
     model = sa.Autoencoder.dense(SIZES, activation="relu", output="sigmoid", loss="mse")
@@ -82,7 +83,7 @@ def detectors(images, epochs):
 
 
 def experiment(title, normal, normal_test, anomalies, epochs):
-    """A line of the table; returns {(score, detector): (held out, normal, anomalous) scores} and the reconstruction."""
+    """Print a line of the table. Return {(score, detector): (held out, normal, anomalous)} and the reconstruction."""
     n_held_out = int(HELD_OUT * len(normal))
     if not n_held_out or not len(normal_test) or not len(anomalies):
         sys.exit(
@@ -97,9 +98,10 @@ def experiment(title, normal, normal_test, anomalies, epochs):
     return scores, fitted["autoencoder"]
 
 
-# 4. One digit is normal, nine are anomalies, for each of the ten in turn, with the same settings. These were chosen
-#    without the test set, on images from the end of the training set in its place and on the digits 2, 4, 5 and 8:
-#    there a wide hidden layer and the error per ink helped; denoising, smaller codes and small convolutions did not.
+# 4. One digit is normal, and nine digits are anomalies. We repeat this for each of the ten digits, with the same
+#    settings. The choice of the settings did not use the test set. We used images from the end of the training set and
+#    the digits 2, 4, 5 and 8. There, a wide hidden layer and the error per ink helped. Denoising, smaller codes and
+#    small convolutions did not help.
 header = [f"{name:>8}" for name in ("ours", *(f"PCA-{k}" for k in COMPONENTS))]
 print(f"AUROC{'':12}" + "".join(f"{score:^45}" for score in SCORES))
 print(f"{'normal':>16}", *header, *header)
@@ -114,12 +116,13 @@ for digit in range(10):
 means = {key: float(np.mean([auroc(*results[d][key][1:]) for d in results])) for key in results[0]}
 print(f"{'mean of ten':>16}", *(f"{area:8.4f}" for area in means.values()))
 
-# 5. All digits are normal, clothes are anomalies. An easier task, for PCA as well.
+# 5. All digits are normal, and clothes are anomalies. This task should be easier, also for PCA.
 fashion, _ = experiment("all, clothes", train_images, test_images, clothes, EPOCHS_ALL[run])
 
-# 6. A detector in use needs a threshold, and has no anomalies to choose it by. But a quantile of the scores of held-out
-#    normal images promises a false-alarm rate: at 95%, one normal image in twenty. (The model knows those it was
-#    trained on too well: their scores are too small.) How many anomalies that catches is then what it is.
+# 6. A detector in use needs a threshold, but has no anomalies to choose the threshold. A quantile of normal scores
+#    promises a rate of false alarms. At 95%, one normal image in twenty should cause a false alarm. The scores must
+#    come from held-out images. The model was fitted to its training images, so the scores of these images are too
+#    small. The threshold then determines the rate of detections.
 chosen = "error per ink", "autoencoder"
 print("\nthresholds from held-out normal images, autoencoder, error per ink")
 print(f"{'normal':>16}", *(f"{f'at {q:.0%}: false alarms':>24} {'detected':>9}" for q in QUANTILES))
@@ -131,7 +134,7 @@ for title, scores in [*((f"digit {d}", r) for d, r in results.items()), ("all, c
     print(f"{title:>16}", *(f"{alarms:24.1%} {detected:9.1%}" for alarms, detected in rates[-1]))
 alarms = np.mean([at_95[0] for at_95, _ in rates[:10]])
 
-# 7. Look at it.
+# 7. Draw the ROC curves, the scores, and the images with extreme scores.
 curves = {f"{d}, AUROC {auroc(*scores[chosen][1:]):.3f}": roc(*scores[chosen][1:]) for d, scores in results.items()}
 curves[f"clothes, AUROC {auroc(*fashion[chosen][1:]):.3f}"] = roc(*fashion[chosen][1:])
 plotting.roc_curves(curves, args.out / "roc.png", "One digit against nine, and all digits against clothes")
@@ -153,11 +156,11 @@ ends = {}
 for name, images, s in ((f"{SHOWN}s", normal, normal_scores), ("others", anomalies, anomaly_scores)):
     for end, order in (("lowest", np.argsort(s)), ("highest", np.argsort(-s))):
         ends[f"{name}, {end} scores"] = images[order[:10]]
-        ends[f"{name}, {end}, given back"] = reconstruct(images[order[:10]])
+        ends[f"{name}, {end}, reconstructed"] = reconstruct(images[order[:10]])
 plotting.image_rows(ends, args.out / "most_and_least.png")
 print(f"pictures: {args.out}/roc.png, scores.png, most_and_least.png")
 
-# 8. PCA is held against us with its best number of components, picked on the test set, in its favour.
+# 8. The baseline is PCA with its best number of components. We choose this number on the test set, in favour of PCA.
 print()
 for score in SCORES:
     best = max(means[score, f"PCA-{k}"] for k in COMPONENTS)

@@ -1,9 +1,9 @@
-"""Compression: the encoder here, the decoder there, and nothing but a file of bytes between them.
+"""Compression: the encoder here, the decoder there, and only a file of bytes between them.
 
-The halves of an autoencoder are saved apart after training: the sender has the encoder, the receiver the decoder, and
-an image costs as many bytes as its code has units, once these are rounded to 8 bits. How much distortion is left at
-which rate is the question of every lossy compression (C. Shannon 1959; with learned codes: L. Theis et al. 2017). The
-one to beat is PCA, the best that a linear encoder and decoder can do. PNG and JPEG stand beside it.
+After training, we save the two halves of the autoencoder in separate files. The sender has the encoder, and the
+receiver has the decoder. Each number of the code is rounded to 8 bits. An image then costs one byte per unit of the
+code. Every lossy compression has a trade-off between rate and distortion (C. Shannon 1959; with learned codes: L. Theis
+et al. 2017). The baseline is PCA, the best linear encoder and decoder. We also compare with PNG and JPEG.
 
     python tutorials/11_compression.py                 the embedded sample, a minute or two
     python tutorials/11_compression.py --data full     all 60,000 images, five to ten minutes
@@ -19,16 +19,17 @@ from safetensors.numpy import load_file, save_file
 import scratchae as sa
 from scratchae import data, optim, plotting
 
-# With 64 units this autoencoder needs more than the 5,000 images of the sample: from those, PCA learns a better code.
+# With 64 units, this autoencoder needs more than the 5,000 images of the sample. From 5,000 images, PCA learns a better
+# code.
 CODE_SIZES = {"quick": (8, 32), "sample": (8, 16, 32), "full": (8, 16, 32, 64)}
 HIDDEN = {"quick": (256,), "sample": (512, 256), "full": (512, 256)}
 EPOCHS = {"quick": 15, "sample": 25, "full": 8}
 BATCH_SIZE = {"quick": 32, "sample": 32, "full": 128}
 LR = {"quick": 1e-3, "sample": 1e-3, "full": 2e-3}
 QUALITIES = (1, 5, 10, 20, 40, 70, 90)  # of JPEG
-COLUMNS = 50  # of the sheet that shows all images
+COLUMNS = 50  # of the sheet with all images
 SHOWN = 32  # the code size in the picture
-TARGET = {"quick": 0.9, "sample": 0.9, "full": 0.9}  # MSE / MSE of PCA at equal bytes, largest over code sizes
+TARGET = {"quick": 0.9, "sample": 0.9, "full": 0.9}  # MSE / PCA's MSE at equal bytes, the largest over code sizes
 
 args = settings(__file__, __doc__)
 run = "quick" if args.quick else args.data
@@ -36,13 +37,13 @@ train_images, _, test_images, _ = load(args.data, data.mnist, data.mnist_sample)
 n = len(test_images)
 
 
-# 1. Two halves that can be built anywhere from a few numbers, and weights that travel in files of their own.
+# 1. A few numbers are enough to build both halves anywhere. The weights travel in files of their own.
 def build(code_size):
     return sa.Autoencoder.dense((784, *HIDDEN[run], code_size), activation="relu", output="sigmoid", loss="mse")
 
 
 def train(code_size):
-    """Train, leave the weights of both halves in files, and forget the model."""
+    """Train a model, and save the weights of each half in a file."""
     sa.manual_seed(0)
     model = build(code_size)
     optimizer = optim.Adam(model.parameters(), lr=LR[run])
@@ -53,7 +54,8 @@ def train(code_size):
     print(f"code size {code_size}: trained in {sum(history['seconds']):.0f} s, training MSE {history['loss'][-1]:.5f}")
 
 
-# 2. Codes as bytes: the range of each unit is cut into 255 steps. Ranges travel along, 8 bytes a unit for all images.
+# 2. Codes as bytes. We divide the range of each unit into 255 steps. The file also stores the ranges, with 8 bytes per
+#    unit for all images.
 def write_codes(codes, path):
     low, high = codes.min(axis=0), codes.max(axis=0)
     step = np.maximum((high - low) / 255, np.float32(1e-12))  # a unit that never changes has a range of 0
@@ -65,7 +67,8 @@ def read_codes(path):
     return file["low"] + file["step"] * file["codes"]
 
 
-# 3. Two machines: each builds a model, reads the weights of its own half, and never uses the other.
+# 3. Sender and receiver stand for two machines. Each machine builds a model, reads the weights of one half, and never
+#    uses the other half.
 def send(images, code_size, path):
     sender = build(code_size)
     sender.encoder.load_weights(args.out / f"encoder_{code_size}.safetensors")
@@ -83,7 +86,7 @@ def mse(images):
 
 
 def psnr(error):
-    """Peak signal-to-noise ratio in decibels: 10 dB more is a tenth of the squared error, pixels being in [0, 1]."""
+    """Peak signal-to-noise ratio in decibels, for pixels in [0, 1]. 10 dB more is a tenth of the squared error."""
     return -10 * np.log10(error)
 
 
@@ -95,15 +98,16 @@ for size in CODE_SIZES[run]:
     send(test_images, size, path)
     ours[size] = receive(size, path)
 
-    # PCA's codes go through a file too, rounded in the same way.
+    # PCA's codes also go through a file, with the same rounding.
     pca_path = args.out / f"pca_codes_{size}.safetensors"
     write_codes(((test_images.reshape(n, -1) - mean) @ directions[:size].T).astype(np.float32), pca_path)
     theirs[size] = (mean + read_codes(pca_path) @ directions[:size]).clip(0, 1).reshape(test_images.shape)
     decoder_bytes = (args.out / f"decoder_{size}.safetensors").stat().st_size
     rows[size] = path.stat().st_size / n, mse(ours[size]), mse(theirs[size]), decoder_bytes
 
-# 4. The rate counts the codes' file and not the decoder, which is sent once: over how many images must its bytes be
-#    spread before it costs one byte an image? PCA's receiver needs weights as well, (code size + 1) * 784 numbers.
+# 4. The rate counts the file of the codes, and not the decoder. The decoder is sent only once. Over n images, a decoder
+#    of n bytes costs one byte per image. The last column divides the decoder's bytes by the number of images here.
+#    PCA's receiver also needs weights, (code size + 1) * 784 numbers.
 print(f"\n{n:,} test images. Bytes are the size of the codes' file over the number of images")
 print(f"{'code':>4} {'bytes/image':>12} {'MSE':>9} {'PCA MSE':>9} {'ratio':>6} {'dB':>6} {'PCA dB':>7}", end="")
 print(f" {'decoder MB':>11} {'PCA MB':>7} {'decoder/image here':>19}")
@@ -112,8 +116,9 @@ for size, (rate, error, pca_error, weights) in rows.items():
     print(f" {psnr(pca_error):7.2f} {weights / 1e6:11.2f} {(size + 1) * 784 * 4 / 1e6:7.2f} {weights / n:17.0f} B")
 
 
-# 5. PNG and JPEG know nothing of digits, and need no model. A file of each image pays for headers and tables, for
-#    JPEG more than for the image itself at low quality. On one large sheet of all test images these bytes are shared.
+# 5. PNG and JPEG use no knowledge of digits, and need no model. A separate file per image pays for headers and tables.
+#    For JPEG at low quality, headers and tables cost more than the image itself. On one large sheet, all test images
+#    share these bytes.
 def compressed(pixels, **options):
     """(bytes, decoded pixels) of one grey image."""
     file = io.BytesIO()
@@ -122,7 +127,7 @@ def compressed(pixels, **options):
 
 
 pixels = np.rint(test_images[:, 0] * 255).astype(np.uint8)
-# JPEG works on blocks of 8 x 8: margins of 2 make images of 32 x 32, and no block belongs to two of them.
+# JPEG works on blocks of 8 x 8. Margins of 2 make images of 32 x 32, so no block belongs to two images.
 tiles = np.pad(pixels, ((0, -n % COLUMNS), (2, 2), (2, 2))).reshape(-1, COLUMNS, 32, 32)
 sheet = np.ascontiguousarray(tiles.transpose(0, 2, 1, 3).reshape(-1, COLUMNS * 32))
 
@@ -148,7 +153,7 @@ for quality in QUALITIES:
     (rate, images), (rate_alone, images_alone) = jpeg[quality], alone[quality]
     print(f"{quality:7} {rate:12.1f} {psnr(mse(images)):6.2f} {rate_alone:14.1f} {psnr(mse(images_alone)):6.2f}")
 
-# 6. Look at it: the curves, and ten digits at about the same number of bytes.
+# 6. Draw the curves, and ten digits at about the same number of bytes.
 rates = [row[0] for row in rows.values()]
 plotting.curves(
     {

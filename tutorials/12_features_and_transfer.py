@@ -1,9 +1,10 @@
-"""What is a code good for? A classifier that has few labels, and a network that learns something else next.
+"""Two uses of a code: as features for a classifier with few labels, and as the start of another training.
 
-Images are plenty, labels are dear. An autoencoder needs none, and its code may make the classes easier to tell apart
-than pixels do: P. Vincent et al., "Stacked denoising autoencoders", JMLR 11, 2010, measured just that, and found that
-it takes damaged inputs; a plain autoencoder finds a short code, not a telling one. The same weights can also be where
-another training starts: D. Erhan et al., "Why does unsupervised pre-training help deep learning?", JMLR 11, 2010.
+Images are cheap, and labels are expensive. An autoencoder needs no labels. The code may separate the classes better
+than pixels: P. Vincent et al., "Stacked denoising autoencoders", JMLR 11, 2010. The authors found that the autoencoder
+needs noisy inputs for this. A plain autoencoder finds a short code, but not a code that separates classes. The same
+weights can also be the start of another training: D. Erhan et al., "Why does unsupervised pre-training help deep
+learning?", JMLR 11, 2010.
 
     python tutorials/12_features_and_transfer.py                 the embedded sample, 1 to 2 minutes
     python tutorials/12_features_and_transfer.py --data full     all 60,000 images, 6 to 10 minutes
@@ -18,7 +19,7 @@ from scratchae import functional as F
 
 SIZES = (784, 256, 128, 32)
 CODE_SIZE = SIZES[-1]
-MASKED = 0.5  # of the pixels, set to 0
+MASKED = 0.5  # share of the pixels that are set to 0
 EPOCHS = {"quick": 15, "sample": 25, "full": 10}
 BATCH_SIZE = {"quick": 64, "sample": 64, "full": 128}
 LABELS = {"quick": (100, 1000), "sample": (100, 300, 1000, 3000), "full": (100, 300, 1000, 5000, 20000)}
@@ -42,7 +43,7 @@ def accuracy(model, inputs):
 
 
 def labelled(count, draw):
-    """The positions of `count` training images, the ones whose labels this draw may see."""
+    """The positions of the `count` training images with labels in this draw."""
     return np.random.default_rng(draw).permutation(len(train_images))[:count]
 
 
@@ -54,8 +55,8 @@ def table(title, counts, results):
         print(f"{name:22}" + "".join(f"{cell:>14}" for cell in cells))
 
 
-# 1. Codes without labels. The denoising autoencoder sees half of the pixels only; to fill in the others it must
-#    have an idea of what is drawn. All training images are used, and no label.
+# 1. Codes without labels. The denoising autoencoder sees only half of the pixels, and must fill in the others. For this
+#    task, the network must learn the shapes of digits. The training uses all training images, and no labels.
 def pretrain(images):
     sa.manual_seed(0)
     model = sa.autoencoders.DenoisingAutoencoder.dense(SIZES, corruption="masking", amount=MASKED)
@@ -70,10 +71,11 @@ print(f"denoising autoencoder {'-'.join(map(str, SIZES))} and back, {len(train_i
 model = pretrain(train_images)
 
 
-# 2. Three kinds of features. PCA is a rotation of the pixels that keeps the longest axes: nothing that a linear
-#    classifier could not do itself, and so hardly better than pixels. The code is curved.
+# 2. There are three kinds of features: pixels, PCA and the code. PCA is a rotation of the pixels that keeps the longest
+#    axes. A linear classifier can do this rotation itself, so PCA should hardly be better than pixels. The code is
+#    curved, so the code can be better.
 def scaled(train, test):
-    """Centred, and divided by one number, so that the same weight decays suit every kind of features."""
+    """Features minus their mean, over one number: the same weight decays then suit every kind of features."""
     mean = train.mean(axis=0)
     scale = np.sqrt(np.mean(np.sum((train - mean) ** 2, axis=1)) / CODE_SIZE)
     return [((features - mean) / scale).astype(np.float32) for features in (train, test)]
@@ -88,8 +90,9 @@ features = {
 }
 
 
-# 3. The classifier is logistic regression, one linear layer. Its weight decay is chosen with the labels at hand and
-#    no others: a fifth of them judges what the rest has taught, then all of them teach.
+# 3. The classifier is logistic regression, one linear layer. The choice of the weight decay uses only the labels of the
+#    draw. We train on four fifths of these labels, and compare the decays on the other fifth. Then we train again on
+#    all labels of the draw.
 def logistic_regression(inputs, labels, decay):
     sa.manual_seed(0)
     linear = nn.Linear(inputs.shape[1], 10)
@@ -121,14 +124,15 @@ for name, (train, test) in features.items():
         results[name].append([accuracy(linear, test) for linear in fits])
 table(f"Logistic regression: test accuracy in %, {DRAWS[run]} draws of the labels", LABELS[run], results)
 
-# 4. Transfer: the encoder with a linear layer on top learns the digits, all weights together. It starts from
-#    nothing, from clothes, or from digits without labels. Do clothes help to read?
+# 4. Transfer. The encoder with a linear layer on top learns the digits, and all weights change. The first training
+#    starts from random weights. The second training starts from clothes, and the third from digits without labels. Does
+#    a start from clothes help with digits?
 print(f"\nthe same autoencoder, {len(other_images):,} images of Fashion-MNIST")
 starts = {"from scratch": None, "from Fashion-MNIST": pretrain(other_images), "from MNIST, unlabelled": model}
 
 
 class TestAccuracy(sa.Callback):
-    """Measures after every epoch; nothing is decided by it."""
+    """Measure the test accuracy after every epoch. The training does not use this accuracy."""
 
     def on_fit_begin(self, trainer):
         self.measured = []
@@ -155,14 +159,14 @@ draws = range(TUNED_DRAWS[run])
 learning = {
     name: np.array([[fine_tune(start, labelled(n, draw), draw) for draw in draws] for n in TUNED_LABELS[run]])
     for name, start in starts.items()
-}  # each (numbers of labels, draws, epochs)
+}  # each of shape (numbers of labels, draws, epochs)
 tuned = {name: accuracies[:, :, -1] for name, accuracies in learning.items()}
 table(f"Fine-tuned: test accuracy in %, {len(draws)} draws of the labels", TUNED_LABELS[run], tuned)
 fewest = TUNED_LABELS[run][0]
 gain = np.mean(tuned["from Fashion-MNIST"][0]) - np.mean(tuned["from scratch"][0])
 print(f"\nwith {fewest} labels, starting from clothes changes the accuracy by {100 * gain:+.1f} points")
 
-# 5. Look at it.
+# 5. Draw the accuracies and the codes.
 plotting.curves(
     {name: (LABELS[run], 100 * np.mean(rows, axis=1)) for name, rows in results.items()},
     args.out / "features.png", "labelled images", "test accuracy, %", "Logistic regression on features", xlog=True,

@@ -1,12 +1,13 @@
-"""Several processes, one model: each takes a part of every batch, and what they learn is one and the same.
+"""Several processes, one model: each process takes a part of every batch, and all processes find the same weights.
 
-The gradient of a batch is the sum of what its images contribute. So a batch can be cut: each process sends its own
-rows through its own copy of the model, the gradients are added up over all processes, and every copy takes the same
-step. This is data parallelism, the way in which most large networks are trained (P. Goyal et al., "Accurate, large
-minibatch SGD", 2017). Nothing about the training changes but the time: batches, order and steps are those of one
-process, and so are the weights, up to the rounding of a sum that was added in another order.
+The gradient of a batch is the sum of the contributions of its images. We can therefore divide the batch. Each process
+sends its own rows through its own copy of the model. The gradients of all processes are added. Every copy then takes
+the same step. This method is data parallelism, and most large networks are trained in this way (P. Goyal et al.,
+"Accurate, large minibatch SGD", 2017). Only the time of the training changes. The batches, their order and the steps
+are equal to those of one process. The weights are equal too, up to the rounding of a sum in another order.
 
-The same script runs alone and under mpiexec. Alone, it starts itself again as two processes, and compares.
+The same script runs alone and under mpiexec. Alone, the script starts itself again as two processes and compares the
+weights.
 
     python tutorials/13_data_parallel.py                 the embedded sample, under a minute
     python tutorials/13_data_parallel.py --data full     all 60,000 images, a few minutes
@@ -29,12 +30,14 @@ import scratchae as sa
 from scratchae import data, optim, plotting
 
 SIZES = (784, 128, 64)
-BATCH_SIZE = 128  # of all processes together
+BATCH_SIZE = 128  # batch of all processes together
 LR = 2e-3
 EPOCHS = {"quick": 5, "sample": 15, "full": 4}  # 200, 600 and 1,876 steps
 TARGET = {"quick": 0.18, "sample": 0.127, "full": 0.09}  # test BCE
-SINGLE, DOUBLE = 1e-5, 1e-12  # two processes against one, for weights of some 0.1: in float64 to the end of training,
-COMPARED = {"quick": 5, "sample": 5, "full": 1}  # in float32 after these epochs, as each step adds to the difference
+# Two processes against one, for weights of some 0.1. Each step adds to the difference. We therefore compare float32
+# after a few epochs only, and float64 at the end of training.
+SINGLE, DOUBLE = 1e-5, 1e-12
+COMPARED = {"quick": 5, "sample": 5, "full": 1}  # epochs
 RUNS = {  # name -> activation, dtype
     "GELU, float32": ("gelu", "float32"),
     "GELU, float64": ("gelu", "float64"),
@@ -45,8 +48,9 @@ args = settings(__file__, __doc__)
 run = "quick" if args.quick else args.data
 train_images, _, test_images, _ = load(args.data, data.mnist, data.mnist_sample)
 
-# 1. Who am I? `init` asks the launcher. Alone, it gives a world of one process, in which nothing has to be exchanged.
-#    All processes run all of this script; so that each line is printed once, only the first one keeps its output.
+# 1. Which process runs this script? `init` asks the launcher. Alone, `init` returns a world of one process without any
+#    exchange. All processes run the whole script. Only the first process keeps its output, so each line is printed
+#    once.
 world = sa.distributed.init()
 if world.rank > 0:
     sys.stdout = open(os.devnull, "w")
@@ -65,8 +69,9 @@ def difference(some, others):
     return float(np.abs(some - others).max())
 
 
-# 2. Why it works, on one batch and without any process: two halves, each loss weighted by its share of the batch. A
-#    second backward() adds its gradient to the first one's, as the exchange will do between processes.
+# 2. Data parallelism on one batch, without any process. We divide the batch into two halves, and weigh each loss by its
+#    share of the batch. The second backward() adds its gradient to the first gradient. Between processes, an exchange
+#    makes this sum. The sum should equal the gradient of the whole batch.
 batch, halves = train_images[:BATCH_SIZE], np.array_split(train_images[:BATCH_SIZE], 2)
 whole, cut = build(), build()
 whole.loss(batch).backward()
@@ -77,11 +82,11 @@ print(f"gradient of a batch against the sum over its halves: largest difference 
       f"{difference(of_whole, of_cut):.1g}, largest entry {np.abs(of_whole).max():.1g}")  # fmt: skip
 
 
-# 3. The loop by hand: that of every script, and three things more. The loader gives each process its rows of each
-#    batch, all of them in the same shuffled order, which follows from the seed. The loss, a mean over these rows, is
-#    weighted by their share. And `sum` replaces each process's gradient by everyone's sum, in the same bits, so that
-#    the models stay equal without ever being sent around. The optimiser holds all gradients in one array: one
-#    exchange a step.
+# 3. The loop by hand is an ordinary training loop with three additions. First, the loader gives each process its rows
+#    of each batch. The shuffled order follows from the seed, so all processes have the same order. Second, the loss is
+#    a mean over these rows, and we weigh the loss by the share of the rows. Third, `sum` replaces the gradient of each
+#    process by the sum over all processes. All processes get the same bits, so the models stay equal without an
+#    exchange of weights. The optimiser holds all gradients in one array, so a step needs one exchange.
 def train_by_hand(model, epochs):
     optimizer = optim.Adam(model.parameters(), lr=LR)
     loader = sa.DataLoader(train_images, BATCH_SIZE, shuffle=True, seed=0)
@@ -97,11 +102,11 @@ def train_by_hand(model, epochs):
     return weights(model)
 
 
-# 4. The same in one word: Trainer(..., distributed=True). It also makes sure that all processes have the same data and
-#    settings, starts them from the first one's weights, and compares a hash of all weights after each epoch. Noise,
-#    dropout and batch norm, which look beyond a process's own rows, go on as if there were one process; the loop above
-#    would know nothing of that. Three runs, to see what rounding does: in single and in double precision, and with
-#    another activation.
+# 4. Trainer(..., distributed=True) does the same, and more. The Trainer checks that all processes have the same data
+#    and settings. All processes start from the weights of the first process. After each epoch, the Trainer compares a
+#    hash of all weights. Noise, dropout and batch norm depend on more than the rows of one process. With the Trainer,
+#    these layers work as in one process. With the loop above, these layers would not. Three runs show the effect of
+#    rounding: in single precision, in double precision, and with another activation.
 class KeepWeights(sa.Callback):
     def on_fit_begin(self, trainer):
         self.after_epoch = []
@@ -121,20 +126,20 @@ def train(activation, dtype, progress):
 loader = sa.DataLoader(train_images, BATCH_SIZE)
 loader.part = (world.rank, world.size)
 rows = world.gather(len(next(iter(loader))))
-print(f"\nprocesses: {world.size}; rows of each batch of {BATCH_SIZE} that each of them takes: {rows}")
+print(f"\nprocesses: {world.size}; rows of each batch of {BATCH_SIZE} in each process: {rows}")
 trained = {name: train(*how, progress=name == "GELU, float32") for name, how in RUNS.items()}
 model, history, after_epoch = trained["GELU, float32"]
 by_hand = train_by_hand(build(), epochs=1)
 ends = set(world.gather(after_epoch[-1].tobytes()))
-if world.rank == 0:  # files are for one process to write
+if world.rank == 0:  # only one process writes the files
     kept = {name: its_weights for name, (_, _, its_weights) in trained.items()}
     np.savez(args.out / "weights.npz", **kept, seconds=history["seconds"])
 
 
-# 5. Alone? Then once more as two, if the machine has what that takes. Each gets its share of the cores: two processes
-#    with as many threads as there are cores would only fight for them.
+# 5. A script that runs alone starts once more as two processes. The second start needs mpi4py and mpiexec. Each process
+#    gets its share of the cores. With more threads than cores, the processes would slow each other down.
 def train_as_two():
-    """What `mpiexec -n 2` with this script leaves in weights.npz; None where mpi4py or mpiexec are missing."""
+    """The weights.npz that `mpiexec -n 2` with this script writes. None if mpi4py or mpiexec is missing."""
     mpiexec = shutil.which("mpiexec", path=os.path.dirname(sys.executable)) or shutil.which("mpiexec")
     if missing := [n for n, it in {"mpi4py": importlib.util.find_spec("mpi4py"), "mpiexec": mpiexec}.items() if not it]:
         print(f"\nnot run as two processes, {' and '.join(missing)} not found: pip install 'scratchae[mpi]'")
@@ -156,11 +161,12 @@ def train_as_two():
 
 two = train_as_two() if world.size == 1 else None
 
-# 6. Look at it. With GELU, a smooth curve, the difference stays small, and in double precision it is nine digits
-#    smaller still: rounding and nothing else, for a mistake would be as large in both. With ReLU it may become as large
-#    as the weights, and nothing is wrong either. Where a unit's input is 0 up to rounding, one run finds the unit on
-#    and the other off, and Adam makes steps of full size from small gradients too. From there on these are two
-#    trainings, equally good. (The processes of one run stay together whatever happens, bit by bit.)
+# 6. Draw the difference of the weights. GELU is a smooth curve, so the difference should stay small. In double
+#    precision, the difference should be nine digits smaller. This shows that rounding is the only cause, because a
+#    mistake would be equally large in both precisions. With ReLU, the difference may become as large as the weights,
+#    without any mistake. The input of a unit can be 0 up to rounding. The unit is then on in one run and off in the
+#    other. Adam makes steps of full size, even from small gradients. From this step on, the two trainings differ, and
+#    both are equally good. The processes of one run always stay equal, bit by bit.
 if two is not None:
     apart = {name: [difference(*pair) for pair in zip(kept[name], two[name], strict=True)] for name in RUNS}
     steps = -(-len(train_images) // BATCH_SIZE) * np.arange(1, EPOCHS[run] + 1)
@@ -177,7 +183,7 @@ if world.rank == 0:
     plotting.reconstructions(test_images[:10], model.reconstruct(test_images[:10]), args.out / "reconstructions.png")
     print(f"pictures: {args.out}")
 
-# 7. All processes come to the same verdict, and end with the same exit status.
+# 7. All processes reach the same verdict, and end with the same exit status.
 verdict("test BCE", TARGET[run], history["val_loss"][-1])
 verdict("loop by hand against Trainer, an epoch", SINGLE, difference(by_hand, after_epoch[0]))
 if world.size > 1:

@@ -1,9 +1,10 @@
-"""A discrete code, and a model that the package does not have: the VQ-VAE, from its layers, a codebook and a loss.
+"""A discrete code: we build a new model, the VQ-VAE, from the package's layers, a codebook and a loss.
 
-The code of an image is a map of 7 x 7 whole numbers. Each names an entry of a codebook, a table of vectors that learns
-along with encoder and decoder: at every place, the encoder's vector is replaced by the nearest entry (van den Oord,
-Vinyals & Kavukcuoglu, "Neural discrete representation learning", 2017). Whole numbers can be counted. Which one comes
-next is a matter of frequencies, and with these, codes become shorter still, and new images can be drawn.
+The code of an image is a map of 7 x 7 whole numbers. Each number names an entry of a codebook. The codebook is a table
+of vectors, and learns together with the encoder and the decoder. At every place, the nearest entry replaces the
+encoder's vector (van den Oord, Vinyals & Kavukcuoglu, "Neural discrete representation learning", 2017). Whole numbers
+can be counted. The counts give a probability for the next number. With these probabilities, we can make the codes still
+shorter, and draw new images.
 
     python tutorials/14_vector_quantised.py                 the embedded sample, two minutes
     python tutorials/14_vector_quantised.py --data full     all 60,000 images, about eight minutes
@@ -17,31 +18,32 @@ from scratchae import data, nn, optim, plotting
 from scratchae import functional as F
 from scratchae.autoencoders import conv_decoder, conv_encoder
 
-ENTRIES, ENTRY_SIZE = 64, 16  # 6 bits a place, 294 an image
-CHANNELS, SIDE = (1, 32, 64), 7  # two strides of 2: 28, 14, 7
+ENTRIES, ENTRY_SIZE = 64, 16  # 6 bits per place, 294 bits per image
+CHANNELS, SIDE = (1, 32, 64), 7  # two strides of 2 give sides of 28, 14, 7
 COMMITMENT = 0.25
-STRENGTH = 20  # sightings that weigh as much as what a rougher context says
+STRENGTH = 20  # observations that weigh as much as the prediction of a coarser context
 BATCH_SIZE = {"quick": 32, "sample": 32, "full": 64}
 LR = 2e-3
 EPOCHS = {"quick": 3, "sample": 12, "full": 4}
-MSE_RATIO = {"quick": 0.5, "sample": 0.35, "full": 0.32}  # test MSE / PCA's at equal bits
+MSE_RATIO = {"quick": 0.5, "sample": 0.35, "full": 0.32}  # test MSE / PCA's test MSE at equal bits
 PERPLEXITY = {"quick": 14, "sample": 14, "full": 12.5}  # perplexity of the codebook
-BITS = {"quick": 122, "sample": 131, "full": 109}  # an image, given neighbours
+BITS = {"quick": 122, "sample": 131, "full": 109}  # bits per image, given neighbours
 
 args = settings(__file__, __doc__)
 run = "quick" if args.quick else args.data
 train_images, _, test_images, _ = load(args.data, data.mnist, data.mnist_sample)
 
 
-# 1. The codebook is a module with a single Parameter. To look entries up is to index it, and indexing has a derivative:
-#    an entry receives what arrives at all the places that chose it. The choice itself, `argmin`, has none.
+# 1. The codebook is a module with a single Parameter. Indexing looks up the entries, and indexing has a derivative.
+#    Each entry receives the sum of the gradients from all places that chose this entry. The choice itself, `argmin`,
+#    has no derivative.
 class Codebook(nn.Module):
     def __init__(self, entries, size, spread):
         self.entries = nn.Parameter(np.empty((entries, size), np.float32))
         nn.init.normal_(self.entries, std=spread)
 
     def nearest(self, vectors):
-        """Numbers (N, H, W) of the entries nearest to vectors (N, C, H, W); |v|^2 is the same for all and left out."""
+        """Indices (N, H, W) of the entries nearest to vectors (N, C, H, W). |v|^2 is equal for all and left out."""
         vectors, entries = vectors.detach().transpose(0, 2, 3, 1), self.entries.detach()
         return ((entries * entries).sum(axis=1) - 2 * vectors @ entries.T).argmin(axis=-1)
 
@@ -49,14 +51,16 @@ class Codebook(nn.Module):
         return self.entries[indices].transpose(0, 3, 1, 2)
 
 
-# 2. An autoencoder whose codes are these numbers. `encode` and `decode` say so, and what is made of them comes along:
-#    transform, inverse_transform, reconstruct. Trainer asks for nothing but `loss_terms`.
+# 2. We need an autoencoder with these indices as its codes. We override `encode` and `decode`. The methods transform,
+#    inverse_transform and reconstruct then work too. The Trainer only needs `loss_terms`.
 #
-#    The reconstruction does not change when a vector moves, until it jumps: to another entry. No gradient would reach
-#    the encoder. So the entry's gradient is handed to the vector, as if nothing had been replaced. This is the
-#    straight-through estimator: `straight` has the values of `chosen`, but the difference that was added is detached,
-#    a constant, and what remains to differentiate is `vectors`. It is as wrong as the two are far apart, and two terms
-#    keep them close: the first draws entries to the vectors that chose them, the second, weaker, vectors to entries.
+#    When a vector moves a little, the nearest entry stays the same, and the reconstruction does not change. No gradient
+#    would reach the encoder. We therefore pass the entry's gradient to the vector, as if nothing had been replaced.
+#    This method is the straight-through estimator. `straight` has the values of `chosen`. The added difference is
+#    detached, so the difference is a constant. The derivative therefore only sees `vectors`. This gradient has an
+#    error, and the error grows with the distance between entry and vector. Two terms keep this distance small. The
+#    first term pulls the entries to the vectors of their places. The second, weaker term pulls the vectors to the
+#    entries.
 class VectorQuantisedAutoencoder(sa.Autoencoder):
     def __init__(self, encoder, decoder, loss="mse", *, codebook, commitment=COMMITMENT):
         super().__init__(encoder, decoder, loss)
@@ -79,10 +83,10 @@ class VectorQuantisedAutoencoder(sa.Autoencoder):
         }
 
 
-# 3. An entry that nobody chooses gets no gradient and stays where nobody is, for ever. So entries are put where they
-#    are needed: at vectors that the encoder makes, and with preference those that are far from the entry they have now
-#    (drawn as in k-means++: Arthur & Vassilvitskii 2007). That is where all of them start, and where those go that went
-#    unused in an epoch (restarts: Dhariwal et al., "Jukebox", 2020).
+# 3. An entry that no place chooses gets no gradient and never moves. This entry is dead. We therefore move dead entries
+#    to vectors of the encoder. Vectors far from their present entry are chosen more often (drawn as in k-means++:
+#    Arthur & Vassilvitskii 2007). All entries start in this way. After an epoch, each unused entry starts again in this
+#    way (restarts: Dhariwal et al., "Jukebox", 2020).
 class Restarts(sa.Callback):
     def __init__(self, images):
         self.images = images
@@ -103,13 +107,14 @@ class Restarts(sa.Callback):
 
 
 def shares(model, images):
-    """The fraction of all places that chose each entry."""
+    """For each entry, the share of all places that chose this entry."""
     indices = model.transform(images)
     return np.bincount(indices.ravel(), minlength=ENTRIES) / indices.size
 
 
-#    Perplexity, exp(entropy), is the number of entries that would say as much if all were used alike. It says little of
-#    the error: more than half of all places are black, and it matters most whether one entry means black or three do.
+#    Perplexity is exp(entropy). With equal use, this number of entries would have the same entropy. Perplexity tells
+#    little about the error. More than half of all places are black. The perplexity mainly depends on whether one entry
+#    means black or three entries mean black.
 def train(name, spread=1.0, callbacks=()):
     sa.manual_seed(0)
     encoder = nn.Sequential(conv_encoder(CHANNELS, "stride"), nn.Conv2d(CHANNELS[-1], ENTRY_SIZE, 1))
@@ -125,14 +130,14 @@ def train(name, spread=1.0, callbacks=()):
     return model, perplexity, error
 
 
-#    At first the encoder's vectors are small. Of entries drawn from N(0, 1), a few are the nearest to all of them, and
-#    most of the rest stays dead. Small entries are nearer, and come into use one by one: restarts save them epochs, and
-#    in a long training that codebook ends up as good, or better.
+#    At first, the vectors of the encoder are small. If the entries come from N(0, 1), a few entries are the nearest to
+#    all vectors. Most other entries should stay dead. Small entries are nearer, and should come into use one by one.
+#    Restarts should save some epochs. In a long training, the small codebook becomes equally good or better.
 train("from N(0, 1), left alone")
 train("small, left alone", 1 / ENTRIES)
 model, perplexity, error = train("with restarts", callbacks=[Restarts(train_images[:1000])])
 
-# 4. What would PCA do with as many bits? Its numbers are rounded to 8 bits each.
+# 4. The baseline is PCA with the same number of bits. Each of PCA's numbers is rounded to 8 bits.
 fixed = SIDE**2 * np.log2(ENTRIES)
 numbers = int(np.ceil(fixed / 8))
 mean, directions = pca(train_images)
@@ -143,27 +148,28 @@ by_pca = (mean + rounded @ directions[:numbers]).clip(0, 1).reshape(test_images.
 pca_error = np.mean((by_pca - test_images) ** 2)
 print(f"\n{fixed:.0f} bits an image: test MSE {error:.5f}; PCA, {numbers} numbers of 8 bits: {pca_error:.5f}")
 
-# 5. A prior over codes, by counting which entry was seen where: at each place; next to each pair of neighbours, to the
-#    left and above; and next to that pair at that place. The finer the context, the rarer it has been seen, so each
-#    only corrects what the rougher one says, by as much as it has seen (MacKay & Peto 1995).
-WIDTH, PAIRS = SIDE + 1, (ENTRIES + 1) ** 2  # beyond the edge, the neighbour has a number of its own
+# 5. A prior over codes, from counts. We count each entry in three contexts. The first context is the place. The second
+#    context is the pair of neighbours, to the left and above. The third context is this pair at this place. Fine
+#    contexts are rare. Each finer context therefore only corrects the prediction of the coarser context. The correction
+#    grows with the number of observations (MacKay & Peto 1995).
+WIDTH, PAIRS = SIDE + 1, (ENTRIES + 1) ** 2  # outside the map, the neighbour has an index of its own
 PLACES = [row * WIDTH + column for row in range(1, WIDTH) for column in range(1, WIDTH)]
 tables = [np.zeros((rows, ENTRIES), np.float32) for rows in (WIDTH**2, PAIRS, WIDTH**2 * PAIRS)]
 
 
 def in_a_row(codes):
-    """The rows one after the other, with an edge: to the left is 1 before, above is WIDTH before."""
+    """The rows of a map in one line, with an edge. The left neighbour is 1 before, the upper one is WIDTH before."""
     return np.pad(codes, ((0, 0), (1, 0), (1, 0)), constant_values=ENTRIES).reshape(len(codes), -1)
 
 
 def contexts(codes, place):
-    """For each table, the row that holds here."""
+    """For each table, the row of the context of this place."""
     pair = codes[:, place - 1] * (ENTRIES + 1) + codes[:, place - WIDTH]
     return np.full(len(codes), place), pair, place * PAIRS + pair
 
 
 def probabilities(codes, place, depth):
-    """Of each entry at this place (n, ENTRIES), by the first `depth` tables."""
+    """Probabilities (n, ENTRIES) of the entries at this place, from the first `depth` tables."""
     p = np.full(ENTRIES, 1 / ENTRIES)
     for table, context in list(zip(tables, contexts(codes, place), strict=True))[:depth]:
         seen = table[context]
@@ -172,13 +178,13 @@ def probabilities(codes, place, depth):
 
 
 def bits(codes, depth):
-    """What a code costs on average if each entry takes -log2 p bits (Shannon 1948)."""
+    """The mean cost of a code, if each entry costs -log2 p bits (Shannon 1948)."""
     p = [probabilities(codes, place, depth)[np.arange(len(codes)), codes[:, place]] for place in PLACES]
     return -np.log2(p).sum(axis=0).mean()
 
 
 def draw(n, depth):
-    """`n` codes, entry by entry, each given those before it."""
+    """Draw `n` codes, entry by entry. Each entry depends on the entries before."""
     codes = in_a_row(np.zeros((n, SIDE, SIDE), int))
     for place in PLACES:
         p = probabilities(codes, place, depth)
@@ -193,10 +199,10 @@ for place in PLACES:
 by_place, by_neighbours = bits(in_a_row(test_codes), 1), bits(in_a_row(test_codes), 3)
 print(f"entropy-coded: {by_place:.1f} bits by each place's frequencies, {by_neighbours:.1f} given the neighbours")
 
-# 6. Look at it. Similar entries have similar colours: their first three principal components are red, green and blue.
-#    Drawn place by place, images are rubble where digits mostly are; given neighbours, they are strokes that go on, and
-#    now and then nearly a digit. For whole ones the prior must see more of what was drawn: in the paper it is a
-#    network, a PixelCNN.
+# 6. Draw the codes, the entries and new images. Similar entries have similar colours. Red, green and blue are the first
+#    three principal components of the entries. Draws by place alone should be loose pieces where digits mostly are.
+#    Draws given the neighbours should show connected strokes, and sometimes nearly a digit. A whole digit needs a prior
+#    with a larger context. The paper's prior is a network, a PixelCNN.
 entries = model.codebook.entries.numpy()
 centre, axes = pca(entries)
 colours = (entries - centre) @ axes[:3].T

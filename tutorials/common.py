@@ -1,4 +1,4 @@
-"""What every tutorial shares: its command line, the data it asks for, and its last lines."""
+"""The common parts of all tutorials: the command line, the data, and the last lines."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def settings(
     script: str, description: str | None, uses_data: bool = True, resumes: bool = False
 ) -> argparse.Namespace:
     """The command line: `.quick`, `.data` ("sample" or "full") and `.out`, the folder for this script's pictures. A
-    script that `resumes` passes `.resume` on to `fit`, together with a checkpoint in that folder."""
+    script that `resumes` passes `.resume` to `fit`, and keeps a checkpoint in this folder."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a few seconds, on the embedded sample")
     if uses_data:
         which = "5,000 embedded images, or all 60,000"
         parser.add_argument("--data", choices=["sample", "full"], default="sample", help=which)
     if resumes:
-        parser.add_argument("--resume", action="store_true", help="go on with a run that was broken off")
+        parser.add_argument("--resume", action="store_true", help="continue an interrupted run")
     parser.add_argument("--out", type=Path, default=Path("outputs"), help="folder for the pictures (default: outputs)")
     args = parser.parse_args()
     if uses_data and args.quick and args.data == "full":
@@ -34,12 +34,12 @@ def settings(
     try:
         args.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        parser.error(f"the pictures need a folder that can be written to, pass one with --out: {error}")
+        parser.error(f"the pictures need a folder with write access; name the folder with --out: {error}")
     return args
 
 
 def load(which: str, full: Callable, sample: Callable) -> tuple:
-    """(training images, labels, test images, labels) of the full set or of the sample."""
+    """Load (training images, labels, test images, labels) of the full set or of the sample."""
     read = full if which == "full" else sample
     try:
         return *read("train"), *read("test")
@@ -51,7 +51,7 @@ def pca(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The mean (D,) of flattened images and their principal directions (D, D): unit rows, largest variance first."""
     flat = images.reshape(len(images), -1).astype(np.float64)
     mean = flat.mean(axis=0)
-    # The right singular vectors of the centred data are the eigenvectors of this far smaller matrix.
+    # The right singular vectors of the centred data are the eigenvectors of this much smaller matrix.
     return mean, np.linalg.eigh((flat - mean).T @ (flat - mean))[1].T[::-1]
 
 
@@ -65,7 +65,7 @@ _results: dict[str, dict[str, float | bool]] = {}
 
 
 def verdict(what: str, target: float, result: float, at_least: bool = False) -> None:
-    """One line on a target: `result` is to be at most `target`, or at least."""
+    """Print a line with a target. The `result` must be at most `target`, or at least `target`."""
     reached = bool(result >= target if at_least else result <= target)
     _results[what] = {"target": target, "result": float(result), "at_least": at_least, "reached": reached}
     bound = "at least" if at_least else "at most"
@@ -73,7 +73,7 @@ def verdict(what: str, target: float, result: float, at_least: bool = False) -> 
 
 
 def finish() -> None:
-    """End the script; its exit status is 1 if a target was missed. `run_all.py` asks for the results as JSON."""
+    """End the script. The exit status is 1 after a missed target. `run_all.py` reads the results as JSON."""
     if path := os.environ.get("SCRATCHAE_RESULTS"):
         Path(path).write_text(json.dumps(_results, indent=1))
     sys.exit(not all(r["reached"] for r in _results.values()))

@@ -1,10 +1,10 @@
-"""Run the tutorials one after the other, and keep what they reached.
+"""Run the tutorials one after the other, and keep their results.
 
     python tutorials/run_all.py --data full              all of them: hours
     python tutorials/run_all.py --data full 04 09        some
 
-After each script its targets and results, and the minutes it took, go into tutorials/results.json; those of scripts
-that were not run stay. Then the table in tutorials/README.md is written from that file.
+After each script, the targets, the results and the minutes go into tutorials/results.json. Results of other scripts
+stay. Then the table in tutorials/README.md is written from this file.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", choices=["sample", "full"], default="full")
     parser.add_argument("--out", type=Path, default=Path("outputs"), help="folder for the pictures")
-    parser.add_argument("--resume", action="store_true", help="go on with long runs that were broken off")
-    parser.add_argument("which", nargs="*", metavar="NN", help="numbers of scripts, such as 04; all of them if none")
+    parser.add_argument("--resume", action="store_true", help="continue interrupted long runs")
+    parser.add_argument("which", nargs="*", metavar="NN", help="numbers of scripts, such as 04 (default: all)")
     args = parser.parse_args()
     scripts = sorted(HERE.glob("[0-9][0-9]_*.py"))
     if unknown := set(args.which) - {script.name[:2] for script in scripts}:
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def run(script: Path, data: str, out: Path, resume: bool) -> dict:
-    """One tutorial in a process of its own: its targets and results."""
+    """Run a tutorial in a process of its own. Return the targets and results."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "results.json"
         text = script.read_text()
@@ -58,7 +58,7 @@ def run(script: Path, data: str, out: Path, resume: bool) -> dict:
         status = subprocess.run(command, env={**os.environ, "SCRATCHAE_RESULTS": str(path)}).returncode
         minutes = (time.monotonic() - start) / 60
         if not path.exists():
-            sys.exit(f"{script.name} ended with exit status {status} before it came to its results")
+            sys.exit(f"{script.name} ended with exit status {status} before its results")
         targets = json.loads(path.read_text())
     return {
         "data": data,
@@ -77,7 +77,7 @@ def keep(name: str, found: dict) -> None:
 
 
 def with_table(text: str) -> str:
-    """`text` with the table between the two marks made anew."""
+    """`text` with a new table between the two marks."""
     lines = ["| script | what | target | result | minutes |", "|---|---|---|---|---|"]
     for name, found in json.loads(RESULTS.read_text()).items():
         for i, (what, r) in enumerate(found["targets"].items()):
