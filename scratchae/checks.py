@@ -1,4 +1,4 @@
-"""Checks of options, with errors that tell what was given and what is allowed."""
+"""Checks of options, with errors that tell the value given and the values allowed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-_LARGEST = 2**63 - 1  # what an axis, a seed or a counter of NumPy's can hold
+_LARGEST = 2**63 - 1  # the largest axis, seed or counter of NumPy's
 
 
 def check_count(name: str, value: Any, least: int = 1) -> int:
@@ -42,7 +42,7 @@ _INTERVALS = {
 
 
 def rounding(dtype: Any) -> float:
-    """How far a few roundings may have pushed a number of a floating point dtype beyond 0 or 1."""
+    """The distance beyond 0 or 1 that a few roundings can make in a floating point dtype."""
     return 4 * float(np.finfo(dtype).eps)
 
 
@@ -54,7 +54,7 @@ def check_bool(name: str, value: Any) -> bool:
 
 
 def check_choice(name: str, value: Any, allowed: Iterable[str], others: str = "") -> str:
-    """`value` if it is one of the `allowed` strings; ValueError if not. `others` is what else an error offers."""
+    """`value` if it is one of the `allowed` strings; ValueError if not. `others` are more values for the error text."""
     names = list(allowed)
     if isinstance(value, str) and value in names:
         return value
@@ -71,7 +71,7 @@ def check_names(state: Any, names: Iterable[str], newer: Iterable[str] = ()) -> 
 
 
 def check_fits(what: str, shape: Iterable[int]) -> None:
-    """ValueError where an array of `shape` has more bytes than a process can address, whatever the machine has."""
+    """Raise ValueError where an array of `shape` has more bytes than any process can address."""
     if math.prod(map(int, shape)) > 2**47 // 8:  # NumPy's integers would overflow
         raise ValueError(f"{what} takes more memory than a process can address")
 

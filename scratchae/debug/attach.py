@@ -5,9 +5,11 @@ from __future__ import annotations
 from scratchae import backend, changes
 from scratchae.attach import attach
 from scratchae.autograd import engine
-from scratchae.debug import advice, primitives, summary
+from scratchae.debug import advice, guards, primitives, summary
 from scratchae.debug import changes as memory
-from scratchae.nn import Module
+from scratchae.nn import init
+from scratchae.nn.module import Module, check_buffer, inside, modules_in, places_in
+from scratchae.optim import base as optimizers
 
 attach(backend.not_numbers, forward=advice.not_numbers)
 attach(backend.check_items, forward=advice.check_items)
@@ -19,3 +21,17 @@ attach(engine.complete, forward=primitives.complete)
 attach(changes.changed, forward=memory.changed)
 attach(changes.check_unchanged, forward=memory.check_unchanged)
 Module.summary, Module._repr_html_ = summary.summary, summary._repr_html_
+
+attach(inside, forward=guards.hidden)
+attach(modules_in, forward=guards.modules)
+attach(places_in, forward=guards.places)
+attach(check_buffer, forward=guards.buffer_name)
+attach(init.uniform_, forward=guards.uniform)
+attach(init.normal_, forward=guards.normal)
+attach(init.constant_, forward=guards.constant)
+attach(init.fan, forward=guards.fan)
+attach(init.fan_sum, forward=guards.fan)
+attach(optimizers.members, forward=guards.members)
+attach(optimizers.tensors, forward=guards.tensors)
+attach(optimizers.check_leaves, forward=guards.leaves)
+attach(optimizers.checked_option, forward=guards.option)

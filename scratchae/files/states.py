@@ -1,8 +1,8 @@
 """A module's state: its parameters and buffers by name, saved and loaded whole.
 
-Loading looks at everything and converts it before anything changes. Then parameters that are trained are written to in
-place, because the optimiser holds views of them. A graph that kept older values notices (Tensor.changed). Frozen
-parameters and buffers get a new array instead, and a graph that read the old array keeps it.
+Loading checks and converts the whole state before anything changes. Parameters that are trained are then written to in
+place, because the optimiser holds views of their memory. A graph that kept older values notices (Tensor.changed).
+Frozen parameters and buffers get a new array instead, and a graph that read the old array keeps the old array.
 
 `files/attach.py` makes the functions with `self` methods of Module.
 """

@@ -1,12 +1,15 @@
-"""Initialisation, in place, from the package's seeded generator; names and formulas are PyTorch's."""
+"""Initialisation, in place, from the package's seeded generator; names and formulas are PyTorch's.
+
+debug/guards.py attaches the checks of what is filled, and of the numbers.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
+from scratchae.attach import replaceable
 from scratchae.autograd import Tensor
 from scratchae.backend import to_device
 from scratchae.checks import check_choice, check_number
@@ -14,38 +17,32 @@ from scratchae.random import generator
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
-    """(fan_in, fan_out) of a weight of `shape` (out, in, ...): inputs that one output sees, and the reverse."""
+    """(fan_in, fan_out) of a weight of `shape` (out, in, ...).
+
+    An output is computed from fan_in inputs, and an input goes into fan_out outputs.
+    """
     if len(shape) < 2:
         raise ValueError(f"fan_in and fan_out need a weight of at least two axes, got shape {shape}")
     window = math.prod(shape[2:])
     return shape[1] * window, shape[0] * window
 
 
+@replaceable
 def uniform_(t: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
     """Numbers from U(low, high)."""
-    largest = _largest(t, "uniform_")
-    low = check_number("uniform_: low", low, f"[-{largest}, {largest}]")
-    high = check_number("uniform_: high", high, f"[{low}, {largest}]")
-    check_number("uniform_: high - low", high - low, f"[0, {largest}]")
     return _fill(t, generator().random(t.shape, dtype=_drawn(t)) * (high - low) + low)
 
 
+@replaceable
 def normal_(t: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     """Numbers from N(mean, std^2)."""
-    largest = _largest(t, "normal_")
-    mean = check_number("normal_: mean", mean, f"[-{largest / 2}, {largest / 2}]")
-    std = check_number("normal_: std", std, f"[0, {largest / 100}]")  # no number drawn is as large as 50
     return _fill(t, generator().standard_normal(t.shape, dtype=_drawn(t)) * std + mean)
 
 
+@replaceable
 def constant_(t: Tensor, value: float) -> Tensor:
     """`value` everywhere."""
-    if _tensor(t, "constant_").dtype.kind in "iu":
-        limits = np.iinfo(t.dtype)
-        within = f"[{max(limits.min, -(2**53))}, {min(limits.max, 2**53)}]"  # integers that a float holds exactly
-    else:
-        within = f"[-{_largest(t, 'constant_')}, {_largest(t, 'constant_')}]"
-    t.data[...] = check_number("constant_: value", value, within)
+    t.data[...] = value
     t.changed()
     return t
 
@@ -60,54 +57,45 @@ def ones_(t: Tensor) -> Tensor:
 
 def kaiming_uniform_(t: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Tensor:
     """U(-b, b) with b = gain sqrt(3 / fan): keeps the variance through ReLU-like layers (He et al. 2015)."""
-    bound = math.sqrt(3) * gain(nonlinearity, a) / math.sqrt(_fan(t, mode))
+    bound = math.sqrt(3) * gain(nonlinearity, a) / math.sqrt(fan(t, mode))
     return uniform_(t, -bound, bound)
 
 
 def kaiming_normal_(t: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Tensor:
     """N(0, gain^2 / fan) (He et al. 2015)."""
-    return normal_(t, 0.0, gain(nonlinearity, a) / math.sqrt(_fan(t, mode)))
+    return normal_(t, 0.0, gain(nonlinearity, a) / math.sqrt(fan(t, mode)))
 
 
 def xavier_uniform_(t: Tensor, gain: float = 1.0) -> Tensor:
     """U(-b, b) with b = gain sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio 2010)."""
-    bound = check_number("xavier_uniform_: gain", gain) * math.sqrt(6 / _fans(t))
+    bound = check_number("xavier_uniform_: gain", gain) * math.sqrt(6 / fan_sum(t))
     return uniform_(t, -bound, bound)
 
 
 def xavier_normal_(t: Tensor, gain: float = 1.0) -> Tensor:
     """N(0, 2 gain^2 / (fan_in + fan_out)) (Glorot & Bengio 2010)."""
-    return normal_(t, 0.0, check_number("xavier_normal_: gain", gain) * math.sqrt(2 / _fans(t)))
+    return normal_(t, 0.0, check_number("xavier_normal_: gain", gain) * math.sqrt(2 / fan_sum(t)))
 
 
 def gain(nonlinearity: str, a: float = 0.01) -> float:
-    """How much a layer before `nonlinearity` must amplify to keep the variance; `a`: leaky ReLU's slope."""
+    """The factor by which a layer before `nonlinearity` keeps the variance; `a` is the slope of a leaky ReLU."""
     a = check_number("gain: a", a, "(-inf, inf)")
     leaky = math.sqrt(2 / (1 + a * a))
     gains = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2), "leaky_relu": leaky}
     return gains[check_choice("nonlinearity", nonlinearity, sorted(gains))]
 
 
-def _fan(t: Tensor, mode: str) -> int:
+@replaceable
+def fan(t: Tensor, mode: str) -> int:
+    """Kaiming's fan: the inputs of an output, or the outputs of an input."""
     check_choice("mode", mode, ("fan_in", "fan_out"))
-    return max(fans(_tensor(t, "kaiming").shape)[mode == "fan_out"], 1)  # of an empty weight there is none
+    return max(fans(t.shape)[mode == "fan_out"], 1)  # the fan of an empty weight is 0
 
 
-def _fans(t: Tensor) -> int:
-    return max(sum(fans(_tensor(t, "xavier").shape)), 1)
-
-
-def _tensor(t: Any, what: str) -> Tensor:
-    if not isinstance(t, Tensor):
-        raise TypeError(f"{what}: expected a Tensor or a Parameter to fill, got {type(t).__name__}")
-    return t
-
-
-def _largest(t: Tensor, what: str) -> float:
-    """The largest number that `t` can hold."""
-    if _tensor(t, what).dtype.kind != "f":
-        raise TypeError(f"{what}: a Tensor of {t.dtype} cannot hold fractions; convert it with .astype('float32')")
-    return float(np.finfo(t.dtype).max)
+@replaceable
+def fan_sum(t: Tensor) -> int:
+    """Xavier's fan_in + fan_out."""
+    return max(sum(fans(t.shape)), 1)
 
 
 def _drawn(t: Tensor) -> type:

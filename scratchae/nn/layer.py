@@ -1,4 +1,4 @@
-"""What layers are made with: their options, first weights, and the check of what comes in."""
+"""Layer: the base class of layers, the checks of options and inputs, and the first weights."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from scratchae.nn.module import Module, Parameter, titled
 
 
 class Layer(Module):
-    """A module that keeps its constructor's options as attributes of the same names, and takes an array first."""
+    """A module of one array that keeps its constructor's options as attributes of the same names."""
 
     def _taken(self, x: Any) -> Any:
-        """An array of real numbers. Raises TypeError that names the layer for anything else.
+        """`x` as an array of real numbers. Raises TypeError that names the layer for another kind of input.
 
-        A subclass from elsewhere with a `forward` of its own takes any input.
+        A user's subclass with a `forward` of its own takes any input.
         """
         if isinstance(x, Tensor) or not type(self).forward.__module__.startswith("scratchae."):
             return x
@@ -33,7 +33,10 @@ class Layer(Module):
             raise TypeError(f"{titled(self)}: {error}") from None
 
     def describe(self) -> str:
-        """The options as the constructor takes them: `name=value` only where a value is not the default."""
+        """The constructor's arguments: those without a default as values, others as `name=value`.
+
+        An argument at its default is left out. A tuple of one number counts as the number.
+        """
         told = []
         for name, parameter in inspect.signature(type(self)).parameters.items():
             value = option(self, name) if hasattr(self, name) else self._made_with.get(name)
@@ -46,7 +49,7 @@ class Layer(Module):
 
 
 def option(layer: Any, name: str) -> Any:
-    """The option of that name: an attribute of the layer, but for `bias`, which is an array there."""
+    """An option of a layer: the attribute of that name, or whether there is one where the option is `bias`."""
     value = getattr(layer, name)
     return value is not None if name == "bias" else value
 
@@ -65,7 +68,7 @@ def number(layer: Module, name: str, value: Any, within: str) -> float:
 
 
 def dimension(layer: Module, name: str, value: Any) -> int:
-    """`value` as an int: a place among the at most 64 dimensions of an array; negative ones count from the last."""
+    """`value` as an int, the number of a dimension of an array. NumPy's arrays have at most 64 of them."""
     return size(layer, name, value, least=-64)
 
 
@@ -80,7 +83,7 @@ def shape_of(layer: Module, name: str, value: Any) -> tuple[int, ...]:
 def new_parameters(
     layer: Module, shape: tuple[int, ...], outputs: int, bias: bool
 ) -> tuple[Parameter, Parameter | None]:
-    """A weight and a bias, uniform in [-1/sqrt(fan_in), 1/sqrt(fan_in)]: how PyTorch's layers start."""
+    """A weight and a bias, uniform in [-1/sqrt(fan_in), 1/sqrt(fan_in)], as PyTorch's layers start."""
     bias = check_bool(f"{type(layer).__name__}: bias", bias)
     check_fits(f"{type(layer).__name__}: a weight of shape {shape}", shape)
     bound = 1 / math.sqrt(init.fans(shape)[0])
@@ -94,7 +97,10 @@ def new_parameters(
 
 
 def check_dtype(layer: Module, x: Any, weight: Parameter) -> None:
-    """Refuse to mix dtypes: NumPy would compute everything after this layer in the wider one."""
+    """Raise TypeError where input and weights differ in dtype.
+
+    NumPy would go on in the wider dtype, through all later layers.
+    """
     if x.dtype != weight.dtype:
         advice = f"convert the input with .astype('{weight.dtype}')"
         if x.dtype == np.uint8:

@@ -28,7 +28,7 @@ class Sequential(Module):
             try:
                 x = layer(x)
             except (TypeError, ValueError) as error:
-                if type(error) in (TypeError, ValueError):  # others may be made differently
+                if type(error) in (TypeError, ValueError):  # other classes may take other arguments
                     error.args = (f"layer {i}: {error}",)
                 raise
         return x

@@ -1,8 +1,8 @@
-"""Module: something with parameters that can be called; layers and whole models alike.
+"""Module: the base class of layers and of whole models.
 
-What a module holds is found by looking at its attributes, and into lists, tuples and dicts among them: a
-Parameter is trained, a Module is a child, and an array registered as a buffer belongs to the state but is
-not trained. Names in `state_dict()` are the attributes' own, joined with dots, as in PyTorch.
+The parts of a module are its attributes, and the items of lists, tuples and dicts among them. A Parameter is trained.
+A Module is a child. An array that is registered as a buffer belongs to the state, but is not trained. A name in
+`state_dict()` is the names of the attributes on the way, joined with dots, as in PyTorch.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from scratchae.attach import replaceable
 from scratchae.autograd import Tensor
 from scratchae.autograd.tensor import data_of, values_of
 from scratchae.backend import Array, is_array, to_device
 from scratchae.checks import check_bool, shown
 from scratchae.made import MadeWith
-from scratchae.nn.inside import inside
 
 watchers: list[Callable[[Any, Any], None]] = []
-"""Functions that are called with (module, output) after every call of a module, in any thread."""
+"""Functions of (module, output) that are called after every call of a module, in any thread."""
 
 
 class Parameter(Tensor):
@@ -48,7 +48,7 @@ class Module(MadeWith):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if isinstance(cls.training, bool):  # `training = False` in a class says how its modules start
+        if isinstance(cls.training, bool):  # by `training = False` a class starts its modules in eval mode
             cls._starts_in_train_mode = cls.training
             cls.training = Module.training
 
@@ -73,33 +73,30 @@ class Module(MadeWith):
         return out
 
     def _taken(self, x: Any) -> Any:
-        """What `forward` gets of a first input that is no Tensor: anything here, arrays in a layer."""
+        """A first input that is no Tensor, as `forward` gets it: unchanged here, an array in a layer."""
         return x
 
     # --- what is inside ---
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        """Direct children with their names; items of a list attribute are called `name.0`, `name.1`, ..."""
-        return ((name, value) for name, value in inside(self, _PARTS) if isinstance(value, Module))
+        """Direct children with their names. Items of a list `blocks` have the names `blocks.0`, `blocks.1`, ..."""
+        return ((name, value) for name, value in inside(self) if isinstance(value, Module))
 
     def children(self) -> Iterator[Module]:
         return (child for _, child in self.named_children())
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """This module and all inside it, depth first, a shared one once. ValueError where two have one name."""
-        found: dict[str, Module] = {}
-        seen: set[int] = set()
-        for path, module, _ in self._walk(prefix):
-            if id(module) not in seen:
-                seen.add(id(module))
-                self._note(found, "modules", path, module)
-                yield path, module
+        """This module and all inside it, depth first. A shared module comes once.
+
+        Raises ValueError where two modules have one name.
+        """
+        return modules_in(self, prefix)
 
     def modules(self) -> Iterator[Module]:
         return (module for _, module in self.named_modules())
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Every Parameter with its dotted name, a shared one once, under its first name."""
+        """Every Parameter with its dotted name. A shared Parameter comes once, under its first name."""
         seen: set[int] = set()
         for place in places_in(self):
             if isinstance(place.value, Parameter) and id(place.value) not in seen:
@@ -114,20 +111,16 @@ class Module(MadeWith):
         return sum(p.size for p in self.parameters())
 
     def register_buffer(self, name: str, array: Array) -> None:
-        """Set attribute `name` to an array that is saved with the model but not trained."""
-        what = f"register_buffer({name!r})"
-        if not isinstance(name, str):
-            raise TypeError(f"{what}: expected a name, got {type(name).__name__}")
-        if not name or "." in name:
-            raise ValueError(f"{what}: a name has at least one character and no dot, which joins names")
-        if isinstance(vars(self).get(name), (Module, Parameter)) or hasattr(Module, name):
-            raise ValueError(f"{what}: the {type(self).__name__} has something else of that name; choose another")
-        array = values_of(array, f"{what}: the buffer")
-        setattr(self, name, array)
+        """Set attribute `name` to an array that is saved with the model but not trained.
+
+        Raises TypeError for anything but an array of real numbers, ValueError for a name that is taken or has a dot.
+        """
+        check_buffer(self, name)
+        setattr(self, name, values_of(array, f"register_buffer({name!r}): the buffer"))
         self._buffers = tuple(dict.fromkeys((*self._buffers, name)))
 
     def buffer_places(self) -> list[tuple[Module, str]]:
-        """For each buffer the module that has it, and its name there."""
+        """(module, name) of each buffer: the module that holds the buffer, and the attribute."""
         return [(m, name) for m in self.modules() for name in m._buffers if is_array(vars(m).get(name))]
 
     def _walk(self, path: str = "") -> Iterator[tuple[str, Module, list[tuple[str, Any]]]]:
@@ -139,28 +132,20 @@ class Module(MadeWith):
         while stack:
             path, module, around = stack.pop()
             around = (*around, id(module))
-            yield path, module, (held := list(inside(module, _PARTS)))
+            yield path, module, (held := list(inside(module)))
             for name, value in reversed(held):
                 if isinstance(value, Module) and id(value) not in around:
                     stack.append((_joined(path, name), value, around))
-
-    def _note(self, found: dict[str, Any], kind: str, name: str, value: Any) -> None:
-        """Raise ValueError where something else was `found` under that name before."""
-        if found.setdefault(name, value) is not value:
-            raise ValueError(
-                f"{type(self).__name__} has two {kind} of the name {name!r}. Names are attributes and keys, joined "
-                "with dots: rename one of these"
-            )
 
     # --- modes and places ---
 
     def train(self, mode: bool = True) -> Module:
         """Switch dropout, noise and batch statistics on (or off) in this module and all inside it.
 
-        Inside `evaluating` they stay off until the block has ended.
+        Inside `evaluating` a change of the switch shows when the block has ended.
         """
         mode = check_bool("train: mode", mode)
-        for module in list(self.modules()):  # found first, or none is changed
+        for module in list(self.modules()):  # a list: an error while looking must leave all switches as they were
             module.training = mode
         return self
 
@@ -168,7 +153,7 @@ class Module(MadeWith):
         return self.train(False)
 
     def requires_grad_(self, wanted: bool = True) -> Module:
-        """Freeze all parameters (False), or let them be trained again. TypeError for integers, which cannot be."""
+        """Freeze all parameters (False), or let them be trained again. Raises TypeError for parameters of integers."""
         wanted = check_bool("requires_grad_: wanted", wanted)
         named = list(self.named_parameters())
         for name, p in named:
@@ -187,9 +172,9 @@ class Module(MadeWith):
     def to(self, where: Any) -> Module:
         """Move to a device ('cpu', 'gpu', 'gpu:1') or convert to a dtype (np.float64), in place; gradients go.
 
-        What is shared stays shared. Nothing changes where the device or the dtype cannot be had.
+        Shared arrays stay shared. Nothing changes where the device or the dtype cannot be had.
         """
-        _converted(np.zeros(0, np.float32), where)  # also a module without parameters refuses an unknown one
+        _converted(np.zeros(0, np.float32), where)  # a module without parameters refuses unknown dtypes, too
         places = [(place, place.array) for place in places_in(self)]
         converted = {id(array): _converted(array, where) for _, array in places}
         for place, array in places:
@@ -200,7 +185,7 @@ class Module(MadeWith):
     # --- looking at it ---
 
     def describe(self) -> str:
-        """What stands between the parentheses in `repr`: nothing, or a layer's options."""
+        """The text between the parentheses in `repr`: nothing here, the options in a layer."""
         return ""
 
     @recursive_repr("...")
@@ -211,7 +196,27 @@ class Module(MadeWith):
         return "\n".join([own, *("  " + line for entry in below for line in entry.split("\n"))])
 
 
-_PARTS = (Module, Parameter)
+@replaceable
+def inside(owner: Module) -> Iterator[tuple[str, Any]]:
+    """(name, value) of all attributes of `owner`, and of the items of lists, tuples and dicts: `blocks.0`, `heads.mu`.
+
+    A list that contains itself is not entered again.
+    """
+    attributes = list(vars(owner).items())  # a list, since another thread may set an attribute meanwhile
+    stack: list[tuple[str, Any, tuple[int, ...]]] = [(*item, ()) for item in reversed(attributes)]
+    while stack:
+        name, value, around = stack.pop()
+        if not isinstance(value, (list, tuple, dict)):
+            yield name, value
+        elif id(value) not in around and name != "_made_with":  # a dict of plain values
+            items = list(value.items() if isinstance(value, dict) else enumerate(value))
+            around = (*around, id(value))
+            stack.extend((f"{name}.{key}", item, around) for key, item in reversed(items))
+
+
+@replaceable
+def check_buffer(owner: Module, name: str) -> None:
+    """Refuse a name that a buffer cannot have; see debug/guards.py."""
 
 
 class Place(NamedTuple):
@@ -234,23 +239,27 @@ class Place(NamedTuple):
             setattr(self.owner, self.attribute, array)
 
 
+@replaceable
+def modules_in(model: Module, prefix: str) -> Iterator[tuple[str, Module]]:
+    """A model and all modules inside it, each under its first name; see Module.named_modules."""
+    seen: set[int] = set()
+    for path, module, _ in model._walk(prefix):
+        if id(module) not in seen:
+            seen.add(id(module))
+            yield path, module
+
+
+@replaceable
 def places_in(model: Module) -> Iterator[Place]:
-    """Parameters and buffers of a model, under all of their names: what a state consists of."""
-    found: dict[str, Any] = {}
+    """The state of a model: its parameters and buffers, under all of their names."""
     for path, module, held in model._walk():
         for attribute, value in held:
-            name = _joined(path, attribute)
-            if not isinstance(value, Parameter):
-                if attribute not in module._buffers or value is None:
-                    continue
-                if not is_array(value):
-                    raise TypeError(f"the buffer {name} is a {type(value).__name__}; expected an array")
-            model._note(found, "parameters or buffers", name, value)
-            yield Place(name, module, attribute, value)
+            if isinstance(value, Parameter) or (attribute in module._buffers and value is not None):
+                yield Place(_joined(path, attribute), module, attribute, value)
 
 
 def titled(module: Module) -> str:
-    """The class and the options of a module, as it was made: `Linear(784, 64)`."""
+    """The class and the options of a module: `Linear(784, 64)`."""
     return f"{type(module).__name__}({module.describe()})"
 
 
@@ -280,13 +289,13 @@ def evaluating(model: Module) -> Iterator[None]:
     The modules' own switches stay as they are, since another thread may be training the same model. `train()` in the
     block sets the switches as always, which shows when the block has ended.
     """
-    modules = list(model.modules())  # held until the end, so that no other module can get one of their ids
-    blocks = _evaluated.blocks  # of this thread, even if another thread ends the block
+    modules = list(model.modules())  # kept until the end: the id of a module that is gone may go to a new module
+    blocks = _evaluated.blocks  # of this thread, even where another thread ends the block
     blocks += Counter(map(id, modules))
     try:
         yield
     finally:
-        blocks -= Counter(map(id, modules))  # which drops the counts of 0
+        blocks -= Counter(map(id, modules))  # a Counter drops the counts of 0 here
 
 
 def _joined(path: str, name: str) -> str:

@@ -45,9 +45,9 @@ def _layer_norm(x: Any, weight: Any, bias: Any, axes: tuple[int, ...], eps: floa
 class BatchNorm1d(Layer):
     """Normalises each feature over the batch, (N, C) or (N, C, L) (Ioffe & Szegedy 2015).
 
-    Train mode uses the batch's mean and variance and moves `running_mean` and `running_var` towards
-    them, by `momentum` of the way (the variance divided by n - 1, as PyTorch keeps it); eval mode uses
-    the running ones.
+    Train mode uses the mean and the variance of the batch. `running_mean` and `running_var` then move towards the two,
+    by the part `momentum` of the difference. `running_var` takes the variance divided by n - 1, as PyTorch does. Eval
+    mode uses `running_mean` and `running_var`.
     """
 
     _shapes = {2: "(N, C)", 3: "(N, C, L)"}

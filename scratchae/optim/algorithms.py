@@ -1,5 +1,7 @@
-"""The update rules. `update` gets pieces that fit in the cache and works in place: reading memory once
-more would cost more than the arithmetic. Numbers, defaults and the places of eps are PyTorch's.
+"""The update rules. Numbers, defaults and the places of eps are PyTorch's.
+
+`update` gets pieces that fit in the cache, and works in place. One more pass over the memory would cost more than the
+arithmetic.
 """
 
 from __future__ import annotations
@@ -63,13 +65,13 @@ def _with_decay(xp: Any, p: Array, g: Array, weight_decay: float, out: Array) ->
 class Adam(Optimizer):
     """p -= lr * m^ / (sqrt(v^) + eps), m^ and v^ the running means of g and g^2 without their bias (Kingma & Ba 2015).
 
-    The state holds the discounted sums M = sum beta1^i g and V = sum beta2^i g^2 over the steps so far, of which the
-    means without bias are m^ = M (1 - beta1) / (1 - beta1^t) and v^ = V / r^2 with r^2 = (1 - beta2^t) / (1 - beta2).
-    Hence m^ / (sqrt(v^) + eps) = r (1 - beta1) / (1 - beta1^t) * M / (sqrt(V) + r eps), and the factors 1 - beta, one
-    pass over the memory each, are one number at the end.
+    The state holds the discounted sums M = sum beta1^i g and V = sum beta2^i g^2 over the steps so far. The means
+    without bias are m^ = M (1 - beta1) / (1 - beta1^t) and v^ = V / r^2, with r^2 = (1 - beta2^t) / (1 - beta2).
+    Hence m^ / (sqrt(v^) + eps) = r (1 - beta1) / (1 - beta1^t) * M / (sqrt(V) + r eps). A factor 1 - beta for each sum
+    would cost a pass over the memory. In this form all factors are one number.
     """
 
-    decoupled = False  # whether weight decay shrinks the parameters beside the update, not through the gradient
+    decoupled = False  # True: weight decay shrinks the parameters themselves, not through the gradient
 
     def __init__(
         self, params: Iterable[Any], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
@@ -115,7 +117,7 @@ class AdamW(Adam):
 class RMSprop(Optimizer):
     """p -= lr * g / (sqrt(v) + eps), v a running mean of g^2 (Tieleman & Hinton 2012).
 
-    With momentum, that quotient is gathered in a buffer first; `centered` takes mean(g)^2 off v.
+    With momentum, b = momentum * b + g / (sqrt(v) + eps) and p -= lr * b. `centered` puts v - mean(g)^2 for v.
     """
 
     def __init__(

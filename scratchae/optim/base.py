@@ -10,15 +10,14 @@ import numpy as np
 
 from scratchae.attach import replaceable
 from scratchae.autograd import Tensor
-from scratchae.autograd.tensor import Leaf
 from scratchae.backend import Array, xp_of
-from scratchae.checks import check_bool, check_number, shown
+from scratchae.checks import check_number
 from scratchae.made import kept
 from scratchae.optim.flat import Flat
 
 
 class Optimizer:
-    """What all optimisers share; a new one defines `update`, `state_names`, and an `__init__` that hands options on.
+    """The base class. A new optimiser defines `update`, `state_names`, and an `__init__` that passes options on.
 
     The parameters' values move into one buffer. An array that shared memory with a parameter no longer follows.
 
@@ -36,24 +35,22 @@ class Optimizer:
 
     state_dict: Callable[..., dict[str, Any]]  # from files/
     load_state_dict: Callable[..., None]  # from files/
-    made_with: list[dict[str, Any]] = []  # of an optimiser that was pickled before there was this attribute
 
     def __init__(self, params: Iterable[Any], **options: Any):
-        members = _listed(params)
-        groups = members if any(isinstance(g, dict) for g in members) else [{"params": members}]
+        given = members(params)
+        groups = given if any(isinstance(g, dict) for g in given) else [{"params": given}]
         self.defaults = options = {**getattr(type(self), "defaults", {}), **options}
         self.param_groups: list[dict[str, Any]] = []
-        for given in groups:
-            if not isinstance(given, dict):
-                found = type(given).__name__
+        for own in groups:
+            if not isinstance(own, dict):
+                found = type(own).__name__
                 raise TypeError(f"groups of parameters are dicts {{'params': [...], ...}}; among them is a {found}")
-            params = given.get("params", [])
-            group = {**options, **given, "params": [params] if isinstance(params, Tensor) else _listed(params)}
+            group = {**options, **own, "params": tensors(own.get("params", []))}
             if not group["params"]:
                 advice = "pass model.parameters() of a model that has some, or groups {'params': [...], ...}"
                 raise ValueError(f"the optimiser got no parameters, or not in each group; {advice}")
             self.param_groups.append(self._checked(group))
-        _check_leaves(p for group in self.param_groups for p in group["params"])
+        check_leaves([p for group in self.param_groups for p in group["params"]])
         self.made_with = [kept({n: v for n, v in group.items() if n != "params"}) for group in self.param_groups]
         self._flats: list[list[Flat]] = []
         for group in self.param_groups:
@@ -108,7 +105,7 @@ class Optimizer:
 
     @property
     def lr(self) -> float:
-        """The learning rate (of the first group); setting it sets all groups'."""
+        """The learning rate of the first group. Setting `lr` sets the rates of all groups."""
         return self.param_groups[0]["lr"]
 
     @lr.setter
@@ -122,7 +119,7 @@ class Optimizer:
         if unknown := set(group) - {*self.defaults, "params"}:
             names = sorted(map(str, unknown))
             raise TypeError(f"{type(self).__name__} has no options {names}; it has {sorted(self.defaults)}")
-        return {name: value if name == "params" else _check_option(name, value) for name, value in group.items()}
+        return {name: value if name == "params" else checked_option(name, value) for name, value in group.items()}
 
 
 @replaceable
@@ -131,7 +128,7 @@ def move(optimizer: Optimizer, flat: Flat, group: dict) -> None:
     for span, g, step in flat.runs():
         for start in range(span.start, span.stop, size := flat.piece()):
             piece = slice(start, min(start + size, span.stop))
-            # Copies, for half precision alone; rounded once, when they are written back.
+            # For half precision these are copies in float32, rounded once, when they are written back.
             p = flat.values[piece].astype(flat.wide, copy=False)
             grad = g[start - span.start : piece.stop - span.start].astype(flat.wide, copy=False)
             optimizer.update(p, grad, flat.state_of(piece), step, group, flat.scratch[:, : grad.size])
@@ -139,58 +136,30 @@ def move(optimizer: Optimizer, flat: Flat, group: dict) -> None:
                 flat.values[piece] = p
 
 
-# --- checks ---------------------------------------------------------------------------------------
-
-_FLAGS = ("nesterov", "amsgrad", "centered")
-_BELOW_1 = ("alpha", "betas")
-_NUMBERS = ("lr", "momentum", "dampening", "eps", "weight_decay", *_BELOW_1)
-_NO_LISTS: dict[Any, str] = {
-    Tensor: "pass [tensor]",
-    Mapping: "pass [group], or model.parameters()",
-    (set, frozenset): "its order differs from run to run, so pass a list",
-}
+# --- what it is made from: debug/guards.py attaches the checks --------------------------------------
 
 
-def _check_option(name: str, value: Any) -> Any:
-    """`value` as Python's own bool, float or pair of floats; an optimiser of your own may have other names.
-
-    NumPy's numbers would make each update compute in float64. Raises ValueError for another type or a value out of
-    range.
-    """
-    if name == "betas":
-        pair = value.tolist() if isinstance(value, np.ndarray) else value
-        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise ValueError(f"betas={shown(value)}; expected two numbers of at least 0 and below 1")
-        return tuple(check_number(name, beta, "[0, 1)") for beta in pair)
-    if name in _FLAGS or (name not in _NUMBERS and isinstance(value, (bool, np.bool_))):
-        return check_bool(name, value)
-    return check_number(name, value, "[0, 1)" if name in _BELOW_1 else "[0, inf)")
-
-
-def _listed(params: Any) -> list[Any]:
-    """Parameters or groups of them as a list. Raises TypeError for another kind of object."""
-    iterable = isinstance(params, Iterable)
-    found = (advice for kind, advice in _NO_LISTS.items() if isinstance(params, kind))
-    if advice := next(found, "" if iterable else "pass model.parameters()"):
-        raise TypeError(f"expected a list of parameters, got a {type(params).__name__}; {advice}")
+@replaceable
+def members(params: Any) -> list[Any]:
+    """Parameters, or groups of parameters, as a list."""
     return list(params)
 
 
-def _check_leaves(params: Iterable[Any]) -> None:
-    """Raise TypeError for no Tensor, ValueError for a result, or for a parameter given twice."""
-    seen: set[int] = set()
-    for p in params:
-        _check_tensor(p)
-        if p.node is not None and type(p.node) is not Leaf:
-            raise ValueError(f"a Tensor of shape {p.shape} is a result; an optimiser can only move leaves")
-        if id(p) in seen:
-            raise ValueError(f"a parameter of shape {p.shape} is given twice")
-        seen.add(id(p))
+@replaceable
+def tensors(params: Any) -> list[Tensor]:
+    """A Tensor, or several, as a list."""
+    return [params] if isinstance(params, Tensor) else list(params)
 
 
-def _check_tensor(p: Any) -> None:
-    if not isinstance(p, Tensor):
-        raise TypeError(f"an optimiser takes Tensors, got a {type(p).__name__}; pass model.parameters()")
+@replaceable
+def check_leaves(params: list[Tensor]) -> None:
+    """Refuse Tensors that no optimiser can move."""
+
+
+@replaceable
+def checked_option(name: str, value: Any) -> Any:
+    """The value of an option as the rules compute with it."""
+    return value
 
 
 # --- clipping -------------------------------------------------------------------------------------
@@ -202,10 +171,7 @@ def clip_grad_norm(params: Iterable[Tensor] | Tensor, max_norm: float) -> float:
     Raises ValueError, before anything changes, where the norm is not finite or `max_norm` is negative.
     """
     max_norm = check_number("max_norm", max_norm)
-    members = [params] if isinstance(params, Tensor) else _listed(params)
-    for p in members:
-        _check_tensor(p)
-    grads = [p.grad for p in members if p.grad is not None]
+    grads = [p.grad for p in tensors(params) if p.grad is not None]
     norm = _joint_norm(grads)
     if not math.isfinite(norm):
         raise ValueError(f"clip_grad_norm: the gradients' norm is {norm}, not finite; nothing was changed")

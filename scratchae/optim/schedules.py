@@ -15,9 +15,9 @@ from scratchae.optim.base import Optimizer
 
 
 class LRSchedule:
-    """The learning rate as a function of the epoch; every group's own rate is scaled.
+    """The base class of schedules: the learning rate of each group as a function of the epoch.
 
-    A schedule of your own defines `lr_at`. `made_with` holds the constructor's options, and stays what it was.
+    A schedule of your own defines `lr_at`. `made_with` holds the constructor's options, and never changes.
     """
 
     state_dict: Callable[..., dict[str, Any]]  # from files/
@@ -75,9 +75,9 @@ class StepLR(LRSchedule):
 class CosineLR(LRSchedule):
     """Half a cosine from base_lr down to eta_min over T_max epochs (Loshchilov & Hutter 2017).
 
-    After T_max the cosine goes on, as PyTorch's does: the rate rises again, to base_lr at 2 * T_max. Take T_max to be
-    the number of epochs that you train for. Raises ValueError for T_max below 1, and for an eta_min that is negative
-    or above the rate of a group.
+    After T_max the rate rises again, to base_lr at 2 * T_max, as PyTorch's does. Take the number of epochs that you
+    train for as T_max. Raises ValueError for T_max below 1, and for an eta_min that is negative or above the rate of
+    a group.
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0):
@@ -122,7 +122,7 @@ class ReduceOnPlateau(LRSchedule):
         super().__init__(optimizer, **{name: getattr(self, name) for name in names})
 
     def step(self, metric: Any) -> None:  # type: ignore[override]
-        """An epoch is over, and gave `metric`: a number, or an array or Tensor of no dimension. ValueError if not."""
+        """An epoch is over. `metric` is a number, or an array or Tensor of no dimension; ValueError for others."""
         value = _number("ReduceOnPlateau: metric", metric)
         self.epoch += 1
         if self._improves(value):
@@ -135,7 +135,7 @@ class ReduceOnPlateau(LRSchedule):
             self.rates = [min(lr, max(lr * self.factor, self.min_lr)) for lr in self.rates]
 
     def _improves(self, value: float) -> bool:
-        if not math.isfinite(value) or not math.isfinite(self.best):  # the first number is better than none
+        if not math.isfinite(value) or not math.isfinite(self.best):  # the first finite number counts as an improvement
             return math.isfinite(value)
         fall = self.best - value if self.mode == "min" else value - self.best
         return fall > self.threshold * abs(self.best)

@@ -1,0 +1,232 @@
+"""Guards: errors for mistakes that the core would answer with an unclear error, or with none.
+
+Each function takes a function of the core and returns the same function behind a check.
+"""
+
+from __future__ import annotations
+
+from collections import ChainMap, UserDict, UserList, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from scratchae.autograd import Tensor
+from scratchae.autograd.tensor import Leaf
+from scratchae.backend import is_array
+from scratchae.checks import check_bool, check_number, shown
+from scratchae.nn.module import Module, Parameter, Place
+
+# --- modules --------------------------------------------------------------------------------------
+
+_VIEWS: list[type] = [type({}.keys()), type({}.values()), type({}.items())]
+_CLOSED = {set, frozenset, deque, UserList, UserDict, ChainMap, MappingProxyType, np.ndarray, *_VIEWS}
+
+
+def hidden(inside: Callable[[Module], Iterator[tuple[str, Any]]]) -> Callable[[Module], Iterator[tuple[str, Any]]]:
+    """`inside` that raises TypeError for a module or a parameter that would be neither trained nor saved."""
+
+    def guard(owner: Module) -> Iterator[tuple[str, Any]]:
+        for name, value in inside(owner):
+            if type(value) in _CLOSED:
+                _refuse_hidden(owner, name, value)
+            yield name, value
+
+    return guard
+
+
+def _refuse_hidden(owner: Module, name: str, value: Any) -> None:
+    if isinstance(value, np.ndarray):
+        items = value.ravel().tolist() if value.dtype == object else []
+    else:
+        items = list(value.values() if isinstance(value, Mapping) else value)
+    for part in (part for item in items for part in (item if isinstance(item, tuple) else (item,))):
+        if isinstance(part, (Module, Parameter)):
+            raise TypeError(
+                f"{type(owner).__name__}.{name} is a {type(value).__name__} with a {type(part).__name__} in it, "
+                "which would be neither trained nor saved; use a list, a tuple or a dict"
+            )
+
+
+def modules(formula: Callable[..., Iterator]) -> Callable[[Module, str], Iterator[tuple[str, Module]]]:
+    """For `module.modules_in`: ValueError where two modules have one name."""
+
+    def guard(model: Module, prefix: str) -> Iterator[tuple[str, Module]]:
+        found: dict[str, Module] = {}
+        for name, module in formula(model, prefix):
+            _check_name(model, "modules", found.setdefault(name, module) is module, name)
+            yield name, module
+
+    return guard
+
+
+def places(formula: Callable[[Module], Iterator[Place]]) -> Callable[[Module], Iterator[Place]]:
+    """For `module.places_in`: ValueError where two values have one name, TypeError for a buffer that is no array."""
+
+    def guard(model: Module) -> Iterator[Place]:
+        found: dict[str, Any] = {}
+        for place in formula(model):
+            name, value = place.name, place.value
+            if not isinstance(value, Parameter) and not is_array(value):
+                raise TypeError(f"the buffer {name} is a {type(value).__name__}; expected an array")
+            _check_name(model, "parameters or buffers", found.setdefault(name, value) is value, name)
+            yield place
+
+    return guard
+
+
+def _check_name(model: Module, kind: str, unique: bool, name: str) -> None:
+    if not unique:
+        raise ValueError(
+            f"{type(model).__name__} has two {kind} of the name {name!r}. Names are attributes and keys, joined with "
+            "dots: rename one of these"
+        )
+
+
+def buffer_name(formula: Callable) -> Callable[[Module, str], None]:
+    """For `module.check_buffer`."""
+
+    def check(owner: Module, name: str) -> None:
+        what = f"register_buffer({name!r})"
+        if not isinstance(name, str):
+            raise TypeError(f"{what}: expected a name, got {type(name).__name__}")
+        if not name or "." in name:
+            raise ValueError(f"{what}: a name has at least one character and no dot, which joins names")
+        if isinstance(vars(owner).get(name), (Module, Parameter)) or hasattr(Module, name):
+            raise ValueError(f"{what}: the {type(owner).__name__} has something else of that name; choose another")
+
+    return check
+
+
+# --- initialisation -------------------------------------------------------------------------------
+
+
+def uniform(formula: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """For `init.uniform_`."""
+
+    def uniform_(t: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
+        largest = _largest(t, "uniform_")
+        low = check_number("uniform_: low", low, f"[-{largest}, {largest}]")
+        high = check_number("uniform_: high", high, f"[{low}, {largest}]")
+        check_number("uniform_: high - low", high - low, f"[0, {largest}]")
+        return formula(t, low, high)
+
+    return uniform_
+
+
+def normal(formula: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """For `init.normal_`."""
+
+    def normal_(t: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
+        largest = _largest(t, "normal_")
+        mean = check_number("normal_: mean", mean, f"[-{largest / 2}, {largest / 2}]")
+        std = check_number("normal_: std", std, f"[0, {largest / 100}]")  # no number drawn is as large as 50
+        return formula(t, mean, std)
+
+    return normal_
+
+
+def constant(formula: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """For `init.constant_`."""
+
+    def constant_(t: Tensor, value: float) -> Tensor:
+        if _tensor(t, "constant_").dtype.kind in "iu":
+            limits = np.iinfo(t.dtype)
+            within = f"[{max(limits.min, -(2**53))}, {min(limits.max, 2**53)}]"  # integers that a float holds exactly
+        else:
+            within = f"[-{_largest(t, 'constant_')}, {_largest(t, 'constant_')}]"
+        return formula(t, check_number("constant_: value", value, within))
+
+    return constant_
+
+
+def fan(formula: Callable[..., int]) -> Callable[..., int]:
+    """For the fans of Kaiming's and Xavier's initialisations."""
+    return lambda t, *mode: formula(_tensor(t, "initialisation"), *mode)
+
+
+def _tensor(t: Any, what: str) -> Tensor:
+    if not isinstance(t, Tensor):
+        raise TypeError(f"{what}: expected a Tensor or a Parameter to fill, got {type(t).__name__}")
+    return t
+
+
+def _largest(t: Tensor, what: str) -> float:
+    """The largest number that `t` can hold."""
+    if _tensor(t, what).dtype.kind != "f":
+        raise TypeError(f"{what}: a Tensor of {t.dtype} cannot hold fractions; convert it with .astype('float32')")
+    return float(np.finfo(t.dtype).max)
+
+
+# --- optimisers -----------------------------------------------------------------------------------
+
+_FLAGS = ("nesterov", "amsgrad", "centered")
+_BELOW_1 = ("alpha", "betas")
+_NUMBERS = ("lr", "momentum", "dampening", "eps", "weight_decay", *_BELOW_1)
+_NO_LISTS: dict[Any, str] = {
+    Tensor: "pass [tensor]",
+    Mapping: "pass [group], or model.parameters()",
+    (set, frozenset): "its order differs from run to run, so pass a list",
+}
+
+
+def option(formula: Callable) -> Callable[[str, Any], Any]:
+    """For `base.checked_option`: Python's own bool, float or pair of floats in the range of the option.
+
+    NumPy's numbers would make each update compute in float64. Options of a user's optimiser may have other names.
+    Raises ValueError for another type, or a value out of range.
+    """
+
+    def checked(name: str, value: Any) -> Any:
+        if name == "betas":
+            pair = value.tolist() if isinstance(value, np.ndarray) else value
+            if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+                raise ValueError(f"betas={shown(value)}; expected two numbers of at least 0 and below 1")
+            return tuple(check_number(name, beta, "[0, 1)") for beta in pair)
+        if name in _FLAGS or (name not in _NUMBERS and isinstance(value, (bool, np.bool_))):
+            return check_bool(name, value)
+        return check_number(name, value, "[0, 1)" if name in _BELOW_1 else "[0, inf)")
+
+    return checked
+
+
+def members(formula: Callable[[Any], list]) -> Callable[[Any], list]:
+    """For `base.members`: TypeError for an object that is no list of parameters, or has no fixed order."""
+
+    def listed(params: Any) -> list[Any]:
+        iterable = isinstance(params, Iterable)
+        found = (advice for kind, advice in _NO_LISTS.items() if isinstance(params, kind))
+        if advice := next(found, "" if iterable else "pass model.parameters()"):
+            raise TypeError(f"expected a list of parameters, got a {type(params).__name__}; {advice}")
+        return formula(params)
+
+    return listed
+
+
+def tensors(formula: Callable[[Any], list[Tensor]]) -> Callable[[Any], list[Tensor]]:
+    """For `base.tensors`: TypeError for anything but Tensors."""
+    in_order = members(list)
+
+    def listed(params: Any) -> list[Tensor]:
+        given = formula(params if isinstance(params, Tensor) else in_order(params))
+        if odd := [type(p).__name__ for p in given if not isinstance(p, Tensor)]:
+            raise TypeError(f"an optimiser takes Tensors, got a {odd[0]}; pass model.parameters()")
+        return given
+
+    return listed
+
+
+def leaves(formula: Callable) -> Callable[[list[Tensor]], None]:
+    """For `base.check_leaves`: ValueError for a result, or for a parameter given twice."""
+
+    def check(params: list[Tensor]) -> None:
+        seen: set[int] = set()
+        for p in params:
+            if p.node is not None and type(p.node) is not Leaf:
+                raise ValueError(f"a Tensor of shape {p.shape} is a result; an optimiser can only move leaves")
+            if id(p) in seen:
+                raise ValueError(f"a parameter of shape {p.shape} is given twice")
+            seen.add(id(p))
+
+    return check
