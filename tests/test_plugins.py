@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import importlib
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,6 +102,7 @@ def test_an_error_in_a_moment_leaves_the_weights() -> None:
 
 
 def test_all_plug_ins_are_attached_in_the_order_that_one_place_says() -> None:
+    importlib.import_module("scratchae.gpu.attach")  # as the first array on a GPU does
     run = plugins.Run(trainer_of(GradientNorms(), clip_grad_norm=1.0), sa.DataLoader(X, 8), epochs=1, progress=True,
                       checkpoint="run", checkpoint_every=None, resume=False)  # fmt: skip
     kinds = [type(plugin).__name__ for plugins_of in plugins.ORDER.values() for plugin in plugins_of(run)]
