@@ -113,47 +113,72 @@ def _reach(way: np.ndarray) -> float:
 
 
 WHAT = {
-    "__main__": "the command line", "sklearn": "estimators", "interop": "ONNX, PyTorch",
-    "training": "the loop: progress, validation", "runs": "one fit: saving, resuming, sharing",
-    "resuming": "going on from a checkpoint",
-    "progress": "what is shown meanwhile",
-    "identity": "what a run was made with",
-    "callbacks": "what looks in after each epoch", "builds": "models by description",
-    "history": "numbers per epoch", "autoencoders": "the family", "checkpoint": "models and runs in files",
-    "nn": "layers, losses, initialisation", "optim": "optimisers, schedules",
+    "__main__": "the command line",
+    "builds": "models by description", "distributed": "several processes", "interop": "NumPy, ONNX, PyTorch",
+    "plotting": "pictures", "sklearn": "estimators", "data.datasets": "MNIST",
+    "data.download": "published files", "data.files": "your own files", "data.toys": "point clouds",
+    "data.idx": "the file format of MNIST",
+    "debug": "guards, longer errors, gradcheck", "files": "weights, checkpoints, resuming, signals",
+    "gpu": "kernels, replayed steps",
+    "fast": "faster NumPy", "guards": "finite numbers in training", "progress": "the bar of a run",
+    "autoencoders": "the family, one kind per file", "training": "the loop over epochs and batches",
+    "callbacks": "after each epoch, and in a step", "plugins": "the moments of a step",
+    "data.loader": "batches", "data.noise": "ways to damage an input",
+    "history": "numbers per epoch", "optim": "optimisers and schedules",
+    "nn": "layers, losses, initialisation", "images.layers": "layers for images",
     "functional": "operators and losses as functions",
-    "autograd": "Tensor, the engine, the operators",
-    "plotting": "pictures", "data": "sets, batches, noise", "storage": "arrays in files", "interrupts": "Ctrl-C",
-    "distributed": "several processes", "disk": "files written whole, places, locks",
-    "gpu": "kernels, replayed steps", "backend": "NumPy or CuPy, devices", "random": "generators, seeds",
-    "checks": "of options and numbers", "changes": "memory written in place",
+    "losses": "the formulas of losses", "images.functions": "operators on images, arguments checked",
+    "images.options": "strides, paddings", "images.pooling": "pooling, and its reverse",
+    "images.conv": "the three convolutions",
+    "autograd": "Tensor, the engine, operators", "random": "generators, seeds", "images.window": "a kernel on an image",
+    "backend": "NumPy or CuPy, devices", "changes": "memory written in place",
+    "checks": "of options and numbers", "made": "options of a constructor",
+    "attach": "the door for optional rooms",
 }  # fmt: skip
 
+SECOND = re.compile(r"images\.|autoencoders|training|callbacks|plugins|history|data\.(loader|noise)")
+"""What is read on the second evening; below the rooms, all other files are for the first evening."""
+OPTIONAL = "optional, attached from above"
+COLOURS = {OPTIONAL: "#f6f6f2", "the second evening": "#fdf0e3", "the first evening": "#eef2f8"}
 
-def draw_layers(path: Path) -> None:
-    """The import contract of pyproject.toml, from top to bottom."""
+
+def layers() -> list[list[str]]:
+    """The rows of the import contract of pyproject.toml, from top to bottom."""
     import tomllib
 
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
-    layers = [re.split(r" [|:] ", row) for row in project["tool"]["importlinter"]["contracts"][0]["layers"]]
-    figure = Figure(figsize=(9, 0.68 * len(layers) + 0.3))
+    rows = project["tool"]["importlinter"]["contracts"][0]["layers"]
+    return [[name.strip("()") for name in re.split(r" [|:] ", row)] for row in rows]
+
+
+def draw_layers(path: Path) -> None:
+    """The import contract, and what is read on which evening."""
+    rows = layers()
+    rooms = next(i for i, row in enumerate(rows) if "training" in row)  # the first row of the core
+    figure = Figure(figsize=(10.2, 0.58 * len(rows) + 0.6))
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(-0.55, 10.1), ylim=(-0.2, len(layers) + 0.15))
+    axes.set(xlim=(-0.55, 10.1), ylim=(-0.7, len(rows) + 0.15))
     axes.axis("off")
-    for i, row in enumerate(reversed(layers)):
-        width = 10 / len(row)
+    centred = {"ha": "center", "va": "center", "color": INK}
+    for i, row in enumerate(rows):
+        width, y = 10 / len(row), len(rows) - 1 - i
         for j, name in enumerate(row):
-            box = FancyBboxPatch((j * width + 0.06, i + 0.09), width - 0.12, 0.8,
-                                 boxstyle="round,pad=0,rounding_size=0.08", fc="#eef2f8", ec=INK)  # fmt: skip
-            axes.add_patch(box)
+            core = "the second evening" if SECOND.match(name) else "the first evening"
+            _room(axes, j * width + 0.06, y + 0.09, width - 0.12, 0.8, COLOURS[OPTIONAL if i < rooms else core])
             middle = (j + 0.5) * width
-            centred = {"ha": "center", "va": "center", "color": INK}
-            axes.text(middle, i + 0.64, name, family="DejaVu Sans Mono", fontsize=10, **centred)
-            axes.text(middle, i + 0.3, WHAT[name], fontsize=8.5, **centred)
-    axes.annotate("", (-0.25, 0.1), (-0.25, len(layers) - 0.1),
+            axes.text(middle, y + 0.65, name, family="DejaVu Sans Mono", fontsize=9.5, **centred)
+            axes.text(middle, y + 0.3, WHAT[name], fontsize=7.5, **centred)
+    for j, (text, colour) in enumerate(COLOURS.items()):
+        _room(axes, 0.06 + 3.1 * j, -0.5, 0.4, 0.3, colour)
+        axes.text(0.6 + 3.1 * j, -0.35, text, ha="left", va="center", color=INK, fontsize=9)
+    axes.annotate("", (-0.25, 0.1), (-0.25, len(rows) - 0.1),
                   arrowprops={"arrowstyle": "-|>", "color": FORWARD, "lw": 1.6})  # fmt: skip
-    axes.text(-0.42, len(layers) / 2, "may import", rotation=90, ha="center", va="center", fontsize=9, color=FORWARD)
+    axes.text(-0.42, len(rows) / 2, "may import", rotation=90, ha="center", va="center", fontsize=9, color=FORWARD)
     _save(figure, path)
+
+
+def _room(axes, x: float, y: float, width: float, height: float, colour: str) -> None:
+    axes.add_patch(FancyBboxPatch((x, y), width, height, boxstyle="round,pad=0,rounding_size=0.08", fc=colour, ec=INK))
 
 
 def _save(figure: Figure, path: Path) -> None:
