@@ -72,8 +72,8 @@ nitpick_ignore_regex = [  # types from elsewhere, and names of our own that are 
     ("py:.*", r"(np|numpy|collections|typing|os|matplotlib|pathlib|sklearn|argparse|contextlib)\..*"),
     ("py:.*", r"(Any|Array|ArrayLike|Figure|FilePath|Size|Iterable|Mapping|Callable|optional)"),
     ("py:.*", r"scratchae\..*\._\w+|_\w+"),
-    ("py:class", r"scratchae\.made\.MadeWith"),
-    ("py:.*", r"scratchae\.(backend\.Array|nn\.layer\.Layer|\w+\.FilePath|gpu\.updates\.Update|optim\.flat\.Flat)"),
+    ("py:class", r"scratchae\.\w+\.MadeWith"),
+    ("py:.*", r"scratchae\.(backend\.Array|nn\.layer\.Layer|\w+\.FilePath|gpu\.updates\.Update|(fast|optim)\.\w+\.\w+|attach\.Function)"),
 ]
 
 
@@ -153,6 +153,7 @@ def _places() -> dict[str, str]:
             if name[0].isupper() and not name.isupper():
                 places.setdefault(name, f"{module}.{name}")
     places |= {f"sa.{name}": f"scratchae.{name}" for name in exported("scratchae")}
+    places |= {"plugins.Run": "scratchae.plugins.Run", "Run": "scratchae.plugins.Run"}
     return places
 
 
@@ -167,6 +168,9 @@ def code(text: str) -> str:
 
 def docstring(app, what, name, obj, options, lines) -> None:
     lines[:] = to_rst(lines, code)
+    if "Attributes:" in lines:  # Sphinx takes the first of two names for a type
+        after = lines.index("Attributes:") + 1
+        lines[after:] = [re.sub(r"^(\s+\w+), (\w+:)", r"\1,\2", line) for line in lines[after:]]
     if what == "property":  # napoleon takes what stands before a colon for a type, but not in literals
         lines[:] = [re.sub(r"'[^']+'", r"``\g<0>``", line) for line in lines]
 
