@@ -80,17 +80,12 @@ class _Plan:
     """
 
     def __init__(self, op: _Op, needed: list[str]):
-        reads = {name: [p for p in op.reads[name] if p != "memory"] for name in needed}
-        self.keep = sorted({op.values.index(p) for wanted in reads.values() for p in wanted})
+        reads = {name: [op.values.index(p) for p in op.reads[name] if p != "memory"] for name in needed}
+        self.keep = sorted({value for values in reads.values() for value in values})
         self.read = [i for i, value in enumerate(self.keep) if value < len(op.arguments)]  # slots of arguments
         self.calls = [
-            _Call(
-                op.values.index(name),
-                op.vjps[name],
-                [self.keep.index(op.values.index(p)) for p in reads[name]],
-                "memory" in op.reads[name],
-            )
-            for name in needed
+            _Call(op.values.index(n), op.vjps[n], [self.keep.index(v) for v in reads[n]], "memory" in op.reads[n])
+            for n in needed
         ]
 
 
@@ -127,53 +122,56 @@ def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
 
     Each keyword names an argument of the function and gives its vjp. Without any, the result is a constant.
     """
+    return lambda forward: _operation(forward, vjps)
 
-    def decorate(forward: Callable) -> Callable[..., Any]:
-        wide = hasattr(forward, "in_float32")
-        forward = forward.__wrapped__ if wide else forward  # type: ignore[attr-defined]
-        op = _Op(forward, vjps)
-        arity, operands, options = len(op.arguments), op.operands, op.options
 
-        @functools.wraps(forward)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            if kwargs or len(args) != arity:
-                args = complete(op, args, kwargs)
-            # Get the arrays, and the nodes that they came from.
-            values, parents, mask, tensor = list(args), [None] * arity, 0, None
-            others: tuple[int, ...] = ()
-            for i in operands:
-                a = args[i]
-                if isinstance(a, Tensor):
-                    tensor, values[i] = a, a._data
-                    if a.node is not None:
-                        parents[i] = a.node
-                        mask |= 1 << i
-                elif type(a) not in USUAL and (type(a) is not np.ndarray or not a.ndim or not vjps):
-                    others += (i,)
-            if wide and getattr(values[0], "dtype", None) == HALF:
-                return rounded_once(call, args, {})
-            if others:
-                tensor = unbox_others(op, others, values, parents, tensor)
-                mask |= sum(1 << i for i in others if parents[i] and any(parents[i]))
-            for i in options:
-                if type(values[i]) not in _OPTIONS:
-                    tensor = unbox_options(op, values, tensor)
-                    break
-            # Compute.
-            try:
-                out = op.forward(*values)
-            except (TypeError, AttributeError, OverflowError) as error:
-                explain(op, values, parents, error)
-                raise
-            # Record.
-            if tensor is None:
-                return with_residuals(op, out)[0] if op.residuals else out
-            return _recorded(op, values, parents, mask, out)
+def primitive_in_float32(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
+    """A primitive that adds up many numbers: half precision is computed in float32, forward and backward."""
+    return lambda forward: _operation(forward, vjps, wide=True)
 
-        call.op = op  # type: ignore[attr-defined]  # for `attach`
-        return call
 
-    return decorate
+def _operation(forward: Callable, vjps: dict[str, Callable], wide: bool = False) -> Callable[..., Any]:
+    op = _Op(forward, vjps)
+    arity, operands, options = len(op.arguments), op.operands, op.options
+
+    @functools.wraps(forward)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if kwargs or len(args) != arity:
+            args = complete(op, args, kwargs)
+        # Get the arrays, and the nodes that they came from.
+        values, parents, mask, tensor = list(args), [None] * arity, 0, None
+        others: tuple[int, ...] = ()
+        for i in operands:
+            a = args[i]
+            if isinstance(a, Tensor):
+                tensor, values[i] = a, a._data
+                if a.node is not None:
+                    parents[i] = a.node
+                    mask |= 1 << i
+            elif type(a) not in USUAL and (type(a) is not np.ndarray or not a.ndim or not vjps):
+                others += (i,)
+        if wide and getattr(values[0], "dtype", None) == HALF:
+            return rounded_once(call, args, {})
+        if others:
+            tensor = unbox_others(op, others, values, parents, tensor)
+            mask |= sum(1 << i for i in others if parents[i] and any(parents[i]))
+        for i in options:
+            if type(values[i]) not in _OPTIONS:
+                tensor = unbox_options(op, values, tensor)
+                break
+        # Compute.
+        try:
+            out = op.forward(*values)
+        except (TypeError, AttributeError, OverflowError) as error:
+            explain(op, values, parents, error)
+            raise
+        # Record.
+        if tensor is None:
+            return with_residuals(op, out)[0] if op.residuals else out
+        return _recorded(op, values, parents, mask, out)
+
+    call.op = op  # type: ignore[attr-defined]  # for `attach`
+    return call
 
 
 def _recorded(op: _Op, values: list, parents: list, mask: int, out: Any) -> Tensor:
