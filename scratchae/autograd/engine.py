@@ -105,6 +105,7 @@ class _Op:
         self.shapes = [i for i, a in enumerate(self.arguments) if f"{a}_shape" in named]
         shapes = [f"{self.arguments[i]}_shape" for i in self.shapes]
         self.residuals = sorted(named - set(shapes))
+        self.more = bool(self.shapes or self.residuals)  # than arguments and `out`
         self.keeps_dtype = "dtype" in self.arguments  # the caller asks for a dtype, and float64 is meant
         self.values = [*self.arguments, "out", *shapes, *self.residuals]  # all that a vjp may read, in this order
         self.plans: dict[int, _Plan] = {}
@@ -155,10 +156,8 @@ def _operation(forward: Callable, vjps: dict[str, Callable], wide: bool = False)
         if others:
             tensor = unbox_others(op, others, values, parents, tensor)
             mask |= sum(1 << i for i in others if parents[i] and any(parents[i]))
-        for i in options:
-            if type(values[i]) not in _OPTIONS:
-                tensor = unbox_options(op, values, tensor)
-                break
+        if options and not _OPTIONS.issuperset(map(type, map(args.__getitem__, options))):
+            tensor = unbox_options(op, values, tensor)
         # Compute.
         try:
             out = op.forward(*values)
@@ -176,7 +175,8 @@ def _operation(forward: Callable, vjps: dict[str, Callable], wide: bool = False)
 
 def _recorded(op: _Op, values: list, parents: list, mask: int, out: Any) -> Tensor:
     """The result as a Tensor, with a node where a gradient is required. `mask` has a bit for each such operand."""
-    out, residuals = with_residuals(op, out) if op.residuals else (out, {})
+    if op.residuals:
+        out, residuals = with_residuals(op, out)
     if isinstance(out, np.generic):  # NumPy's reductions to one number give a scalar
         out = np.asarray(out)
     kind = out.dtype.char  # cheaper to compare than dtypes
@@ -192,15 +192,14 @@ def _recorded(op: _Op, values: list, parents: list, mask: int, out: Any) -> Tens
         return box(out, None, _origin(op, values, mask))
     plan = op.plans.get(mask) or op.plan(mask)
     values.append(out)  # and on, until they are all of op.values, in that order
-    if op.shapes:
-        values.extend(values[i].shape for i in op.shapes)
-    if residuals:
-        values.extend(residuals[name] for name in op.residuals)
+    if op.more:
+        values += [values[i].shape for i in op.shapes]
+        values += [residuals[name] for name in op.residuals]
     return box(out, Node(op, plan, parents, [values[i] for i in plan.keep], out))
 
 
 def _origin(op: _Op, values: Sequence, mask: int) -> Any:
-    """For the error of a backward pass that starts where nothing was recorded; see Tensor.provenance."""
+    """For the error of a backward pass that starts where nothing was recorded; see debug/tensors.py."""
     if recording.blocked > 0:
         return "computed under no_grad()"
     if mask:
