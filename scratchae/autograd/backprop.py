@@ -12,7 +12,7 @@ from typing import Any
 
 from scratchae.attach import replaceable
 from scratchae.autograd.engine import Node
-from scratchae.autograd.modes import watchers
+from scratchae.autograd.modes import looked_at, watchers
 from scratchae.autograd.tensor import Leaf, Tensor, box
 from scratchae.backend import Array, is_array, numbers, xp_of
 from scratchae.changes import check_unchanged, latest
@@ -114,9 +114,9 @@ def _walk(
                 given = vjp(g, *values)
             if several and type(given) is not list:
                 raise TypeError(f"{node.op.name} takes no list of Tensors for one argument; put them in F.stack")
-            for watch in watchers:
+            if watchers:
                 for p_g in given if several else [given]:
-                    watch(p_g, f"the vjp of {node.op.name}", [g, *values])
+                    looked_at(p_g, f"the vjp of {node.op.name}", [g, *values])
             if not several:
                 _send(parent, given, arrived, heap)
                 continue

@@ -39,7 +39,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from scratchae.attach import replaceable
-from scratchae.autograd.modes import arrays_in, recording, watchers
+from scratchae.autograd.modes import arrays_in, looked_at, recording, watchers
 from scratchae.autograd.precision import HALF, rounded_once
 from scratchae.autograd.tensor import Tensor, box
 from scratchae.backend import Array
@@ -186,8 +186,8 @@ def _recorded(op: _Op, values: list, parents: list, mask: int, out: Any) -> Tens
         raise error
     if kind == "d" and not op.keeps_dtype and not any(a.dtype == np.float64 for a in arrays_in(values)):
         out = out.astype(np.float32)  # NumPy widens float32 beside integers
-    for watch in watchers:
-        watch(out, op.name, values)
+    if watchers:
+        looked_at(out, op.name, values)
     if not mask or recording.blocked > 0 or not op.vjps or kind not in "efdg":
         return box(out, None, _origin(op, values, mask))
     plan = op.plans.get(mask) or op.plan(mask)
