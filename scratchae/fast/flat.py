@@ -2,8 +2,7 @@
 
 All parameters of one dtype and device lie in one buffer. Their gradients lie in a second buffer, and each array of the
 optimiser's state in another one. A step is then one pass over a few long arrays, not one pass over each small array.
-
-A step is computed in pieces that fit in the cache.
+The pass goes in pieces that fit in the cache.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from scratchae.attach import replaceable
 from scratchae.autograd import Tensor
 from scratchae.backend import Array, device_of, to_device, xp_of
 from scratchae.changes import changed
-from scratchae.optim.base import Optimizer
+from scratchae.optim.base import Optimizer, state_dtype
 
 _PIECE = 1 << 17  # elements of a piece on the CPU: small enough for the cache, large enough to hide the calls
 
@@ -39,9 +38,7 @@ def one_for_many(formula: Callable) -> Callable[[list[Tensor]], list[Flat]]:
 class Flat:
     """An updater of parameters of one dtype and device: values, gradients and optimiser state, each end to end.
 
-    Its methods are those of `optim.base.Updater`, and more.
-
-    `wide` is the dtype of the state and of the arithmetic: the parameters' own, or float32 for narrower ones.
+    It has the methods of `optim.base.Updater`. `wide` is the `state_dtype` of its parameters.
 
     A parameter stays the object that it is. Its `.data` becomes a view of the buffer, and so does its next gradient,
     since `zero_grad` tells the engine where to write the gradient. A copy, `.to`, `.data = ...` or another optimiser
@@ -80,7 +77,7 @@ class Flat:
         ]
 
     def load(self, entries: list[tuple[int, dict[str, Array]]]) -> None:
-        """Put (number of steps, state) of each parameter in the place of its own."""
+        """Replace (number of steps, state) of each parameter."""
         self.steps = [steps for steps, _ in entries]
         parts = {name: [state[name].ravel() for _, state in entries] for name in entries[0][1]}
         here = device_of(self.values)  # the parameters may have gone elsewhere, where `gather` will follow
@@ -96,7 +93,7 @@ class Flat:
         self.views = [self.values[span].reshape(p.shape) for p, span in zip(self.params, self.spans, strict=True)]
         for p, view in zip(self.params, self.views, strict=True):
             p.data = view
-        self.wide = np.result_type(self.values.dtype, np.float32)
+        self.wide = state_dtype(self.params[0])
         self.state = {n: to_device(s, device_of(self.values)).astype(self.wide) for n, s in self.state.items()}
         self.scratch = self.xp.empty((2, min(self.values.size, self.piece())), self.wide)
         self.gradients = self.xp.empty_like(self.values)
@@ -160,10 +157,11 @@ class Flat:
     def count_step(self) -> None:
         """One step more for each parameter that has a gradient, and whose values therefore change."""
         moving = [p.grad is not None for p in self.params]
-        self.steps = [n + moves for n, moves in zip(self.steps, moving, strict=True)]
         if all(moving):
+            self.steps = [n + 1 for n in self.steps]
             changed(self.values)
         else:
+            self.steps = [n + moves for n, moves in zip(self.steps, moving, strict=True)]
             for p in itertools.compress(self.params, moving):
                 p.changed()
 

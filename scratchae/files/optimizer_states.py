@@ -50,12 +50,10 @@ def load_state_dict(self: Optimizer, state: Mapping[str, Any]) -> None:
 
 
 def _read(optimizer: Optimizer, state: Any) -> tuple[list[dict[str, Any]], dict[int, tuple[int, dict[str, Array]]]]:
-    """The options of each group; and by the id of each parameter, its number of steps and its arrays."""
-    own = optimizer.param_groups
-    options, entries = [], {}
-    for g, (given, group) in enumerate(
-        zip(_groups_of(state, type(optimizer).__name__, [len(group["params"]) for group in own]), own, strict=True)
-    ):
+    """The options of each group, and by the id of each parameter its number of steps and its arrays."""
+    own, options, entries = optimizer.param_groups, [], {}
+    groups = _groups_of(state, type(optimizer).__name__, [len(group["params"]) for group in own])
+    for g, (given, group) in enumerate(zip(groups, own, strict=True)):
         if missing := sorted(set(group) - set(given)):
             raise ValueError(f"group {g}: the state lacks the options {missing}")
         options.append(optimizer._checked({**given, "params": group["params"]}))

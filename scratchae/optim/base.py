@@ -17,8 +17,8 @@ from scratchae.checks import check_number
 class Optimizer:
     """The base class. A new optimiser defines `update`, `state_names`, and an `__init__` that passes options on.
 
-    A step writes to the parameters in place, or moves them to other memory first (fast/flat.py). An array that shared
-    memory with a parameter need not follow.
+    The optimiser may move the values of the parameters to other memory. An array that shared memory with a parameter
+    then no longer follows.
 
     Args:
         params: Tensors that are leaves, or dicts `{"params": [...], "lr": ..., ...}` with options of
@@ -62,8 +62,8 @@ class Optimizer:
     def update(self, p: Array, g: Array, state: dict[str, Array], step: int, group: dict, scratch: Array) -> None:
         """The rule: move `p` in place, given its gradient `g`, which must not be written to.
 
-        The rule is elementwise. `p`, `g`, both arrays of `scratch` and the arrays of `state`, one for each of
-        `state_names`, have one shape. `scratch` is memory for the rule's results on the way. `step` counts from 1.
+        The rule is elementwise. `p`, `g`, the arrays of `state` (one for each of `state_names`) and the two of
+        `scratch` have one shape. `scratch` is memory for intermediate results. `step` counts from 1.
         """
         raise NotImplementedError
 
@@ -84,14 +84,14 @@ class Optimizer:
             updater.zero_grad()
 
     def gradients(self) -> Iterator[Array]:
-        """Every gradient there is, many in one array where they lie side by side.
+        """Every gradient there is, several in one array where they lie side by side.
 
         A change of these arrays in place is a change of `.grad`.
         """
         return (array for _, updater in self.updaters() for array in updater.all_gradients())
 
     def values(self) -> Iterator[Array]:
-        """The parameters themselves, many in one array where they lie side by side."""
+        """The values of the parameters, several in one array where they lie side by side."""
         return (array for _, updater in self.updaters() for array in updater.all_values())
 
     @property
@@ -114,10 +114,7 @@ class Optimizer:
 
 
 class Updater:
-    """What an optimiser keeps for one parameter, and does with it.
-
-    State and arithmetic have the dtype `state_dtype`.
-    """
+    """One parameter, the number of its steps, and the arrays that an optimiser keeps for it."""
 
     def __init__(self, p: Tensor):
         self.p, self.steps = p, 0
@@ -134,33 +131,38 @@ class Updater:
         value, grad = (array.astype(state_dtype(p), copy=False) for array in (p.data, p.grad))
         scratch = [xp_of(value).empty_like(value) for _ in range(2)]
         optimizer.update(value, grad, self.state, self.steps, group, scratch)
-        if value is not p.data:
-            p.data[...] = value
+        p.data[...] = value
         p.changed()
 
     def provide(self, state_names: Iterable[str]) -> None:
-        """Zeros for new `state_names`, and all arrays in the dtype and on the device that the parameter has by now."""
+        """Zeros for new `state_names`; all arrays in the `state_dtype` and on the device that the parameter has by now.
+
+        An option may be switched on between steps, and `.to` may move the parameter.
+        """
         zeros = {name: np.zeros(self.p.shape) for name in state_names if name not in self.state}
         for name, array in {**self.state, **zeros}.items():
             self.state[name] = to_device(array, self.p.device).astype(state_dtype(self.p), copy=False)
 
     def zero_grad(self) -> None:
+        """Set `.grad` to None."""
         if self.p.requires_grad:
             self.p.grad = None
 
     def all_gradients(self) -> list[Array]:
+        """The gradient, if there is one."""
         return [] if self.p.grad is None else [self.p.grad]
 
     def all_values(self) -> list[Array]:
+        """The value of the parameter."""
         return [self.p.data]
 
     def entries(self, state_names: Iterable[str] = ()) -> list[tuple[Tensor, int, dict[str, Array]]]:
-        """(parameter, number of steps, state with the arrays `state_names`) of each parameter: here, of one."""
+        """(parameter, number of steps, state with the arrays `state_names`) of each parameter."""
         self.provide(state_names)
         return [(self.p, self.steps, self.state)]
 
     def load(self, entries: list[tuple[int, dict[str, Array]]]) -> None:
-        """Put (number of steps, state) of each parameter in the place of its own."""
+        """Replace (number of steps, state) of each parameter."""
         [(self.steps, self.state)] = entries
 
 
@@ -174,7 +176,7 @@ def state_dtype(p: Tensor) -> Any:
 
 @replaceable
 def updaters_of(params: list[Tensor]) -> list[Updater]:
-    """The updaters of a group's parameters: one for each parameter. fast/flat.py attaches one for many."""
+    """The updaters of the parameters of a group. A room may attach updaters of many parameters."""
     return [Updater(p) for p in params]
 
 
@@ -183,7 +185,7 @@ def options_of(group: Mapping[str, Any]) -> dict[str, Any]:
     return {name: list(v) if isinstance(v, tuple) else v for name, v in group.items() if name != "params"}
 
 
-# --- what it is made from: debug/guards.py attaches the checks --------------------------------------
+# --- what an optimiser is made from: a room may attach checks ---------------------------------------
 
 
 @replaceable
