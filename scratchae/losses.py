@@ -170,10 +170,8 @@ def cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Any:
     if labels.dtype.kind not in "iu":
         raise TypeError(f"cross_entropy: labels are {labels.dtype}; expected integers: use .astype('int64')")
     if input.ndim < 2 or labels.shape != (*input.shape[:1], *input.shape[2:]):
-        raise ValueError(
-            f"cross_entropy: logits have shape {input.shape}, labels {labels.shape}; "
-            "expected (N, C) or (N, C, ...) and the same without C"
-        )
+        wanted = "expected (N, C) or (N, C, ...) and the same without C"
+        raise ValueError(f"cross_entropy: logits have shape {input.shape}, labels {labels.shape}; {wanted}")
     classes = input.shape[1]
     if labels.size and seen((labels.min() < 0) | (labels.max() >= classes)):
         raise ValueError(f"cross_entropy: labels in [{labels.min()}, {labels.max()}]; expected 0 to {classes - 1}")

@@ -163,7 +163,7 @@ class Trainer:
         run.train_mode()
         run.tell("begin_epoch")
         with run.around("around_epoch"):
-            for batch in batches_of(run):
+            for batch in remaining_batches(run):
                 if not run.tell("take", batch):
                     self._step(run, batch)
                     run.means.add(run.numbers, loader.batch_length(run.batch))
@@ -253,7 +253,7 @@ def processes(distributed: bool) -> Any:
 
 
 @replaceable
-def batches_of(run: Run) -> Iterator[Any]:
+def remaining_batches(run: Run) -> Iterator[Any]:
     """The batches of the epoch in progress that are left."""
     return run.loader.placed(run.first_epoch + run.epoch, run.batch, device=run.device)
 

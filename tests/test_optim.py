@@ -15,6 +15,7 @@ from textbook import CASES, RULES, Textbook, close, every_case, every_rule, leaf
 
 import scratchae as sa
 from scratchae import nn, optim
+from scratchae.optim import base
 
 # --- the rules ------------------------------------------------------------------------------------
 
@@ -33,6 +34,42 @@ def test_steps_are_the_textbooks(name: str, options: dict, rng: np.random.Genera
         np.testing.assert_allclose(p.data, q.data, rtol=1e-11, atol=1e-13)
     steps = [entry["step"] for entry in optimizer.state_dict()["groups"][0]["params"]]
     assert steps == [s["t"] for s in textbook.state] == [4, 5, 5, 4, 4]
+
+
+@every_case
+def test_parameters_in_one_buffer_move_as_parameters_one_by_one(
+    name: str, options: dict, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds: list[tuple[tuple[int, ...], type]] = [
+        ((3, 4), np.float32), ((), np.float64), ((5,), np.float16), ((0, 2), np.float32), ((70_000,), np.float32),
+    ]  # fmt: skip
+    start = [rng.standard_normal(shape).astype(dtype) for shape, dtype in kinds]
+    together, single = ([leaf(a, a.dtype) for a in start] for _ in range(2))
+    single[0].data = np.asfortranarray(single[0].data)
+    flat = RULES[name][0](together, **options)
+    monkeypatch.setattr(base.updaters_of.op, "forward", base.updaters_of.__wrapped__)  # type: ignore[attr-defined]
+    plain = RULES[name][0](single, **options)
+    assert len(list(plain.updaters())) == 5
+    for i in range(6):
+        for j, (p, q) in enumerate(zip(together, single, strict=True)):
+            p.grad = q.grad = None if (i + j) % 4 == 0 else rng.standard_normal(p.shape)
+        flat.step()
+        plain.step()
+        if i == 2:
+            single, plain = pickle.loads(pickle.dumps((single, plain)))
+    held = [optimizer.state_dict()["groups"][0]["params"] for optimizer in (flat, plain)]
+    for p, q, mine, other in zip(together, single, *held, strict=True):
+        assert p.data.tobytes() == q.data.tobytes()
+        assert mine.keys() == other.keys() and mine["step"] == other["step"]
+        for key in mine.keys() - {"step"}:
+            assert mine[key].dtype == other[key].dtype and mine[key].tobytes() == other[key].tobytes()
+    for optimizer, params in ((flat, together), (plain, single)):
+        assert sum(g.size for g in optimizer.gradients()) == sum(p.size for p in params if p.grad is not None)
+        assert sum(v.size for v in optimizer.values()) == sum(p.size for p in params)
+        optimizer.zero_grad()
+        assert all(p.grad is None for p in params)
+    plain.load_state_dict(flat.state_dict())
+    assert plain.state_dict()["groups"][0]["params"][0]["step"] == held[0][0]["step"]
 
 
 @every_case

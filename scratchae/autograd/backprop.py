@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from heapq import heappop, heappush
 from typing import Any
 
+from scratchae.attach import replaceable
 from scratchae.autograd.engine import Node
-from scratchae.autograd.modes import watchers
+from scratchae.autograd.modes import looked_at, watchers
 from scratchae.autograd.tensor import Leaf, Tensor, box
 from scratchae.backend import Array, is_array, numbers, xp_of
 from scratchae.changes import check_unchanged, latest
@@ -21,23 +22,21 @@ def backward(output: Tensor, gradient: Any = None, retain_graph: bool = False) -
     """Add d(output)/d(leaf), times `gradient` (one for a scalar), to the `.grad` of every leaf."""
     memories: dict[Leaf, Array] = {}
     seed = _seed(output, gradient, create_graph=False)
-    arrived = _walk([output], [seed], retain_graph, create_graph=False, memories=memories)
+    arrived = _walk([output], [seed], retain_graph, False, None, (), memories)
     for leaf, g in arrived.items():
         leaf.add(g, copied=g is memories.get(leaf))
 
 
-def grad(
-    outputs: Tensor | Sequence[Tensor],
-    inputs: Tensor | Sequence[Tensor],
-    grad_outputs: Any = None,
-    create_graph: bool = False,
-) -> Any:
+Tensors = Tensor | Sequence[Tensor]
+
+
+def grad(outputs: Tensors, inputs: Tensors, grad_outputs: Any = None, create_graph: bool = False) -> Any:
     """Gradients of `outputs` (summed) with respect to `inputs`, as Tensors; every `.grad` stays as it was.
 
     Args:
         outputs: a Tensor or a list of them. Those that are not scalars need `grad_outputs`.
         inputs: a Tensor or a list of them; intermediate results are as good as leaves.
-        grad_outputs: what to multiply each output's Jacobian with from the left, in its shape; one for each output.
+        grad_outputs: factors of the outputs' Jacobians from the left, in the outputs' shapes; one for each output.
         create_graph: record the computation of the gradients, so that they can be differentiated.
 
     Returns: a Tensor where `inputs` is one, else a list. The graph is kept.
@@ -50,9 +49,8 @@ def grad(
     for name, tensors in (("outputs", outs), ("inputs", ins)):
         if odd := [type(t).__name__ for t in tensors if not isinstance(t, Tensor)]:
             raise TypeError(f"grad: among the {name} is a {odd[0]}; expected Tensors, those that the graph was made of")
-    seeds = grad_outputs
-    if not isinstance(seeds, (list, tuple)) or _is_one_gradient(seeds, outputs):
-        seeds = [seeds] * len(outs)
+    listed = isinstance(grad_outputs, (list, tuple)) and not _is_one_gradient(grad_outputs, outputs)
+    seeds = grad_outputs if listed else [grad_outputs] * len(outs)
     if len(seeds) != len(outs):
         raise ValueError(f"grad_outputs is a list of {len(seeds)}; expected {len(outs)}, one gradient for each output")
     found = gradients(outs, ins, seeds, create_graph)
@@ -72,24 +70,18 @@ def gradients(outputs: list[Tensor], inputs: list[Tensor], seeds: Sequence, crea
     targets = {t.node for t in inputs if t.node is not None}
     wanted = _leading_to(targets, [o.node for o in outputs])
     gs = [_seed(o, g, create_graph) for o, g in zip(outputs, seeds, strict=True)]
-    arrived = _walk(outputs, gs, True, create_graph, wanted, targets)
+    arrived = _walk(outputs, gs, True, create_graph, wanted, targets, None)
     found = [arrived.get(t.node) for t in inputs]
     return [g if g is None or isinstance(g, Tensor) else box(xp_of(g).array(g), None) for g in found]
 
 
 def _walk(
-    outputs: list[Tensor],
-    seeds: list,
-    retain_graph: bool,
-    create_graph: bool,
-    wanted: set | None = None,
-    targets: Any = (),
-    memories: dict | None = None,
+    outputs: list[Tensor], seeds: list, retain_graph: bool, create_graph: bool, wanted: Any, targets: Any, memories: Any
 ) -> dict:
-    """Send gradients from `outputs` to the leaves, newest node first; return what arrived, by Leaf.
+    """Send gradients from `outputs` to the leaves, newest node first; return the gradients that arrived, by Leaf.
 
-    With `wanted`, the walk visits these nodes only, and the gradients of `targets` are returned too. With `memories`,
-    vjps write the gradients of leaves into the leaves' memory, and the dict is filled with these arrays.
+    With a set `wanted`, the walk visits these nodes only, and the gradients of `targets` are returned too. With a dict
+    `memories`, vjps write the gradients of leaves into the leaves' memory, and the dict gets these arrays.
 
     A node is created after its inputs. In reverse order of creation, every node has received all of its gradient before
     its turn comes. The heap holds the nodes whose turn is still to come.
@@ -102,10 +94,8 @@ def _walk(
         node = heappop(heap)[1]
         g = arrived[node] if node in targets else arrived.pop(node)
         if node.parents is None:
-            raise RuntimeError(
-                f"backward() through {node.op.name!r}, whose graph an earlier backward() freed (or failed in); "
-                "call the earlier one with retain_graph=True"
-            )
+            freed = f"{node.op.name!r}, whose graph an earlier backward() freed (or failed in)"
+            raise RuntimeError(f"backward() through {freed}; call the earlier one with retain_graph=True")
         if latest[0] > node.order:
             check_unchanged(node)
         saved = _tensors(node) if create_graph else node.saved
@@ -124,9 +114,9 @@ def _walk(
                 given = vjp(g, *values)
             if several and type(given) is not list:
                 raise TypeError(f"{node.op.name} takes no list of Tensors for one argument; put them in F.stack")
-            for watch in watchers:
+            if watchers:
                 for p_g in given if several else [given]:
-                    watch(p_g, f"the vjp of {node.op.name}", [g, *values])
+                    looked_at(p_g, f"the vjp of {node.op.name}", [g, *values])
             if not several:
                 _send(parent, given, arrived, heap)
                 continue
@@ -201,16 +191,20 @@ def _unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
     return g.sum(axis=(*range(added), *stretched), keepdims=True).reshape(shape)
 
 
+@replaceable
+def origin_of(tensor: Tensor) -> str:
+    """Where a Tensor without a gradient came from, for an error's text; debug/tensors.py knows more."""
+    return f"this Tensor of shape {tensor.shape} is a constant"
+
+
 def _seed(output: Tensor, gradient: Any, create_graph: bool) -> Any:
     """The gradient to start from at `output`, checked."""
     if output.node is None:
-        raise RuntimeError(f"nothing requires a gradient: {output.provenance()}")
+        raise RuntimeError(f"nothing requires a gradient: {origin_of(output)}")
     if gradient is None:
         if output.shape != ():
-            raise RuntimeError(
-                f"backward from a Tensor of shape {output.shape}; either reduce it to a scalar first, with "
-                ".sum() or .mean(), or pass a gradient of that shape"
-            )
+            ways = "either reduce it to a scalar first, with .sum() or .mean(), or pass a gradient of that shape"
+            raise RuntimeError(f"backward from a Tensor of shape {output.shape}; {ways}")
         one = xp_of(output._data).ones((), output.dtype)
         return box(one, None) if create_graph else one
     if not isinstance(gradient, Tensor):

@@ -39,7 +39,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from scratchae.attach import replaceable
-from scratchae.autograd.modes import arrays_in, recording, watchers
+from scratchae.autograd.modes import arrays_in, looked_at, recording, watchers
 from scratchae.autograd.precision import HALF, rounded_once
 from scratchae.autograd.tensor import Tensor, box
 from scratchae.backend import Array
@@ -80,17 +80,12 @@ class _Plan:
     """
 
     def __init__(self, op: _Op, needed: list[str]):
-        reads = {name: [p for p in op.reads[name] if p != "memory"] for name in needed}
-        self.keep = sorted({op.values.index(p) for wanted in reads.values() for p in wanted})
+        reads = {name: [op.values.index(p) for p in op.reads[name] if p != "memory"] for name in needed}
+        self.keep = sorted({value for values in reads.values() for value in values})
         self.read = [i for i, value in enumerate(self.keep) if value < len(op.arguments)]  # slots of arguments
         self.calls = [
-            _Call(
-                op.values.index(name),
-                op.vjps[name],
-                [self.keep.index(op.values.index(p)) for p in reads[name]],
-                "memory" in op.reads[name],
-            )
-            for name in needed
+            _Call(op.values.index(n), op.vjps[n], [self.keep.index(v) for v in reads[n]], "memory" in op.reads[n])
+            for n in needed
         ]
 
 
@@ -110,6 +105,7 @@ class _Op:
         self.shapes = [i for i, a in enumerate(self.arguments) if f"{a}_shape" in named]
         shapes = [f"{self.arguments[i]}_shape" for i in self.shapes]
         self.residuals = sorted(named - set(shapes))
+        self.more = bool(self.shapes or self.residuals)  # than arguments and `out`
         self.keeps_dtype = "dtype" in self.arguments  # the caller asks for a dtype, and float64 is meant
         self.values = [*self.arguments, "out", *shapes, *self.residuals]  # all that a vjp may read, in this order
         self.plans: dict[int, _Plan] = {}
@@ -127,58 +123,60 @@ def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
 
     Each keyword names an argument of the function and gives its vjp. Without any, the result is a constant.
     """
+    return lambda forward: _operation(forward, vjps)
 
-    def decorate(forward: Callable) -> Callable[..., Any]:
-        wide = hasattr(forward, "in_float32")
-        forward = forward.__wrapped__ if wide else forward  # type: ignore[attr-defined]
-        op = _Op(forward, vjps)
-        arity, operands, options = len(op.arguments), op.operands, op.options
 
-        @functools.wraps(forward)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            if kwargs or len(args) != arity:
-                args = complete(op, args, kwargs)
-            # Get the arrays, and the nodes that they came from.
-            values, parents, mask, tensor = list(args), [None] * arity, 0, None
-            others: tuple[int, ...] = ()
-            for i in operands:
-                a = args[i]
-                if isinstance(a, Tensor):
-                    tensor, values[i] = a, a._data
-                    if a.node is not None:
-                        parents[i] = a.node
-                        mask |= 1 << i
-                elif type(a) not in USUAL and (type(a) is not np.ndarray or not a.ndim or not vjps):
-                    others += (i,)
-            if wide and getattr(values[0], "dtype", None) == HALF:
-                return rounded_once(call, args, {})
-            if others:
-                tensor = unbox_others(op, others, values, parents, tensor)
-                mask |= sum(1 << i for i in others if parents[i] and any(parents[i]))
-            for i in options:
-                if type(values[i]) not in _OPTIONS:
-                    tensor = unbox_options(op, values, tensor)
-                    break
-            # Compute.
-            try:
-                out = op.forward(*values)
-            except (TypeError, AttributeError, OverflowError) as error:
-                explain(op, values, parents, error)
-                raise
-            # Record.
-            if tensor is None:
-                return with_residuals(op, out)[0] if op.residuals else out
-            return _recorded(op, values, parents, mask, out)
+def primitive_in_float32(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
+    """A primitive that adds up many numbers: half precision is computed in float32, forward and backward."""
+    return lambda forward: _operation(forward, vjps, wide=True)
 
-        call.op = op  # type: ignore[attr-defined]  # for `attach`
-        return call
 
-    return decorate
+def _operation(forward: Callable, vjps: dict[str, Callable], wide: bool = False) -> Callable[..., Any]:
+    op = _Op(forward, vjps)
+    arity, operands, options = len(op.arguments), op.operands, op.options
+
+    @functools.wraps(forward)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if kwargs or len(args) != arity:
+            args = complete(op, args, kwargs)
+        # Get the arrays, and the nodes that they came from.
+        values, parents, mask, tensor = list(args), [None] * arity, 0, None
+        others: tuple[int, ...] = ()
+        for i in operands:
+            a = args[i]
+            if isinstance(a, Tensor):
+                tensor, values[i] = a, a._data
+                if a.node is not None:
+                    parents[i] = a.node
+                    mask |= 1 << i
+            elif type(a) not in USUAL and (type(a) is not np.ndarray or not a.ndim or not vjps):
+                others += (i,)
+        if wide and getattr(values[0], "dtype", None) == HALF:
+            return rounded_once(call, args, {})
+        if others:
+            tensor = unbox_others(op, others, values, parents, tensor)
+            mask |= sum(1 << i for i in others if parents[i] and any(parents[i]))
+        if options and not _OPTIONS.issuperset(map(type, map(args.__getitem__, options))):
+            tensor = unbox_options(op, values, tensor)
+        # Compute.
+        try:
+            out = op.forward(*values)
+        except (TypeError, AttributeError, OverflowError) as error:
+            explain(op, values, parents, error)
+            raise
+        # Record.
+        if tensor is None:
+            return with_residuals(op, out)[0] if op.residuals else out
+        return _recorded(op, values, parents, mask, out)
+
+    call.op = op  # type: ignore[attr-defined]  # for `attach`
+    return call
 
 
 def _recorded(op: _Op, values: list, parents: list, mask: int, out: Any) -> Tensor:
     """The result as a Tensor, with a node where a gradient is required. `mask` has a bit for each such operand."""
-    out, residuals = with_residuals(op, out) if op.residuals else (out, {})
+    if op.residuals:
+        out, residuals = with_residuals(op, out)
     if isinstance(out, np.generic):  # NumPy's reductions to one number give a scalar
         out = np.asarray(out)
     kind = out.dtype.char  # cheaper to compare than dtypes
@@ -188,21 +186,20 @@ def _recorded(op: _Op, values: list, parents: list, mask: int, out: Any) -> Tens
         raise error
     if kind == "d" and not op.keeps_dtype and not any(a.dtype == np.float64 for a in arrays_in(values)):
         out = out.astype(np.float32)  # NumPy widens float32 beside integers
-    for watch in watchers:
-        watch(out, op.name, values)
+    if watchers:
+        looked_at(out, op.name, values)
     if not mask or recording.blocked > 0 or not op.vjps or kind not in "efdg":
         return box(out, None, _origin(op, values, mask))
     plan = op.plans.get(mask) or op.plan(mask)
     values.append(out)  # and on, until they are all of op.values, in that order
-    if op.shapes:
-        values.extend(values[i].shape for i in op.shapes)
-    if residuals:
-        values.extend(residuals[name] for name in op.residuals)
+    if op.more:
+        values += [values[i].shape for i in op.shapes]
+        values += [residuals[name] for name in op.residuals]
     return box(out, Node(op, plan, parents, [values[i] for i in plan.keep], out))
 
 
 def _origin(op: _Op, values: Sequence, mask: int) -> Any:
-    """For the error of a backward pass that starts where nothing was recorded; see Tensor.provenance."""
+    """For the error of a backward pass that starts where nothing was recorded; see debug/tensors.py."""
     if recording.blocked > 0:
         return "computed under no_grad()"
     if mask:

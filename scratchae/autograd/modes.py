@@ -50,6 +50,12 @@ watchers: list[Callable[[Any, str, Sequence], None]] = []
 """Functions of (result, operation, operands) that look at each result, forward and backward: see debug/anomaly.py."""
 
 
+def looked_at(result: Any, operation: str, operands: Sequence) -> None:
+    """Show a result to all watchers."""
+    for watch in watchers:
+        watch(result, operation, operands)
+
+
 def arrays_in(values: Sequence) -> list[Any]:
     """The arrays among values and lists of values."""
     return [a for v in values for a in (v if type(v) is list else [v]) if is_array(a)]

@@ -15,14 +15,13 @@ def in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
     """Half precision goes through `function` as float32, and its result is rounded once, as PyTorch does.
 
     A float16 sum overflows at 65,504, and so does each square of a number above 256. Beside wider operands the result
-    stays as wide as they are. Of a primitive it is the forward function that is decorated, and the vjps follow.
+    keeps their dtype. For a primitive see `primitive_in_float32`.
     """
 
     @functools.wraps(function)
     def call(*args: Any, **options: Any) -> Any:
         return rounded_once(function, args, options)
 
-    call.in_float32 = True  # type: ignore[attr-defined]  # for `primitive`
     return call
 
 

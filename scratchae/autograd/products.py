@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from scratchae.autograd.engine import primitive
+from scratchae.autograd.engine import primitive, primitive_in_float32
 from scratchae.autograd.precision import in_float32
 from scratchae.autograd.shaping import broadcast_to, expand_dims, reshape, squeeze, swapaxes
 from scratchae.autograd.tensor import Tensor
@@ -38,12 +38,11 @@ def _matrix(a: Any) -> Array:
     return array.astype(np.float32) if isinstance(a, (list, tuple)) else array
 
 
-@primitive(
+@primitive_in_float32(
     x=lambda g, weight: linear(g, swapaxes(weight, 0, 1), None),  # g W
     weight=lambda g, x, memory: linear_weight_grad(g, x, memory),  # g^T x
     bias=lambda g, memory: sum_rows(g, memory),  # every row has the same bias
 )
-@in_float32
 def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     """x weight^T + bias over the last axis of `x`; `weight` is (out, in) as in PyTorch."""
     xp_of(x, weight, bias)  # refuses a mixture

@@ -12,8 +12,7 @@ import numpy as np
 
 from scratchae.attach import replaceable
 from scratchae.autograd.elementwise import exp
-from scratchae.autograd.engine import primitive
-from scratchae.autograd.precision import in_float32
+from scratchae.autograd.engine import primitive, primitive_in_float32
 from scratchae.autograd.shaping import broadcast_to, reshape
 from scratchae.backend import Array, xp_of
 
@@ -42,16 +41,31 @@ def _count(shape: tuple[int, ...], axis: Axis) -> int:
     return math.prod(shape[a] for a in _axes(axis, len(shape)))
 
 
-@primitive(x=lambda g, x_shape, axis: _spread(g, x_shape, axis))
-@in_float32
-def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    return x.sum(axis=axis, keepdims=keepdims)
+def _reduction(name: str, **vjps: Any) -> Any:
+    def forward(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+        return getattr(x, name)(axis=axis, keepdims=keepdims)
+
+    forward.__name__ = forward.__qualname__ = name
+    forward.__doc__ = f"NumPy's `{name}`."
+    return primitive_in_float32(**vjps)(forward)
 
 
-@primitive(x=lambda g, x_shape, axis: _spread(g / _count(x_shape, axis), x_shape, axis))
-@in_float32
-def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    return x.mean(axis=axis, keepdims=keepdims)
+def _slope_of_var(g: Any, x: Any, axis: Axis) -> Any:
+    return _spread(g * 2 / _count(x.shape, axis), x.shape, axis) * (x - mean(x, axis, keepdims=True))
+
+
+def _share_of_winners(g: Any, x: Any, out: Any, axis: Axis) -> Any:
+    """The gradient of max and min: ties share it equally."""
+    won = (x == _kept(out, x.shape, axis)).astype(g.dtype)
+    winners = reshape(sum(won, axis), g.shape)
+    return _spread(g / (winners + (winners == 0)), x.shape, axis) * won  # no winner: the maximum is NaN
+
+
+sum = _reduction("sum", x=lambda g, x_shape, axis: _spread(g, x_shape, axis))
+mean = _reduction("mean", x=lambda g, x_shape, axis: _spread(g / _count(x_shape, axis), x_shape, axis))
+var = _reduction("var", x=_slope_of_var)
+max = _reduction("max", x=_share_of_winners)
+min = _reduction("min", x=_share_of_winners)
 
 
 @replaceable
@@ -66,52 +80,16 @@ def batch_count(n: int) -> int:
     return n
 
 
-@primitive(
-    x=lambda g, x, axis: _spread(g * 2 / _count(x.shape, axis), x.shape, axis) * (x - mean(x, axis, keepdims=True))
-)
-@in_float32
-def var(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    """The mean squared distance from the mean (divided by n, as NumPy does)."""
-    return x.var(axis=axis, keepdims=keepdims)
+def _constant(name: str) -> Any:
+    def forward(x: Array, axis: Axis = None) -> Array:
+        return getattr(x, name)(axis=axis)
+
+    forward.__name__ = forward.__qualname__ = name
+    forward.__doc__ = f"NumPy's `{name}`, a constant to the derivative."
+    return primitive()(forward)
 
 
-def _share_of_winners(g: Any, x: Any, out: Any, axis: Axis) -> Any:
-    """The gradient of max and min: ties share it equally."""
-    won = (x == _kept(out, x.shape, axis)).astype(g.dtype)
-    winners = reshape(sum(won, axis), g.shape)
-    return _spread(g / (winners + (winners == 0)), x.shape, axis) * won  # no winner: the maximum is NaN
-
-
-@primitive(x=_share_of_winners)
-@in_float32
-def max(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    return x.max(axis=axis, keepdims=keepdims)
-
-
-@primitive(x=_share_of_winners)
-@in_float32
-def min(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    return x.min(axis=axis, keepdims=keepdims)
-
-
-@primitive()
-def argmax(x: Array, axis: int | None = None) -> Array:
-    return x.argmax(axis=axis)
-
-
-@primitive()
-def argmin(x: Array, axis: int | None = None) -> Array:
-    return x.argmin(axis=axis)
-
-
-@primitive()
-def any(x: Array, axis: Axis = None) -> Array:
-    return x.any(axis=axis)
-
-
-@primitive()
-def all(x: Array, axis: Axis = None) -> Array:
-    return x.all(axis=axis)
+argmax, argmin, any, all = map(_constant, ("argmax", "argmin", "any", "all"))
 
 
 def _shifted_exp(x: Array, axis: Axis) -> tuple[Array, Array]:
@@ -123,8 +101,7 @@ def _shifted_exp(x: Array, axis: Axis) -> tuple[Array, Array]:
         return xp.exp(x - m), m
 
 
-@primitive(x=lambda g, x, out, axis: _spread(g, x.shape, axis) * exp(x - _kept(out, x.shape, axis)))
-@in_float32
+@primitive_in_float32(x=lambda g, x, out, axis: _spread(g, x.shape, axis) * exp(x - _kept(out, x.shape, axis)))
 def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """log(sum(exp(x))) without overflow; the gradient is the softmax."""
     e, m = _shifted_exp(x, axis)
@@ -133,8 +110,7 @@ def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     return out if keepdims else out.squeeze(axis)
 
 
-@primitive(x=lambda g, out, axis: out * (g - sum(g * out, axis, keepdims=True)))
-@in_float32
+@primitive_in_float32(x=lambda g, out, axis: out * (g - sum(g * out, axis, keepdims=True)))
 def softmax(x: Array, axis: Axis = -1) -> Array:
     """exp(x) / sum(exp(x)) along `axis`."""
     e, _ = _shifted_exp(x, axis)
@@ -142,16 +118,14 @@ def softmax(x: Array, axis: Axis = -1) -> Array:
     return e
 
 
-@primitive(x=lambda g, out, axis: g - exp(out) * sum(g, axis, keepdims=True))
-@in_float32
+@primitive_in_float32(x=lambda g, out, axis: g - exp(out) * sum(g, axis, keepdims=True))
 def log_softmax(x: Array, axis: Axis = -1) -> Array:
     """log(softmax(x)), without ever forming a probability that could round to 0."""
     e, m = _shifted_exp(x, axis)
     return x - m - xp_of(x).log(e.sum(axis=axis, keepdims=True))
 
 
-@primitive(x=lambda g, x, scale: 2 * scale * g * x)
-@in_float32
+@primitive_in_float32(x=lambda g, x, scale: 2 * scale * g * x)
 def sum_of_squares(x: Array, scale: float = 1.0) -> Array:
     """The sum of all squared elements, times `scale`."""
     return (x * x).sum() * scale
@@ -162,8 +136,7 @@ def _norm_vjp(g: Any, x: Any, out: Any, axis: Axis) -> Any:
     return _spread(g, x.shape, axis) * (x / (length + (length == 0)))
 
 
-@primitive(x=_norm_vjp)
-@in_float32
+@primitive_in_float32(x=_norm_vjp)
 def norm(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """The Euclidean length along `axis`; its gradient at 0 is 0."""
     return xp_of(x).sqrt((x * x).sum(axis=axis, keepdims=keepdims))

@@ -14,26 +14,19 @@ from scratchae.autograd.engine import primitive
 from scratchae.autograd.tensor import Tensor, operand
 from scratchae.backend import Array, is_array, xp_of
 
-Shape = tuple[int, ...]
+Shape = Sequence[int]
 
 
 @primitive(x=lambda g, x_shape: reshape(g, x_shape))
-def _reshape(x: Array, shape: Shape) -> Array:
+def reshape(x: Array, shape: int | Shape) -> Array:
+    """The elements in another shape; one size may be -1."""
     return x.reshape(shape)
 
 
-def reshape(x: Any, shape: int | Sequence[int]) -> Any:
-    return _reshape(x, (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape))
-
-
 @primitive(x=lambda g, axes: transpose(g, None if axes is None else tuple(np.argsort(np.mod(axes, len(axes))))))
-def _transpose(x: Array, axes: Shape | None) -> Array:
-    return x.transpose(axes)
-
-
-def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
+def transpose(x: Array, axes: Shape | None = None) -> Array:
     """The axes in another order; reversed if `axes` is None."""
-    return _transpose(x, None if axes is None else tuple(axes))
+    return x.transpose(axes)
 
 
 @primitive(x=lambda g, axis1, axis2: swapaxes(g, axis1, axis2))
@@ -53,13 +46,10 @@ def expand_dims(x: Array, axis: Any) -> Array:
     return xp_of(x).expand_dims(x, axis)
 
 
-@primitive(x=lambda g: g)  # broadcasting is undone by the engine
-def _broadcast_to(x: Array, shape: Shape) -> Array:
+@primitive(x=lambda g: g)  # the engine undoes broadcasting
+def broadcast_to(x: Array, shape: Shape) -> Array:
+    """The elements repeated up to `shape`, by NumPy's rules of broadcasting."""
     return xp_of(x).broadcast_to(x, shape)
-
-
-def broadcast_to(x: Any, shape: Sequence[int]) -> Any:
-    return _broadcast_to(x, tuple(shape))
 
 
 @primitive(x=lambda g, index, x_shape: _scatter(g, index, x_shape))
@@ -91,18 +81,12 @@ def _plain(index: Any) -> Any:
     return np.asarray(index, None if len(index) else int) if isinstance(index, (list, tuple, range)) else index
 
 
-@primitive(
-    x=lambda g, x_shape, widths: g[tuple(slice(b, b + n) for (b, _), n in zip(widths, x_shape, strict=True))]
-)
-def _pad(x: Array, widths: tuple[tuple[int, int], ...]) -> Array:
-    return xp_of(x).pad(x, widths)
-
-
-def pad(x: Any, widths: Sequence[Sequence[int]]) -> Any:
+@primitive(x=lambda g, x_shape, widths: g[tuple(slice(b, b + n) for (b, _), n in zip(widths, x_shape, strict=True))])
+def pad(x: Array, widths: Sequence[Sequence[int]]) -> Array:
     """Zeros around `x`: `widths` holds one pair (before, after) for each axis."""
     if len(widths) != x.ndim:
         raise ValueError(f"pad() needs one (before, after) pair for each of {x.ndim} axes, got {len(widths)}: {widths}")
-    return _pad(x, tuple((int(before), int(after)) for before, after in widths))
+    return xp_of(x).pad(x, widths)
 
 
 @primitive(xs=lambda g, sizes, axis: _split(g, sizes, axis))

@@ -1,12 +1,12 @@
-"""Tensor: an array, and the node of the graph that it came from.
+"""Tensor: an array, and the node of the graph that the array came from.
 
-What makes it more than an array is one reference, `node`:
+One reference, `node`, is the difference to an array:
 
     None    a constant
-    Leaf    made by the user with requires_grad=True; its gradient is kept there, as `.grad`
+    Leaf    made by the user with requires_grad=True; the leaf keeps the gradient, `.grad`
     Node    the result of an operation on Tensors that require a gradient (see engine.py)
 
-What it can do as an array, operators and all, is in methods.py.
+The operators and the methods of arrays are in methods.py.
 """
 
 from __future__ import annotations
@@ -62,18 +62,17 @@ class Leaf:
 
 
 class Tensor(Methods):
-    """An array of numbers that remembers how it was computed.
+    """An array of numbers, with a record of its computation.
 
     Args:
         data: a NumPy or CuPy array, used as it is and not copied (`sa.tensor` copies and converts).
-        requires_grad: keep the gradient of what is computed from it in `.grad`.
+        requires_grad: keep the gradient of results that are computed from this Tensor in `.grad`.
 
     `data`, `shape`, `dtype`, `ndim`, `size`, `device` are the array's. Arithmetic, indexing and the
-    methods below follow NumPy and give Tensors. Tensors hash and compare by identity in dicts and
-    sets; `==` is elementwise.
+    methods below follow NumPy and give Tensors. Dicts and sets compare Tensors by identity; `==` is elementwise.
     """
 
-    __slots__ = ("_data", "node", "_origin", "__weakref__")
+    __slots__ = ("_data", "node", "_origin", "__weakref__")  # debug/ puts `_origin` into words
 
     def __init__(self, data: Any, requires_grad: bool = False):
         if isinstance(data, Tensor):
@@ -101,7 +100,7 @@ class Tensor(Methods):
     def changed(self) -> None:
         """Say that the array was written to in place, after `t.data[...] = x`.
 
-        A backward pass through a graph that kept values of it from before is refused from then on.
+        A backward pass through a graph that kept the values from before is refused from then on.
         """
         changed(self._data)
 
@@ -142,10 +141,10 @@ class Tensor(Methods):
         self.node.grad = xp.array(array, dtype=self.dtype)
 
     def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
-        """Add the gradient of this Tensor to the `.grad` of every leaf that it was computed from.
+        """Add the gradient of this Tensor to the `.grad` of every leaf that the Tensor was computed from.
 
         Args:
-            gradient: what to start from, in this Tensor's shape; not needed for a scalar.
+            gradient: the gradient to start from, in this Tensor's shape; not needed for a scalar.
             retain_graph: keep the graph for another backward pass. Otherwise it is freed.
         """
         autograd.backprop.backward(self, gradient, retain_graph)
@@ -153,23 +152,6 @@ class Tensor(Methods):
     def detach(self) -> Tensor:
         """The same array as a constant."""
         return box(self._data, None)
-
-    def provenance(self) -> str:
-        """Where a Tensor without a gradient came from, for error messages."""
-        origin = self._origin
-        if not isinstance(origin, str):
-            operation, arrays = origin
-            read = " and ".join(f"{dtype}{list(shape)}" for dtype, shape in arrays)
-            origin = f"the result of {operation} on {read}, none of which requires one"
-        return f"this Tensor of shape {self.shape} is {origin}"
-
-    def __repr__(self) -> str:
-        values = np.array2string(self.numpy(), separator=", ", prefix="tensor(", threshold=200)
-        notes = "" if self.dtype == np.float32 else f", dtype={self.dtype}"
-        notes += "" if self.device == "cpu" else f", device={self.device!r}"
-        if self.node is not None:
-            notes += ", requires_grad=True" if type(self.node) is Leaf else f", from={self.node.op.name}"
-        return f"tensor({values}{notes})"
 
 
 def _array(data: Any) -> Array:
@@ -179,12 +161,12 @@ def _array(data: Any) -> Array:
 
 
 def operand(x: Any, what: str) -> Any:
-    """A Tensor as it is; numbers and arrays as a plain array. Raises TypeError, with `what` in it, for other things."""
+    """A Tensor as it is; numbers and arrays as a plain array. Raises TypeError that names `what` for others."""
     return x if isinstance(x, Tensor) else numbers(x, what)
 
 
 def values_of(x: Any, what: str) -> Array:
-    """The plain array that a Tensor holds, or that `x` is. Raises TypeError, with `what` in it, for other things."""
+    """The array of a Tensor, or the plain array `x`. Raises TypeError, which names `what`, for other objects."""
     return plain_array(data_of(x), what)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from scratchae import backend, changes
 from scratchae.attach import attach
-from scratchae.autograd import engine
-from scratchae.debug import advice, guards, primitives, summary
+from scratchae.autograd import Tensor, backprop, engine
+from scratchae.debug import advice, guards, primitives, summary, tensors
 from scratchae.debug import changes as memory
 from scratchae.nn import init
 from scratchae.nn.module import Module, check_buffer, inside, modules_in, places_in
@@ -20,6 +20,8 @@ attach(engine.with_residuals, forward=primitives.with_residuals)
 attach(engine.complete, forward=primitives.complete)
 attach(changes.changed, forward=memory.changed)
 attach(changes.check_unchanged, forward=memory.check_unchanged)
+attach(backprop.origin_of, forward=tensors.origin_of)
+Tensor.__repr__ = tensors.printed  # type: ignore[method-assign]
 Module.summary, Module._repr_html_ = summary.summary, summary._repr_html_
 
 attach(inside, forward=guards.hidden)

@@ -24,7 +24,7 @@ watch_forks()
 
 ORDER["processes"] = sharing.sharing_of
 attach(training.processes, forward=sharing.joined)
-attach(training.batches_of, forward=sharing.part_of_batches)
+attach(training.remaining_batches, forward=sharing.part_of_batches)
 attach(training.totals_of, forward=sharing.summed)
 attach(resuming.state_in, forward=sharing.read_by_the_first)
 attach(interrupts.asked, forward=sharing.agreed)

@@ -141,7 +141,7 @@ def joined(alone: Function) -> Function:
 
 
 def part_of_batches(whole: Function) -> Function:
-    """`training.batches_of`: this process's part of each batch."""
+    """`training.remaining_batches`: this process's part of each batch."""
 
     def batches_of(run: Run) -> Iterator[Any]:
         part = part_of(run, run.loader)

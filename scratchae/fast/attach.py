@@ -6,9 +6,10 @@ import os
 
 from scratchae.attach import PLAIN, attach
 from scratchae.autograd import elementwise, products, reductions
-from scratchae.fast import elements, images
+from scratchae.fast import elements, flat, images
 from scratchae.fast.memory import keep_freed_memory
 from scratchae.images import conv
+from scratchae.optim import base as optimizers
 
 if not PLAIN:
     attach(elementwise.masked, forward=elements.masked)
@@ -21,5 +22,6 @@ if not PLAIN:
     attach(reductions.sum_of_squares, forward=elements.sum_of_squares)
     attach(conv.multiply_then_shift, forward=images.by_phases)
     attach(conv.sum_over_images, forward=images.by_ones)
+    attach(optimizers.updaters_of, forward=flat.one_for_many)
     if os.environ.get("SCRATCHAE_KEEP_MEMORY", "1") != "0":
         keep_freed_memory()

@@ -5,16 +5,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from scratchae.backend import Array, device_of, plain_array, to_device
+from scratchae.autograd import Tensor
+from scratchae.backend import Array, plain_array, to_device
 from scratchae.checks import check_count, check_names, check_number, shown
 from scratchae.files.states import overflowed
 from scratchae.optim import Optimizer
-from scratchae.optim.flat import Flat
+from scratchae.optim.base import options_of, state_dtype
 from scratchae.optim.schedules import LRSchedule
 
 # --- optimisers -----------------------------------------------------------------------------------
@@ -22,14 +23,11 @@ from scratchae.optim.schedules import LRSchedule
 
 def state_dict(self: Optimizer) -> dict[str, Any]:
     """Everything needed to go on: options, step counts and copies of the state arrays."""
-    groups = []
-    for group, flats in zip(self.param_groups, self._flats, strict=True):
-        for flat in flats:
-            flat.provide(self.state_names(group))  # an option may have been switched on since the last step
-        entry = {name: list(v) if isinstance(v, tuple) else v for name, v in group.items()}
-        places = {id(p): (flat, i) for flat in flats for i, p in enumerate(flat.params)}
-        entry["params"] = [_state_of(*places[id(p)]) for p in group["params"]]
-        groups.append(entry)
+    held = {}  # by the id of the parameter
+    for group, updater in self.updaters():
+        for p, steps, state in updater.entries(self.state_names(group)):
+            held[id(p)] = {"step": steps, **{name: array.copy() for name, array in state.items()}}
+    groups = [{**options_of(group), "params": [held[id(p)] for p in group["params"]]} for group in self.param_groups]
     return {"kind": type(self).__name__, "groups": groups}
 
 
@@ -40,34 +38,29 @@ def load_state_dict(self: Optimizer, state: Mapping[str, Any]) -> None:
     changed then.
     """
     try:
-        fitting = list(_read(self, state))
+        options, entries = _read(self, state)
+        loaded = [[entries[id(p)] for p, *_ in updater.entries()] for _, updater in self.updaters()]
     except (ValueError, TypeError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{error}; nothing was loaded") from None
-    for group, flats, (options, read) in zip(self.param_groups, self._flats, fitting, strict=True):
-        group.update(options)
-        for flat, (steps, arrays) in zip(flats, read, strict=True):
-            flat.steps, flat.state = steps, arrays
+    for group, read in zip(self.param_groups, options, strict=True):
+        group.update(read)
+    for (_, updater), own in zip(self.updaters(), loaded, strict=True):
+        updater.load(own)
 
 
-def _state_of(flat: Flat, i: int) -> dict[str, Any]:
-    arrays = {name: s[flat.spans[i]].reshape(flat.params[i].shape).copy() for name, s in flat.state.items()}
-    return {"step": flat.steps[i], **arrays}
-
-
-def _read(optimizer: Optimizer, state: Any) -> Iterator[tuple[dict[str, Any], list]]:
-    """For each group its options, and for each of its flat buffers step counts and arrays."""
-    own = optimizer.param_groups
+def _read(optimizer: Optimizer, state: Any) -> tuple[list[dict[str, Any]], dict[int, tuple[int, dict[str, Array]]]]:
+    """The options of each group, and by the id of each parameter its number of steps and its arrays."""
+    own, options, entries = optimizer.param_groups, [], {}
     groups = _groups_of(state, type(optimizer).__name__, [len(group["params"]) for group in own])
-    for g, (given, group, flats) in enumerate(zip(groups, own, optimizer._flats, strict=True)):
+    for g, (given, group) in enumerate(zip(groups, own, strict=True)):
         if missing := sorted(set(group) - set(given)):
             raise ValueError(f"group {g}: the state lacks the options {missing}")
-        options = optimizer._checked({**given, "params": group["params"]})
-        entries = {
-            id(p): (f"group {g}, parameter {i}", entry)
-            for i, (p, entry) in enumerate(zip(group["params"], given["params"], strict=True))
-        }
-        yield options, [_contents(flat, optimizer.state_names(options), entries) for flat in flats]
+        options.append(optimizer._checked({**given, "params": group["params"]}))
+        names = optimizer.state_names(options[-1])
+        for i, (p, entry) in enumerate(zip(group["params"], given["params"], strict=True)):
+            entries[id(p)] = _entry(f"group {g}, parameter {i}", entry, p, names)
+    return options, entries
 
 
 def _groups_of(state: Any, kind: str, counts: list[int]) -> list[Mapping[str, Any]]:
@@ -88,39 +81,28 @@ def _is_group(group: Any) -> bool:
     return isinstance(group, Mapping) and isinstance(group.get("params"), list)
 
 
-def _contents(flat: Flat, names: Iterable[str], entries: Mapping[int, tuple[str, Any]]) -> tuple[list[int], dict]:
-    """Step counts and state arrays for `flat`; `entries` are the state's, by the id of the parameter.
-
-    Each entry comes with its place in words. Raises ValueError for an entry that does not fit.
-    """
-    steps: list[int] = []
-    arrays = {name: flat.zeros() for name in names}
-    for p, span in zip(flat.params, flat.spans, strict=True):
-        where, entry = entries[id(p)]
-        held = dict(entry) if isinstance(entry, Mapping) else {}
-        shapes = {name: getattr(value, "shape", type(value).__name__) for name, value in held.items()}
-        if set(held) != {"step", *arrays} or any(shapes[name] != p.shape for name in arrays):
-            found = shapes if isinstance(entry, Mapping) else f"a {type(entry).__name__}"
-            raise ValueError(
-                f"{where}: the state holds {found}, expected a step and {sorted(arrays)} of shape {p.shape}"
-            )
-        steps.append(check_count(f"{where}: step", held["step"], 0))
-        for name, array in arrays.items():
-            array[span] = _converted(f"{where}: {name}", held[name], array)
-    return steps, arrays
+def _entry(where: str, entry: Any, p: Tensor, names: Iterable[str]) -> tuple[int, dict[str, Array]]:
+    """The number of steps and the arrays of a parameter. Raises ValueError for an `entry` that does not fit."""
+    held = dict(entry) if isinstance(entry, Mapping) else {}
+    shapes = {name: getattr(value, "shape", type(value).__name__) for name, value in held.items()}
+    if set(held) != {"step", *names} or any(shapes[name] != p.shape for name in names):
+        found = shapes if isinstance(entry, Mapping) else f"a {type(entry).__name__}"
+        raise ValueError(f"{where}: the state holds {found}, expected a step and {sorted(names)} of shape {p.shape}")
+    steps = check_count(f"{where}: step", held["step"], 0)
+    return steps, {name: _converted(f"{where}: {name}", held[name], p) for name in names}
 
 
-def _converted(what: str, given: Any, like: Array) -> Array:
-    """`given` end to end, in the dtype and on the device of `like`; ValueError where its numbers do not fit."""
+def _converted(what: str, given: Any, p: Tensor) -> Array:
+    """A copy of `given` on the device of `p`, in the dtype of its state; ValueError where its numbers do not fit."""
     try:
-        there = to_device(plain_array(given, what), device_of(like))
+        there = to_device(plain_array(given, what), p.device)
     except TypeError as error:
         raise ValueError(error) from None
     with np.errstate(over="ignore"):  # the error below tells it, not a warning
-        array = there.astype(like.dtype)
+        array = there.astype(state_dtype(p))
     if overflowed(there, array):
-        raise ValueError(f"{what} holds numbers of {there.dtype} that {like.dtype} cannot hold")
-    return array.ravel()
+        raise ValueError(f"{what} holds numbers of {there.dtype} that {array.dtype} cannot hold")
+    return array
 
 
 # --- schedules ------------------------------------------------------------------------------------

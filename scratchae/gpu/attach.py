@@ -6,7 +6,7 @@ from scratchae import backend, losses, random
 from scratchae.attach import PLAIN, attach
 from scratchae.autograd import elementwise, products
 from scratchae.data import loader
-from scratchae.fast import elements
+from scratchae.fast import elements, flat
 from scratchae.gpu import cublas, devices, images, updates
 from scratchae.gpu.kernels import fused
 from scratchae.gpu.random import generator_on_the_gpu
@@ -14,7 +14,6 @@ from scratchae.gpu.recording import noted
 from scratchae.gpu.replay import Replay
 from scratchae.gpu.upload import batches_on_the_gpu
 from scratchae.images import conv, pooling
-from scratchae.optim import base
 from scratchae.plugins import ORDER
 
 attach(backend.told_when_full, forward=devices.told_when_full)
@@ -31,7 +30,7 @@ if not PLAIN:
     attach(elementwise.relu, x=fused("where_positive"))
     attach(losses.bernoulli_nll, forward=fused("bernoulli_nll"), input=fused("bernoulli_slope"))
     attach(losses.bernoulli_nll_of_logits, forward=fused("bernoulli_nll_of_logits"), input=fused("logits_slope"))
-    attach(base.move, forward=updates.move)
+    attach(flat.move, forward=updates.move)
     # cuBLAS: products that a CUDA graph can record
     attach(products.linear, forward=cublas.linear)
     attach(products.linear_weight_grad, forward=cublas.linear_weight_grad)

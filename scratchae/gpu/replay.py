@@ -66,9 +66,9 @@ def training_stream(device: str) -> Iterator[None]:
 
 def replayable(model: Any, optimizer: Any) -> bool:
     """Whether model and optimiser lie on one GPU, and kernels of gpu/ move the weights."""
-    flats = list(optimizer.flats())
     buffers = [getattr(module, name) for module, name in model.buffer_places()]
-    devices = {p.device for flat in flats for p in flat.params} | {p.device for p in model.parameters()}
+    moved = [p for group in optimizer.param_groups for p in group["params"]]
+    devices = {p.device for p in (*moved, *model.parameters())}
     devices |= set(map(backend.device_of, buffers))
     on_gpu = len(devices) == 1 and "cpu" not in devices
     kept = all(b.dtype.name in TYPES and b.flags.c_contiguous for b in buffers)  # as the kernel `keep` copies them
@@ -143,7 +143,7 @@ class Steps:
     def __init__(self, model: Any, optimizer: Any, terms: Callable[[tuple], dict], max_norm: float | None):
         self.cupy = sys.modules["cupy"]
         self.model, self.optimizer, self.terms, self.max_norm = model, optimizer, terms, max_norm
-        self.flats = list(optimizer.flats())
+        self.flats = [flat for _, flat in optimizer.updaters()]
         self.ledger = self.cupy.zeros(4, "float64")  # see kernels.cu
         self.state = State(model, optimizer, self.ledger)
         self.losses = Losses(self.cupy, self.ledger, self._stop)
@@ -155,10 +155,9 @@ class Steps:
 
     def begin_epoch(self) -> None:
         """Pass on a learning rate that a callback changed. Any other change needs a new recording."""
-        for group, flats in zip(self.optimizer.param_groups, self.optimizer._flats, strict=True):
-            for flat in flats:
-                flat.gather()
-                counters_of(flat).prepare(group["lr"], max(flat.steps))
+        for group, flat in self.optimizer.updaters():
+            flat.gather()
+            counters_of(flat).prepare(group["lr"], max(flat.steps))
         if self.graph is not None and difference(self.signature, self.state.signature()) is not None:
             self.graph = None
 

@@ -18,7 +18,7 @@ class State:
 
     def __init__(self, model: Any, optimizer: Any, ledger: Any):
         self.model, self.optimizer, self.ledger = model, optimizer, ledger
-        self.flats = list(optimizer.flats())
+        self.flats = [flat for _, flat in optimizer.updaters()]
         self.kept: list[tuple[Any, Any, str]] = []
 
     def keep_buffers(self) -> None:

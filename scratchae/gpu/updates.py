@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from scratchae.attach import PLAIN
+from scratchae.fast.flat import Flat
 from scratchae.gpu.kernels import TYPES, launch
 from scratchae.optim import SGD, Adam, RMSprop
 
@@ -43,7 +43,7 @@ _counters: WeakKeyDictionary[Any, Counters] = WeakKeyDictionary()  # by flat buf
 
 def counters_of(flat: Any) -> Any:
     """The counters of a flat buffer, new ones where the buffer was laid out anew; None where no kernel moves it."""
-    if flat.xp is np or flat.values.dtype.name not in TYPES or PLAIN:
+    if not isinstance(flat, Flat) or flat.xp is np or flat.values.dtype.name not in TYPES:
         return None
     counters = _counters.get(flat)
     if counters is None or counters.values is not flat.values:
@@ -53,11 +53,11 @@ def counters_of(flat: Any) -> Any:
 
 def has_kernels(optimizer: Any) -> bool:
     """Whether kernels move all of an optimiser's parameters: not where a subclass has an `update` of its own."""
-    return type(optimizer).update in RULES and all(counters_of(flat) is not None for flat in optimizer.flats())
+    return type(optimizer).update in RULES and all(counters_of(flat) is not None for _, flat in optimizer.updaters())
 
 
 def move(formula: Callable) -> Callable[..., None]:
-    """For `optim.base.move`: each run of parameters by two kernels, one that counts and one that moves."""
+    """For `fast.flat.move`: each run of parameters by two kernels, one that counts and one that moves."""
 
     def by_kernels(optimizer: Any, flat: Any, group: dict) -> None:
         rule, counters = RULES.get(type(optimizer).update), counters_of(flat)

@@ -1,7 +1,6 @@
 """The update rules. Numbers, defaults and the places of eps are PyTorch's.
 
-`update` gets pieces that fit in the cache, and works in place. One more pass over the memory would cost more than the
-arithmetic.
+A rule works in place: a new array for each result would cost more than the arithmetic.
 """
 
 from __future__ import annotations
@@ -46,9 +45,7 @@ class SGD(Optimizer):
                 v *= group["momentum"]
                 v += xp.multiply(g, 1 - group["dampening"], out=t)
             if group["nesterov"]:
-                xp.multiply(v, group["momentum"], out=t)
-                t += g
-                g = t
+                g = xp.add(g, xp.multiply(v, group["momentum"], out=t), out=t)
             else:
                 g = v
         p -= xp.multiply(g, group["lr"], out=t)
@@ -136,26 +133,18 @@ class RMSprop(Optimizer):
         xp, (t, decayed), alpha = xp_of(p), scratch, group["alpha"]
         g, v = _with_decay(xp, p, g, group["weight_decay"], decayed), state["square_avg"]
         v *= alpha
-        xp.multiply(g, g, out=t)
-        t *= 1 - alpha
-        v += t
+        v += xp.multiply(xp.multiply(g, g, out=t), 1 - alpha, out=t)
         if group["centered"]:
             mean = state["grad_avg"]
             mean *= alpha
             mean += xp.multiply(g, 1 - alpha, out=t)
-            xp.multiply(mean, mean, out=t)
-            xp.subtract(v, t, out=t)
-            xp.maximum(t, 0, out=t)  # rounding can make a variance negative
-            xp.sqrt(t, out=t)
-        else:
-            xp.sqrt(v, out=t)
+            variance = xp.subtract(v, xp.multiply(mean, mean, out=t), out=t)
+            v = xp.maximum(variance, 0, out=t)  # rounding can make a variance negative
+        xp.sqrt(v, out=t)
         t += group["eps"]
-        xp.divide(g, t, out=t)
+        move = xp.divide(g, t, out=t)
         if group["momentum"]:
-            buffer = state["momentum_buffer"]
-            buffer *= group["momentum"]
-            buffer += t
-            xp.multiply(buffer, group["lr"], out=t)
-        else:
-            t *= group["lr"]
-        p -= t
+            move = state["momentum_buffer"]
+            move *= group["momentum"]
+            move += t
+        p -= xp.multiply(move, group["lr"], out=t)

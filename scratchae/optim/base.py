@@ -1,4 +1,4 @@
-"""What all optimisers share: groups of options, the step, and clipping."""
+"""What all optimisers share: groups of options, the step of each parameter, and clipping."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ import numpy as np
 
 from scratchae.attach import replaceable
 from scratchae.autograd import Tensor
-from scratchae.backend import Array, xp_of
+from scratchae.backend import Array, to_device, xp_of
 from scratchae.checks import check_number
-from scratchae.made import kept
-from scratchae.optim.flat import Flat
 
 
 class Optimizer:
     """The base class. A new optimiser defines `update`, `state_names`, and an `__init__` that passes options on.
 
-    The parameters' values move into one buffer. An array that shared memory with a parameter no longer follows.
+    The optimiser may move the values of the parameters to other memory. An array that shared memory with a parameter
+    then no longer follows.
 
     Args:
         params: Tensors that are leaves, or dicts `{"params": [...], "lr": ..., ...}` with options of
@@ -39,69 +38,61 @@ class Optimizer:
     def __init__(self, params: Iterable[Any], **options: Any):
         given = members(params)
         groups = given if any(isinstance(g, dict) for g in given) else [{"params": given}]
-        self.defaults = options = {**getattr(type(self), "defaults", {}), **options}
+        self.defaults = {**getattr(type(self), "defaults", {}), **options}
         self.param_groups: list[dict[str, Any]] = []
         for own in groups:
             if not isinstance(own, dict):
                 found = type(own).__name__
                 raise TypeError(f"groups of parameters are dicts {{'params': [...], ...}}; among them is a {found}")
-            group = {**options, **own, "params": tensors(own.get("params", []))}
+            group = {**self.defaults, **own, "params": tensors(own.get("params", []))}
             if not group["params"]:
                 advice = "pass model.parameters() of a model that has some, or groups {'params': [...], ...}"
                 raise ValueError(f"the optimiser got no parameters, or not in each group; {advice}")
             self.param_groups.append(self._checked(group))
         check_leaves([p for group in self.param_groups for p in group["params"]])
-        self.made_with = [kept({n: v for n, v in group.items() if n != "params"}) for group in self.param_groups]
-        self._flats: list[list[Flat]] = []
-        for group in self.param_groups:
-            kinds: dict[Any, list[Tensor]] = {}
-            for p in group["params"]:
-                kinds.setdefault((p.dtype, p.device), []).append(p)
-            self._flats.append([Flat(ps, self.state_names(group)) for ps in kinds.values()])
+        self.made_with = [options_of(group) for group in self.param_groups]
+        self._updaters = [updaters_of(group["params"]) for group in self.param_groups]
+        for group, updater in self.updaters():
+            updater.provide(self.state_names(group))
 
     def state_names(self, group: dict) -> tuple[str, ...]:
         """The arrays that the optimiser keeps for each parameter."""
         return ()
 
     def update(self, p: Array, g: Array, state: dict[str, Array], step: int, group: dict, scratch: Array) -> None:
-        """Move the flat piece `p` in place, given its gradient `g`, which must not be written to.
+        """The rule: move `p` in place, given its gradient `g`, which must not be written to.
 
-        `state` holds this piece of each of `state_names`, `step` counts from 1, and `scratch` is two
-        rows of memory of the piece's length.
+        The rule is elementwise. `p`, `g`, the arrays of `state` (one for each of `state_names`) and the two of
+        `scratch` have one shape. `scratch` is memory for intermediate results. `step` counts from 1.
         """
         raise NotImplementedError
 
+    def updaters(self) -> Iterator[tuple[dict[str, Any], Updater]]:
+        """Each updater, with the group that its options stand in."""
+        for group, updaters in zip(self.param_groups, self._updaters, strict=True):
+            for updater in updaters:
+                yield group, updater
+
     def step(self) -> None:
         """Update every parameter that has a gradient."""
-        for group, flats in zip(self.param_groups, self._flats, strict=True):
-            for flat in flats:
-                flat.gather()
-                flat.provide(self.state_names(group))
-                flat.count_step()
-                move(self, flat, group)
-
-    def flats(self) -> Iterator[Flat]:
-        """The flat buffers of all groups."""
-        return (flat for flats in self._flats for flat in flats)
-
-    def gradients(self) -> Iterator[Array]:
-        """Every gradient there is, many in one array where they lie side by side.
-
-        A change of these arrays in place is a change of `.grad`.
-        """
-        for flat in self.flats():
-            yield from flat.all_gradients()
-
-    def values(self) -> Iterator[Array]:
-        """The parameters themselves, many in one array."""
-        for flat in self.flats():
-            flat.gather()
-            yield flat.values
+        for group, updater in self.updaters():
+            updater.step(self, group)
 
     def zero_grad(self) -> None:
         """Set every `.grad` to None."""
-        for flat in self.flats():
-            flat.zero_grad()
+        for _, updater in self.updaters():
+            updater.zero_grad()
+
+    def gradients(self) -> Iterator[Array]:
+        """Every gradient there is, several in one array where they lie side by side.
+
+        A change of these arrays in place is a change of `.grad`.
+        """
+        return (array for _, updater in self.updaters() for array in updater.all_gradients())
+
+    def values(self) -> Iterator[Array]:
+        """The values of the parameters, several in one array where they lie side by side."""
+        return (array for _, updater in self.updaters() for array in updater.all_values())
 
     @property
     def lr(self) -> float:
@@ -122,21 +113,79 @@ class Optimizer:
         return {name: value if name == "params" else checked_option(name, value) for name, value in group.items()}
 
 
+class Updater:
+    """One parameter, the number of its steps, and the arrays that an optimiser keeps for it."""
+
+    def __init__(self, p: Tensor):
+        self.p, self.steps = p, 0
+        self.state: dict[str, Array] = {}
+
+    def step(self, optimizer: Optimizer, group: dict[str, Any]) -> None:
+        """Update the parameter by the optimiser's rule, if there is a gradient."""
+        p = self.p
+        if p.grad is None:
+            return
+        self.steps += 1
+        self.provide(optimizer.state_names(group))
+        # For half precision these are copies in float32, rounded once, when they are written back.
+        value, grad = (array.astype(state_dtype(p), copy=False) for array in (p.data, p.grad))
+        scratch = [xp_of(value).empty_like(value) for _ in range(2)]
+        optimizer.update(value, grad, self.state, self.steps, group, scratch)
+        p.data[...] = value
+        p.changed()
+
+    def provide(self, state_names: Iterable[str]) -> None:
+        """Zeros for new `state_names`; all arrays in the `state_dtype` and on the device that the parameter has by now.
+
+        An option may be switched on between steps, and `.to` may move the parameter.
+        """
+        zeros = {name: np.zeros(self.p.shape) for name in state_names if name not in self.state}
+        for name, array in {**self.state, **zeros}.items():
+            self.state[name] = to_device(array, self.p.device).astype(state_dtype(self.p), copy=False)
+
+    def zero_grad(self) -> None:
+        """Set `.grad` to None."""
+        if self.p.requires_grad:
+            self.p.grad = None
+
+    def all_gradients(self) -> list[Array]:
+        """The gradient, if there is one."""
+        return [] if self.p.grad is None else [self.p.grad]
+
+    def all_values(self) -> list[Array]:
+        """The value of the parameter."""
+        return [self.p.data]
+
+    def entries(self, state_names: Iterable[str] = ()) -> list[tuple[Tensor, int, dict[str, Array]]]:
+        """(parameter, number of steps, state with the arrays `state_names`) of each parameter."""
+        self.provide(state_names)
+        return [(self.p, self.steps, self.state)]
+
+    def load(self, entries: list[tuple[int, dict[str, Array]]]) -> None:
+        """Replace (number of steps, state) of each parameter."""
+        [(self.steps, self.state)] = entries
+
+
+def state_dtype(p: Tensor) -> Any:
+    """The dtype of the state and the arithmetic for a parameter: its own, or float32 where its own is narrower.
+
+    In float16, Adam's eps of 1e-8 rounds to 0, and the square of a gradient of 300 overflows to infinity.
+    """
+    return np.result_type(p.dtype, np.float32)
+
+
 @replaceable
-def move(optimizer: Optimizer, flat: Flat, group: dict) -> None:
-    """Update all parameters of one flat buffer that have a gradient, in pieces that fit in the cache."""
-    for span, g, step in flat.runs():
-        for start in range(span.start, span.stop, size := flat.piece()):
-            piece = slice(start, min(start + size, span.stop))
-            # For half precision these are copies in float32, rounded once, when they are written back.
-            p = flat.values[piece].astype(flat.wide, copy=False)
-            grad = g[start - span.start : piece.stop - span.start].astype(flat.wide, copy=False)
-            optimizer.update(p, grad, flat.state_of(piece), step, group, flat.scratch[:, : grad.size])
-            if flat.wide != flat.values.dtype:
-                flat.values[piece] = p
+def updaters_of(params: list[Tensor]) -> list[Updater]:
+    """The updaters of the parameters of a group. A room may attach updaters of many parameters."""
+    return [Updater(p) for p in params]
 
 
-# --- what it is made from: debug/guards.py attaches the checks --------------------------------------
+def options_of(group: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a group as JSON values."""
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in group.items() if name != "params"}
+
+
+# --- what an optimiser is made from: a room may attach checks ---------------------------------------
 
 
 @replaceable
@@ -184,11 +233,11 @@ def clip_grad_norm(params: Iterable[Tensor] | Tensor, max_norm: float) -> float:
 
 def _joint_norm(grads: list[Array]) -> float:
     # Half precision is widened first: float16 cannot hold the square of 300, nor a sum of 70,000 ones.
-    flats = [g.ravel().astype(np.result_type(g.dtype, np.float32), copy=False) for g in grads]
+    rows = [g.ravel().astype(np.result_type(g.dtype, np.float32), copy=False) for g in grads]
     with np.errstate(over="ignore", invalid="ignore"):
-        squares = sum(float(g @ g) for g in flats)
+        squares = sum(float(g @ g) for g in rows)
         if 1e-30 < squares < math.inf:
             return math.sqrt(squares)
         # The squares of very large or very small numbers leave the range of their dtype. Scaled ones stay inside.
-        peak = max((float(abs(g).max()) for g in flats if g.size), default=0.0) or 1.0
-        return peak if math.isinf(peak) else peak * math.sqrt(sum(float((scaled := g / peak) @ scaled) for g in flats))
+        peak = max((float(abs(g).max()) for g in rows if g.size), default=0.0) or 1.0
+        return peak if math.isinf(peak) else peak * math.sqrt(sum(float((scaled := g / peak) @ scaled) for g in rows))

@@ -117,6 +117,7 @@ class ReduceOnPlateau(LRSchedule):
         self.threshold = check_number("ReduceOnPlateau: threshold", threshold)
         self.min_lr = check_number("ReduceOnPlateau: min_lr", min_lr)
         self.mode = check_choice("ReduceOnPlateau: mode", mode, ("min", "max"))
+        self.none_yet = math.inf if mode == "min" else -math.inf  # `best` before the first metric
         self.best, self.bad_epochs = self.none_yet, 0
         names = ("factor", "patience", "threshold", "min_lr", "mode")
         super().__init__(optimizer, **{name: getattr(self, name) for name in names})
@@ -139,11 +140,6 @@ class ReduceOnPlateau(LRSchedule):
             return math.isfinite(value)
         fall = self.best - value if self.mode == "min" else value - self.best
         return fall > self.threshold * abs(self.best)
-
-    @property
-    def none_yet(self) -> float:
-        """`best` before the first metric."""
-        return math.inf if self.mode == "min" else -math.inf
 
     def rates_at(self, epoch: int, base_lrs: list[float]) -> list[float]:
         """The rates of now: they follow from all metrics before, not from the epoch."""
