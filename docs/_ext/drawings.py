@@ -120,7 +120,7 @@ WHAT = {
     "data.idx": "the file format of MNIST",
     "debug": "guards, longer errors, gradcheck", "files": "weights, checkpoints, resuming, signals",
     "gpu": "kernels, replayed steps",
-    "fast": "faster NumPy", "guards": "finite numbers in training", "progress": "the bar of a run",
+    "fast": "faster ways on the CPU", "guards": "finite numbers in training", "progress": "the bar of a run",
     "autoencoders": "the family, one kind per file", "training": "the loop over epochs and batches",
     "callbacks": "after each epoch, and in a step", "plugins": "the moments of a step",
     "data.loader": "batches", "data.noise": "ways to damage an input",
