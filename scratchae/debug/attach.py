@@ -9,6 +9,7 @@ from scratchae.debug import advice, descriptions, guards, modes, primitives, sum
 from scratchae.debug import changes as memory
 from scratchae.nn import init
 from scratchae.nn.layer import Layer
+from scratchae.nn.linear import Sequential
 from scratchae.nn.module import Module, check_buffer, evaluating, inside, places_in, taken
 from scratchae.optim import base as optimizers
 
@@ -29,6 +30,7 @@ Layer.describe = descriptions.describe  # type: ignore[method-assign, assignment
 Module.training = property(modes.training, modes.set_training)  # type: ignore[assignment]
 Module._starts_in_train_mode = True  # type: ignore[attr-defined]
 Module.__init_subclass__ = classmethod(modes.started)  # type: ignore[method-assign, assignment]
+Sequential.forward = guards.chain  # type: ignore[method-assign]
 attach(evaluating, forward=modes.evaluating)
 attach(inside, forward=guards.hidden)
 attach(taken, forward=guards.input_of_layer)
@@ -45,7 +47,6 @@ attach(init.uniform_, forward=guards.uniform)
 attach(init.normal_, forward=guards.normal)
 attach(init.constant_, forward=guards.constant)
 attach(init.fan, forward=guards.fan)
-attach(init.fan_sum, forward=guards.fan)
 attach(optimizers.members, forward=guards.members)
 attach(optimizers.tensors, forward=guards.tensors)
 attach(optimizers.check_leaves, forward=guards.leaves)

@@ -1,6 +1,6 @@
 """Guards: errors for mistakes that the core would answer with an unclear error, or with none.
 
-Each function takes a function of the core and returns the same function behind a check.
+Each function but `chain` takes a function of the core, and returns the same function behind a check.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from scratchae.autograd.tensor import Leaf
 from scratchae.backend import is_array, plain_array
 from scratchae.checks import check_bool, check_number, shown
 from scratchae.nn.layer import Layer
+from scratchae.nn.linear import Sequential
 from scratchae.nn.module import Module, Parameter, Place, converted, titled
 
 # --- modules --------------------------------------------------------------------------------------
@@ -121,6 +122,18 @@ def input_of_layer(formula: Callable) -> Callable[[Module, Any], Any]:
     return taken
 
 
+def chain(self: Sequential, x: Any) -> Any:
+    """`Sequential.forward` with the layer's place in the chain in an error."""
+    for i, layer in enumerate(self):
+        try:
+            x = layer(x)
+        except (TypeError, ValueError) as error:
+            if type(error) in (TypeError, ValueError):  # other classes may take other arguments
+                error.args = (f"layer {i}: {error}",)
+            raise
+    return x
+
+
 def mode(formula: Callable) -> Callable[..., Module]:
     """For `Module.train`."""
     return lambda model, mode=True: formula(model, check_bool("train: mode", mode))
@@ -201,8 +214,8 @@ def constant(formula: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def fan(formula: Callable[..., int]) -> Callable[..., int]:
-    """For the fans of Kaiming's and Xavier's initialisations."""
-    return lambda t, *mode: formula(_tensor(t, "initialisation"), *mode)
+    """For `init.fan`."""
+    return lambda t, mode: formula(_tensor(t, "initialisation"), mode)
 
 
 def _tensor(t: Any, what: str) -> Tensor:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from scratchae.backend import Array, device_of, plain_array, to_device
-from scratchae.checks import check_count, check_names, check_number, shown
-from scratchae.files.states import overflowed
+from scratchae.checks import check_count, check_number, shown
+from scratchae.files.states import check_names, overflowed
 from scratchae.optim import Optimizer
 from scratchae.optim.flat import Flat
 from scratchae.optim.schedules import LRSchedule

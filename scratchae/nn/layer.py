@@ -42,10 +42,8 @@ def shape_of(layer: Module, name: str, value: Any) -> tuple[int, ...]:
     return tuple(size(layer, name if len(sizes) == 1 else f"{name}[{i}]", n) for i, n in enumerate(sizes))
 
 
-def new_parameters(
-    layer: Module, shape: tuple[int, ...], outputs: int, bias: bool
-) -> tuple[Parameter, Parameter | None]:
-    """A weight and a bias, uniform in [-1/sqrt(fan_in), 1/sqrt(fan_in)], as PyTorch's layers start."""
+def new_parameters(layer: Module, shape: tuple[int, ...], n: int, bias: bool) -> tuple[Parameter, Parameter | None]:
+    """A weight of `shape` and a bias of `n` numbers, uniform in [-1/sqrt(fan_in), 1/sqrt(fan_in)] as in PyTorch."""
     bias = check_bool(f"{type(layer).__name__}: bias", bias)
     check_fits(f"{type(layer).__name__}: a weight of shape {shape}", shape)
     bound = 1 / math.sqrt(init.fans(shape)[0])
@@ -55,7 +53,7 @@ def new_parameters(
         init.uniform_(made, -bound, bound)
         return made
 
-    return uniform(*shape), uniform(outputs) if bias else None
+    return uniform(*shape), uniform(n) if bias else None
 
 
 def check_dtype(layer: Module, x: Any, weight: Parameter) -> None:

@@ -2,9 +2,7 @@
 
 The parts of a module are its attributes, and the items of lists, tuples and dicts among them. A Parameter is trained.
 A Module is a child. An array that is registered as a buffer belongs to the state, but is not trained. A name in
-`state_dict()` is the names of the attributes on the way, joined with dots, as in PyTorch.
-
-debug/guards.py attaches checks of arguments and of names, and debug/modes.py modes that belong to one thread.
+`state_dict()` joins the names of the attributes on the way with dots, as in PyTorch.
 """
 
 from __future__ import annotations
@@ -168,7 +166,7 @@ def device_of_model(model: Module) -> str:
 @replaceable
 @contextmanager
 def evaluating(model: Module) -> Iterator[None]:
-    """Eval mode for `model` and all inside it, in this block."""
+    """Eval mode for `model` and all inside it, in this block. Then the modules have their modes of before."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
