@@ -72,7 +72,6 @@ nitpick_ignore_regex = [  # types from elsewhere, and names of our own that are 
     ("py:.*", r"(np|numpy|collections|typing|os|matplotlib|pathlib|sklearn|argparse|contextlib)\..*"),
     ("py:.*", r"(Any|Array|ArrayLike|Figure|FilePath|Size|Iterable|Mapping|Callable|optional)"),
     ("py:.*", r"scratchae\..*\._\w+|_\w+"),
-    ("py:class", r"scratchae\.made\.MadeWith"),
     ("py:.*", r"scratchae\.(backend\.Array|nn\.layer\.Layer|\w+\.FilePath|gpu\.updates\.Update|optim\.flat\.Flat)"),
 ]
 
