@@ -72,8 +72,8 @@ nitpick_ignore_regex = [  # types from elsewhere, and names of our own that are 
     ("py:.*", r"(np|numpy|collections|typing|os|matplotlib|pathlib|sklearn|argparse|contextlib)\..*"),
     ("py:.*", r"(Any|Array|ArrayLike|Figure|FilePath|Size|Iterable|Mapping|Callable|optional)"),
     ("py:.*", r"scratchae\..*\._\w+|_\w+"),
-    ("py:class", r"scratchae\.\w+\.MadeWith"),
-    ("py:.*", r"scratchae\.(backend\.Array|nn\.layer\.Layer|\w+\.FilePath|gpu\.updates\.Update|(fast|optim)\.\w+\.\w+|attach\.Function)"),
+    ("py:.*", r"scratchae\.(backend\.Array|nn\.layer\.Layer|\w+\.FilePath|gpu\.updates\.Update|attach\.Function)"),
+    ("py:.*", r"scratchae\.(fast|optim)\.\w+\.\w+"),
 ]
 
 

@@ -12,13 +12,12 @@ from typing import Any
 
 from scratchae.backend import Array
 from scratchae.checks import check_bool, check_count, check_number, shown
-from scratchae.made import MadeWith
 from scratchae.optim import CosineLR, Optimizer, ReduceOnPlateau, StepLR
 
 Trainer = Any  # of training.py, which stands above this file
 
 
-class Callback(MadeWith):
+class Callback:
     """An object whose methods training calls. It may set `trainer.stop = True`, which ends this `fit`.
 
     A callback may also have methods for the moments of a step: `after_forward(run)`, `after_backward(run)`,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -60,14 +60,6 @@ def check_choice(name: str, value: Any, allowed: Iterable[str], others: str = ""
         return value
     listed = " or ".join(map(repr, names)) if len(names) == 2 else f"one of {', '.join(map(repr, names))}"
     raise ValueError(f"{name}={shown(value)}; expected {others}{listed}")
-
-
-def check_names(state: Any, names: Iterable[str], newer: Iterable[str] = ()) -> None:
-    """Raise ValueError unless a state is a dict with these `names`; older files lack those that are `newer`."""
-    expected = {*names, *newer}
-    if not isinstance(state, Mapping) or {*state, *newer} != expected:
-        found = f"holds {sorted(map(str, state))}" if isinstance(state, Mapping) else f"is a {type(state).__name__}"
-        raise ValueError(f"the state {found}, expected {sorted(expected)}; nothing was loaded")
 
 
 def check_fits(what: str, shape: Iterable[int]) -> None:

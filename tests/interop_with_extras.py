@@ -330,7 +330,7 @@ def test_what_only_pytorch_has_is_refused(name: str) -> None:
 
 
 def test_what_only_we_have_is_refused() -> None:
-    with pytest.raises(TypeError, match=r"layer 0\.1 is a scratchae\.nn\.regularisation\.GaussianNoise"):
+    with pytest.raises(TypeError, match=r"layer 0\.1 is a scratchae\.nn\.pointwise\.GaussianNoise"):
         to_torch(nn.Sequential(nn.Sequential(nn.ReLU(), nn.GaussianNoise())))
     with pytest.raises(TypeError, match=r"the model is a scratchae\.autoencoders\.base\.Autoencoder"):
         to_torch(sa.Autoencoder.dense((4, 2)))

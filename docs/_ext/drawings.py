@@ -148,7 +148,7 @@ def layers() -> list[list[str]]:
 
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
     rows = project["tool"]["importlinter"]["contracts"][0]["layers"]
-    return [[name.strip("()") for name in re.split(r" [|:] ", row)] for row in rows]
+    return [re.split(r" [|:] ", row) for row in rows]
 
 
 def draw_layers(path: Path) -> None:

@@ -156,8 +156,10 @@ def _operation(forward: Callable, vjps: dict[str, Callable], wide: bool = False)
         if others:
             tensor = unbox_others(op, others, values, parents, tensor)
             mask |= sum(1 << i for i in others if parents[i] and any(parents[i]))
-        if options and not _OPTIONS.issuperset(map(type, map(args.__getitem__, options))):
-            tensor = unbox_options(op, values, tensor)
+        for i in options:
+            if type(values[i]) not in _OPTIONS:
+                tensor = unbox_options(op, values, tensor)
+                break
         # Compute.
         try:
             out = op.forward(*values)

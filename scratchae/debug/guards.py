@@ -1,6 +1,6 @@
 """Guards: errors for mistakes that the core would answer with an unclear error, or with none.
 
-Each function takes a function of the core and returns the same function behind a check.
+Each function but `chain` takes a function of the core, and returns the same function behind a check.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import numpy as np
 
 from scratchae.autograd import Tensor
 from scratchae.autograd.tensor import Leaf
-from scratchae.backend import is_array
+from scratchae.backend import is_array, plain_array
 from scratchae.checks import check_bool, check_number, shown
-from scratchae.nn.module import Module, Parameter, Place
+from scratchae.nn.layer import Layer
+from scratchae.nn.linear import Sequential
+from scratchae.nn.module import Module, Parameter, Place, converted, titled
 
 # --- modules --------------------------------------------------------------------------------------
 
@@ -49,10 +51,10 @@ def _refuse_hidden(owner: Module, name: str, value: Any) -> None:
             )
 
 
-def modules(formula: Callable[..., Iterator]) -> Callable[[Module, str], Iterator[tuple[str, Module]]]:
-    """For `module.modules_in`: ValueError where two modules have one name."""
+def modules(formula: Callable[..., Iterator]) -> Callable[..., Iterator[tuple[str, Module]]]:
+    """For `Module.named_modules`: ValueError where two modules have one name."""
 
-    def guard(model: Module, prefix: str) -> Iterator[tuple[str, Module]]:
+    def guard(model: Module, prefix: str = "") -> Iterator[tuple[str, Module]]:
         found: dict[str, Module] = {}
         for name, module in formula(model, prefix):
             _check_name(model, "modules", found.setdefault(name, module) is module, name)
@@ -99,6 +101,76 @@ def buffer_name(formula: Callable) -> Callable[[Module, str], None]:
     return check
 
 
+def input_of_layer(formula: Callable) -> Callable[[Module, Any], Any]:
+    """For `module.taken`: a layer's first input as an array of real numbers.
+
+    Raises TypeError that names the layer for another kind of input. A user's subclass with a `forward` of its own takes
+    any input.
+    """
+
+    def taken(module: Module, x: Any) -> Any:
+        own = not type(module).forward.__module__.startswith("scratchae.")
+        if own or not isinstance(module, Layer) or isinstance(x, Tensor):
+            return x
+        if isinstance(x, (int, float, np.generic)):
+            x = np.asarray(x, None if isinstance(x, np.generic) else np.float32)
+        try:
+            return plain_array(x, "the input")
+        except TypeError as error:
+            raise TypeError(f"{titled(module)}: {error}") from None
+
+    return taken
+
+
+def chain(self: Sequential, x: Any) -> Any:
+    """`Sequential.forward` with the layer's place in the chain in an error."""
+    for i, layer in enumerate(self):
+        try:
+            x = layer(x)
+        except (TypeError, ValueError) as error:
+            if type(error) in (TypeError, ValueError):  # other classes may take other arguments
+                error.args = (f"layer {i}: {error}",)
+            raise
+    return x
+
+
+def mode(formula: Callable) -> Callable[..., Module]:
+    """For `Module.train`."""
+    return lambda model, mode=True: formula(model, check_bool("train: mode", mode))
+
+
+def wanted(formula: Callable) -> Callable[..., Module]:
+    """For `Module.requires_grad_`: TypeError, before anything changes, for parameters of integers."""
+
+    def requires_grad_(model: Module, wanted: bool = True) -> Module:
+        wanted = check_bool("requires_grad_: wanted", wanted)
+        for name, p in model.named_parameters():
+            if wanted and p.dtype.kind != "f":
+                raise TypeError(f"requires_grad_: {name} is {p.dtype}; only floating point numbers can be trained")
+        return formula(model, wanted)
+
+    return requires_grad_
+
+
+def where(formula: Callable) -> Callable[[Module, Any], Module]:
+    """For `Module.to`: ValueError for what is no device and no dtype, for a model without parameters too."""
+
+    def to(model: Module, where: Any) -> Module:
+        empty = np.zeros(0, np.float32)
+        if isinstance(where, str) and where.partition(":")[0] in ("cpu", "gpu"):
+            converted(empty, where)
+            return formula(model, where)
+        try:
+            known = where is not None and np.dtype(where).kind == "f"
+        except Exception:  # NumPy has many ways to refuse what is no dtype
+            known = False
+        if not known:
+            raise ValueError(f"to({shown(where)}): expected 'cpu', 'gpu', 'gpu:<number>' or a floating point dtype")
+        return formula(model, where)
+
+    return to
+
+
 # --- initialisation -------------------------------------------------------------------------------
 
 
@@ -142,8 +214,8 @@ def constant(formula: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def fan(formula: Callable[..., int]) -> Callable[..., int]:
-    """For the fans of Kaiming's and Xavier's initialisations."""
-    return lambda t, *mode: formula(_tensor(t, "initialisation"), *mode)
+    """For `init.fan`."""
+    return lambda t, mode: formula(_tensor(t, "initialisation"), mode)
 
 
 def _tensor(t: Any, what: str) -> Tensor:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from scratchae import random
 from scratchae.attach import attach
 from scratchae.autograd import Tensor
-from scratchae.callbacks import EarlyStopping
+from scratchae.callbacks import Callback, EarlyStopping
 from scratchae.data.loader import DataLoader, batches_of
 from scratchae.files import callbacks, history, optimizer_states, pickles, states
 from scratchae.files.data import batches_of_files, fingerprint
-from scratchae.files.identity import plain_options
+from scratchae.files.identity import Options, noting, plain_options
 from scratchae.files.interrupts import Signals
 from scratchae.files.random_state import check_random_state, random_state, set_random_state
 from scratchae.files.runs import checkpoints_of
@@ -23,6 +25,9 @@ from scratchae.plugins import ORDER
 # --- runs: their checkpoints, the signals that end them, and their history ---
 
 attach(kept, forward=lambda as_given: plain_options)
+kind: Any
+for kind in (Module, Callback):
+    kind.__new__, kind._made_with = noting(kind), Options()
 ORDER["signals"] = lambda run: [Signals()]
 ORDER["checkpoint"] = checkpoints_of
 History.to_csv = history.to_csv

@@ -8,7 +8,8 @@ from typing import Any
 
 from scratchae.backend import Array, plain_array
 from scratchae.callbacks import EarlyStopping
-from scratchae.checks import check_bool, check_count, check_names, check_number, shown
+from scratchae.checks import check_bool, check_count, check_number, shown
+from scratchae.files.states import check_names
 
 
 def state_of_stopping(self: EarlyStopping) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import functools
 import hashlib
 import inspect
 import math
+from collections import UserDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,6 +25,32 @@ _MANY = 1000  # items; of a larger container only the size is compared
 def plain_options(given: Mapping[str, Any]) -> dict[str, Any]:
     """A constructor's options as plain values, without modules, which have paths of their own in `structure`."""
     return {name: plain(value) for name, value in given.items() if not _are_modules(value)}
+
+
+class Options(UserDict):
+    """The options that an object was made with; no dict, so that the walk over a module passes them by."""
+
+
+def noting(owner: Any) -> Callable[..., Any]:
+    """A `__new__` for `owner` that keeps the constructor's options in `_made_with`, by name and with the defaults.
+
+    `_made_with` never changes, whatever becomes of the attributes. A class without a constructor has no options.
+    """
+
+    def __new__(cls: Any, *args: Any, **options: Any) -> Any:
+        made = super(owner, cls).__new__(cls)
+        try:
+            bound = inspect.signature(cls.__init__).bind(made, *args, **options)
+        except TypeError:  # a copy, or a call that the constructor refuses by itself
+            return made
+        bound.apply_defaults()
+        _, *given = bound.arguments.items()  # without self
+        vars(made)["_made_with"] = Options(plain_options(dict(given)))
+        return made
+
+    # The signature is for `inspect.signature` of a class without a constructor of its own.
+    __new__.__signature__ = inspect.Signature([inspect.Parameter("cls", inspect.Parameter.POSITIONAL_ONLY)])  # type: ignore[attr-defined]
+    return __new__
 
 
 def plain(value: Any) -> Any:

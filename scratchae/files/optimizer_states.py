@@ -12,8 +12,8 @@ import numpy as np
 
 from scratchae.autograd import Tensor
 from scratchae.backend import Array, plain_array, to_device
-from scratchae.checks import check_count, check_names, check_number, shown
-from scratchae.files.states import overflowed
+from scratchae.checks import check_count, check_number, shown
+from scratchae.files.states import check_names, overflowed
 from scratchae.optim import Optimizer
 from scratchae.optim.base import options_of, state_dtype
 from scratchae.optim.schedules import LRSchedule

@@ -21,7 +21,6 @@ from scratchae.files.disk import check_place, locked
 from scratchae.files.identity import frozen, plain, settings_of, structure
 from scratchae.files.resuming import restore, state_in
 from scratchae.files.storage import FilePath
-from scratchae.made import MadeWith
 from scratchae.nn import Module
 from scratchae.plugins import Run
 
@@ -120,8 +119,8 @@ def identity_of(run: Run) -> dict[str, Any]:
     callbacks = {
         f"callback {i}, {name}": value
         for i, c in enumerate(trainer.callbacks)
-        if isinstance(c, MadeWith) and not getattr(c, "only_writes", False)
-        for name, value in c._made_with.items()
+        if not getattr(c, "only_writes", False)
+        for name, value in getattr(c, "_made_with", {}).items()
     }
     rules = {
         f"optimizer, group {i}, {name}": plain(value)

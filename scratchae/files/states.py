@@ -9,7 +9,7 @@ Frozen parameters and buffers get a new array instead, and a graph that read the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,14 @@ def load_weights(self: Module, path: FilePath) -> None:
         self.load_state_dict(state)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def check_names(state: Any, names: Iterable[str], newer: Iterable[str] = ()) -> None:
+    """Raise ValueError unless a state is a dict with these `names`; older files lack those that are `newer`."""
+    expected = {*names, *newer}
+    if not isinstance(state, Mapping) or {*state, *newer} != expected:
+        found = f"holds {sorted(map(str, state))}" if isinstance(state, Mapping) else f"is a {type(state).__name__}"
+        raise ValueError(f"the state {found}, expected {sorted(expected)}; nothing was loaded")
 
 
 # --- loading --------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from scratchae.images import options
 from scratchae.images.window import Pair, Size
 from scratchae.nn.layer import Layer, check_dtype, new_parameters, size
 from scratchae.nn.normalisation import BatchNorm1d
-from scratchae.nn.regularisation import Dropout
+from scratchae.nn.pointwise import Dropout
 
 
 class _Conv(Layer):

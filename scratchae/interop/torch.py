@@ -14,8 +14,8 @@ import numpy as np
 
 from scratchae import nn
 from scratchae.backend import to_device
+from scratchae.debug.descriptions import option
 from scratchae.interop.common import known_class, place, require
-from scratchae.nn.layer import option
 from scratchae.random import fixed_seed
 
 LAYERS: tuple[type[nn.Module], ...] = (

@@ -12,12 +12,11 @@ from scratchae.images.layers import (
     Upsample,
 )
 from scratchae.nn import init
-from scratchae.nn.activations import ELU, GELU, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
 from scratchae.nn.linear import Flatten, Identity, Linear, Sequential, Unflatten
 from scratchae.nn.losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, KLDivLoss, L1Loss, MSELoss
 from scratchae.nn.module import Module, Parameter
 from scratchae.nn.normalisation import BatchNorm1d, LayerNorm
-from scratchae.nn.regularisation import Dropout, GaussianNoise
+from scratchae.nn.pointwise import ELU, GELU, Dropout, GaussianNoise, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
 
 __all__ = [
     "init", "Module", "Parameter", "Sequential", "Linear", "Flatten", "Unflatten", "Identity",

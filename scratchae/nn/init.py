@@ -42,9 +42,7 @@ def normal_(t: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
 @replaceable
 def constant_(t: Tensor, value: float) -> Tensor:
     """`value` everywhere."""
-    t.data[...] = value
-    t.changed()
-    return t
+    return _fill(t, np.full(t.shape, value))
 
 
 def zeros_(t: Tensor) -> Tensor:
@@ -68,13 +66,14 @@ def kaiming_normal_(t: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearit
 
 def xavier_uniform_(t: Tensor, gain: float = 1.0) -> Tensor:
     """U(-b, b) with b = gain sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio 2010)."""
-    bound = check_number("xavier_uniform_: gain", gain) * math.sqrt(6 / fan_sum(t))
+    bound = check_number("xavier_uniform_: gain", gain) * math.sqrt(6 / (fan(t, "fan_in") + fan(t, "fan_out")))
     return uniform_(t, -bound, bound)
 
 
 def xavier_normal_(t: Tensor, gain: float = 1.0) -> Tensor:
     """N(0, 2 gain^2 / (fan_in + fan_out)) (Glorot & Bengio 2010)."""
-    return normal_(t, 0.0, check_number("xavier_normal_: gain", gain) * math.sqrt(2 / fan_sum(t)))
+    std = check_number("xavier_normal_: gain", gain) * math.sqrt(2 / (fan(t, "fan_in") + fan(t, "fan_out")))
+    return normal_(t, 0.0, std)
 
 
 def gain(nonlinearity: str, a: float = 0.01) -> float:
@@ -87,15 +86,9 @@ def gain(nonlinearity: str, a: float = 0.01) -> float:
 
 @replaceable
 def fan(t: Tensor, mode: str) -> int:
-    """Kaiming's fan: the inputs of an output, or the outputs of an input."""
+    """The inputs of an output ("fan_in"), or the outputs of an input ("fan_out"), and at least 1."""
     check_choice("mode", mode, ("fan_in", "fan_out"))
     return max(fans(t.shape)[mode == "fan_out"], 1)  # the fan of an empty weight is 0
-
-
-@replaceable
-def fan_sum(t: Tensor) -> int:
-    """Xavier's fan_in + fan_out."""
-    return max(sum(fans(t.shape)), 1)
 
 
 def _drawn(t: Tensor) -> type:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from typing import Any
 
 import numpy as np
 
-from scratchae.autograd import Tensor
-from scratchae.backend import plain_array
 from scratchae.checks import check_bool, check_count, check_fits, check_number, shown
 from scratchae.nn import init
 from scratchae.nn.module import Module, Parameter, titled
@@ -17,41 +14,6 @@ from scratchae.nn.module import Module, Parameter, titled
 
 class Layer(Module):
     """A module of one array that keeps its constructor's options as attributes of the same names."""
-
-    def _taken(self, x: Any) -> Any:
-        """`x` as an array of real numbers. Raises TypeError that names the layer for another kind of input.
-
-        A user's subclass with a `forward` of its own takes any input.
-        """
-        if isinstance(x, Tensor) or not type(self).forward.__module__.startswith("scratchae."):
-            return x
-        if isinstance(x, (int, float, np.generic)):
-            x = np.asarray(x, None if isinstance(x, np.generic) else np.float32)
-        try:
-            return plain_array(x, "the input")
-        except TypeError as error:
-            raise TypeError(f"{titled(self)}: {error}") from None
-
-    def describe(self) -> str:
-        """The constructor's arguments: those without a default as values, others as `name=value`.
-
-        An argument at its default is left out. A tuple of one number counts as the number.
-        """
-        told = []
-        for name, parameter in inspect.signature(type(self)).parameters.items():
-            value = option(self, name) if hasattr(self, name) else self._made_with.get(name)
-            value = value[0] if isinstance(value, tuple) and len(value) == 1 else value
-            if parameter.default is parameter.empty:
-                told.append(repr(value))
-            elif not hasattr(value, "shape") and value != parameter.default:  # an array is too long to tell
-                told.append(f"{name}={value!r}")
-        return ", ".join(told)
-
-
-def option(layer: Any, name: str) -> Any:
-    """An option of a layer: the attribute of that name, or whether there is one where the option is `bias`."""
-    value = getattr(layer, name)
-    return value is not None if name == "bias" else value
 
 
 # The checks of a constructor's options: ValueErrors that name layer and option.
@@ -80,10 +42,8 @@ def shape_of(layer: Module, name: str, value: Any) -> tuple[int, ...]:
     return tuple(size(layer, name if len(sizes) == 1 else f"{name}[{i}]", n) for i, n in enumerate(sizes))
 
 
-def new_parameters(
-    layer: Module, shape: tuple[int, ...], outputs: int, bias: bool
-) -> tuple[Parameter, Parameter | None]:
-    """A weight and a bias, uniform in [-1/sqrt(fan_in), 1/sqrt(fan_in)], as PyTorch's layers start."""
+def new_parameters(layer: Module, shape: tuple[int, ...], n: int, bias: bool) -> tuple[Parameter, Parameter | None]:
+    """A weight of `shape` and a bias of `n` numbers, uniform in [-1/sqrt(fan_in), 1/sqrt(fan_in)] as in PyTorch."""
     bias = check_bool(f"{type(layer).__name__}: bias", bias)
     check_fits(f"{type(layer).__name__}: a weight of shape {shape}", shape)
     bound = 1 / math.sqrt(init.fans(shape)[0])
@@ -93,7 +53,7 @@ def new_parameters(
         init.uniform_(made, -bound, bound)
         return made
 
-    return uniform(*shape), uniform(outputs) if bias else None
+    return uniform(*shape), uniform(n) if bias else None
 
 
 def check_dtype(layer: Module, x: Any, weight: Parameter) -> None:

@@ -24,27 +24,19 @@ class Sequential(Module):
             setattr(self, str(i), layer)
 
     def forward(self, x: Any) -> Any:
-        for i, layer in enumerate(self._layers()):
-            try:
-                x = layer(x)
-            except (TypeError, ValueError) as error:
-                if type(error) in (TypeError, ValueError):  # other classes may take other arguments
-                    error.args = (f"layer {i}: {error}",)
-                raise
+        for layer in self:
+            x = layer(x)
         return x
 
-    def _layers(self) -> list[Module]:
-        attributes = list(vars(self).values())  # a list, since another thread may set an attribute meanwhile
-        return [value for value in attributes if isinstance(value, Module)]
-
     def __iter__(self) -> Iterator[Module]:
-        return iter(self._layers())
+        attributes = list(vars(self).values())  # a list, since another thread may set an attribute meanwhile
+        return (value for value in attributes if isinstance(value, Module))
 
     def __len__(self) -> int:
-        return len(self._layers())
+        return len(list(iter(self)))
 
     def __getitem__(self, index: int | slice) -> Any:
-        layers = self._layers()
+        layers = list(iter(self))
         return Sequential(*layers[index]) if isinstance(index, slice) else layers[index]
 
 
@@ -52,22 +44,20 @@ class Linear(Layer):
     """y = x W^T + b on the last axis: (..., in_features) to (..., out_features).
 
     `weight` (out_features, in_features) and `bias` (out_features) start uniform in
-    [-1/sqrt(in_features), 1/sqrt(in_features)], as PyTorch's do.
+    [-1/sqrt(in_features), 1/sqrt(in_features)], as in PyTorch.
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True):
         self.in_features = size(self, "in_features", in_features)
         self.out_features = size(self, "out_features", out_features)
-        shape = self.out_features, self.in_features
-        self.weight, self.bias = new_parameters(self, shape, self.out_features, bias)
+        self.weight, self.bias = new_parameters(self, (self.out_features, self.in_features), self.out_features, bias)
 
     def forward(self, x: Any) -> Any:
         if x.ndim == 0 or x.shape[-1] != self.in_features:
-            fits_flat = math.prod(x.shape[1:]) == self.in_features
+            flat = "; flatten the images first, with nn.Flatten()" if math.prod(x.shape[1:]) == self.in_features else ""
             raise ValueError(
-                f"{titled(self)}: the input has shape {x.shape}, whose last dimension must be "
-                f"{self.in_features}; the weight has shape {self.weight.shape}"
-                + ("; flatten the images first, with nn.Flatten()" if fits_flat else "")
+                f"{titled(self)}: the input has shape {x.shape}, whose last dimension must be {self.in_features}; "
+                f"the weight has shape {self.weight.shape}{flat}"
             )
         check_dtype(self, x, self.weight)
         return F.linear(x, self.weight, self.bias)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from scratchae import functional as F
@@ -11,7 +10,7 @@ from scratchae.nn.layer import Layer
 
 
 class _Loss(Layer):
-    function: Callable[..., Any]
+    function: Any  # of (input, target, reduction=...)
     reductions: tuple[str, ...] = ("mean", "sum", "none")
 
     def __init__(self, reduction: str = "mean"):

@@ -2,14 +2,12 @@
 
 The parts of a module are its attributes, and the items of lists, tuples and dicts among them. A Parameter is trained.
 A Module is a child. An array that is registered as a buffer belongs to the state, but is not trained. A name in
-`state_dict()` is the names of the attributes on the way, joined with dots, as in PyTorch.
+`state_dict()` joins the names of the attributes on the way with dots, as in PyTorch.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from reprlib import recursive_repr
 from typing import Any, NamedTuple
@@ -20,8 +18,6 @@ from scratchae.attach import replaceable
 from scratchae.autograd import Tensor
 from scratchae.autograd.tensor import data_of, values_of
 from scratchae.backend import Array, is_array, to_device
-from scratchae.checks import check_bool, shown
-from scratchae.made import MadeWith
 
 watchers: list[Callable[[Any, Any], None]] = []
 """Functions of (module, output) that are called after every call of a module, in any thread."""
@@ -34,7 +30,7 @@ class Parameter(Tensor):
         super().__init__(data, requires_grad)
 
 
-class Module(MadeWith):
+class Module:
     """Base class of layers and models: assign Parameters and Modules as attributes, define `forward`."""
 
     state_dict: Callable[..., dict[str, Array]]  # from files/
@@ -44,37 +40,19 @@ class Module(MadeWith):
     summary: Callable[..., None]  # from debug/
     _repr_html_: Callable[..., str]  # from debug/
     _buffers: tuple[str, ...] = ()
-    _starts_in_train_mode = True
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        if isinstance(cls.training, bool):  # by `training = False` a class starts its modules in eval mode
-            cls._starts_in_train_mode = cls.training
-            cls.training = Module.training
-
-    @property
-    def training(self) -> bool:
-        """Whether dropout, noise and batch statistics are on. Inside `evaluating` they are off."""
-        return self.__dict__.get("training", self._starts_in_train_mode) and id(self) not in _evaluated.blocks
-
-    @training.setter
-    def training(self, mode: bool) -> None:
-        self.__dict__["training"] = check_bool(f"{type(self).__name__}: training", mode)
+    training: bool = True
+    """Whether dropout, noise and batch statistics are on."""
 
     def forward(self, *inputs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} defines no forward()")
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         if inputs and type(inputs[0]) is not Tensor:
-            inputs = (self._taken(inputs[0]), *inputs[1:])
+            inputs = (taken(self, inputs[0]), *inputs[1:])
         out = self.forward(*inputs, **options)
         for watcher in tuple(watchers):
             watcher(self, out)
         return out
-
-    def _taken(self, x: Any) -> Any:
-        """A first input that is no Tensor, as `forward` gets it: unchanged here, an array in a layer."""
-        return x
 
     # --- what is inside ---
 
@@ -85,23 +63,20 @@ class Module(MadeWith):
     def children(self) -> Iterator[Module]:
         return (child for _, child in self.named_children())
 
+    @replaceable
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """This module and all inside it, depth first. A shared module comes once.
+        """This module and all inside it, depth first. A shared module comes once, under its first name.
 
         Raises ValueError where two modules have one name.
         """
-        return modules_in(self, prefix)
+        return once((path, module) for path, module, _ in walk(self, prefix))
 
     def modules(self) -> Iterator[Module]:
         return (module for _, module in self.named_modules())
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Every Parameter with its dotted name. A shared Parameter comes once, under its first name."""
-        seen: set[int] = set()
-        for place in places_in(self):
-            if isinstance(place.value, Parameter) and id(place.value) not in seen:
-                seen.add(id(place.value))
-                yield place.name, place.value
+        return once((place.name, place.value) for place in places_in(self) if isinstance(place.value, Parameter))
 
     def parameters(self) -> Iterator[Parameter]:
         return (p for _, p in self.named_parameters())
@@ -123,28 +98,14 @@ class Module(MadeWith):
         """(module, name) of each buffer: the module that holds the buffer, and the attribute."""
         return [(m, name) for m in self.modules() for name in m._buffers if is_array(vars(m).get(name))]
 
-    def _walk(self, path: str = "") -> Iterator[tuple[str, Module, list[tuple[str, Any]]]]:
-        """(path, module, what is inside) of this module and all in it, depth first and under all of their names.
-
-        A module that contains itself is not entered again.
-        """
-        stack: list[tuple[str, Module, tuple[int, ...]]] = [(path, self, ())]
-        while stack:
-            path, module, around = stack.pop()
-            around = (*around, id(module))
-            yield path, module, (held := list(inside(module)))
-            for name, value in reversed(held):
-                if isinstance(value, Module) and id(value) not in around:
-                    stack.append((_joined(path, name), value, around))
-
     # --- modes and places ---
 
+    @replaceable
     def train(self, mode: bool = True) -> Module:
         """Switch dropout, noise and batch statistics on (or off) in this module and all inside it.
 
         Inside `evaluating` a change of the switch shows when the block has ended.
         """
-        mode = check_bool("train: mode", mode)
         for module in list(self.modules()):  # a list: an error while looking must leave all switches as they were
             module.training = mode
         return self
@@ -152,14 +113,10 @@ class Module(MadeWith):
     def eval(self) -> Module:
         return self.train(False)
 
+    @replaceable
     def requires_grad_(self, wanted: bool = True) -> Module:
         """Freeze all parameters (False), or let them be trained again. Raises TypeError for parameters of integers."""
-        wanted = check_bool("requires_grad_: wanted", wanted)
-        named = list(self.named_parameters())
-        for name, p in named:
-            if wanted and p.dtype.kind != "f":
-                raise TypeError(f"requires_grad_: {name} is {p.dtype}; only floating point numbers can be trained")
-        for _, p in named:
+        for p in self.parameters():
             p.requires_grad = wanted
         return self
 
@@ -169,16 +126,16 @@ class Module(MadeWith):
             if p.requires_grad:
                 p.grad = None
 
+    @replaceable
     def to(self, where: Any) -> Module:
         """Move to a device ('cpu', 'gpu', 'gpu:1') or convert to a dtype (np.float64), in place; gradients go.
 
         Shared arrays stay shared. Nothing changes where the device or the dtype cannot be had.
         """
-        _converted(np.zeros(0, np.float32), where)  # a module without parameters refuses unknown dtypes, too
         places = [(place, place.array) for place in places_in(self)]
-        converted = {id(array): _converted(array, where) for _, array in places}
+        new = {id(array): converted(array, where) for _, array in places}
         for place, array in places:
-            place.put(converted[id(array)])
+            place.put(new[id(array)])
         self.zero_grad()
         return self
 
@@ -196,27 +153,48 @@ class Module(MadeWith):
         return "\n".join([own, *("  " + line for entry in below for line in entry.split("\n"))])
 
 
-@replaceable
-def inside(owner: Module) -> Iterator[tuple[str, Any]]:
-    """(name, value) of all attributes of `owner`, and of the items of lists, tuples and dicts: `blocks.0`, `heads.mu`.
+def titled(module: Module) -> str:
+    """The class and the options of a module: `Linear(784, 64)`."""
+    return f"{type(module).__name__}({module.describe()})"
 
-    A list that contains itself is not entered again.
-    """
-    attributes = list(vars(owner).items())  # a list, since another thread may set an attribute meanwhile
-    stack: list[tuple[str, Any, tuple[int, ...]]] = [(*item, ()) for item in reversed(attributes)]
-    while stack:
-        name, value, around = stack.pop()
-        if not isinstance(value, (list, tuple, dict)):
-            yield name, value
-        elif id(value) not in around and name != "_made_with":  # a dict of plain values
-            items = list(value.items() if isinstance(value, dict) else enumerate(value))
-            around = (*around, id(value))
-            stack.extend((f"{name}.{key}", item, around) for key, item in reversed(items))
+
+def device_of_model(model: Module) -> str:
+    """The device of the first parameter; the CPU for a model that has none."""
+    return next((p.device for p in model.parameters()), "cpu")
+
+
+@replaceable
+@contextmanager
+def evaluating(model: Module) -> Iterator[None]:
+    """Eval mode for `model` and all inside it, in this block. Then the modules have their modes of before."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+@replaceable
+def taken(module: Module, x: Any) -> Any:
+    """A first input that is no Tensor, as `forward` gets it."""
+    return x
 
 
 @replaceable
 def check_buffer(owner: Module, name: str) -> None:
-    """Refuse a name that a buffer cannot have; see debug/guards.py."""
+    """Refuse a name that a buffer cannot have."""
+
+
+def converted(array: Array, where: Any) -> Array:
+    """`array` on another device or in another dtype, see `Module.to`. Integers keep their dtype."""
+    if isinstance(where, str) and where.partition(":")[0] in ("cpu", "gpu"):
+        return to_device(array, where)
+    return array.astype(np.dtype(where).newbyteorder("="), copy=False) if array.dtype.kind == "f" else array
+
+
+# --- the walk over a model -----------------------------------------------------------------------
 
 
 class Place(NamedTuple):
@@ -240,75 +218,55 @@ class Place(NamedTuple):
 
 
 @replaceable
-def modules_in(model: Module, prefix: str) -> Iterator[tuple[str, Module]]:
-    """A model and all modules inside it, each under its first name; see Module.named_modules."""
-    seen: set[int] = set()
-    for path, module, _ in model._walk(prefix):
-        if id(module) not in seen:
-            seen.add(id(module))
-            yield path, module
+def places_in(model: Module) -> Iterator[Place]:
+    """The state of a model: its parameters and buffers, under all of their names."""
+    for path, module, held in walk(model):
+        for name, value in held:
+            if isinstance(value, Parameter) or (name in module._buffers and value is not None):
+                yield Place(joined(path, name), module, name, value)
+
+
+def walk(model: Module, path: str = "") -> Iterator[tuple[str, Module, list[tuple[str, Any]]]]:
+    """(path, module, what is inside) of a model and all modules in it, depth first and under all of their names.
+
+    A module that contains itself is not entered again.
+    """
+    stack: list[tuple[str, Module, tuple[int, ...]]] = [(path, model, ())]
+    while stack:
+        path, module, around = stack.pop()
+        around = (*around, id(module))
+        yield path, module, (held := list(inside(module)))
+        for name, value in reversed(held):
+            if isinstance(value, Module) and id(value) not in around:
+                stack.append((joined(path, name), value, around))
 
 
 @replaceable
-def places_in(model: Module) -> Iterator[Place]:
-    """The state of a model: its parameters and buffers, under all of their names."""
-    for path, module, held in model._walk():
-        for attribute, value in held:
-            if isinstance(value, Parameter) or (attribute in module._buffers and value is not None):
-                yield Place(_joined(path, attribute), module, attribute, value)
+def inside(owner: Module) -> Iterator[tuple[str, Any]]:
+    """(name, value) of all attributes of `owner`, and of the items of lists, tuples and dicts: `blocks.0`, `heads.mu`.
 
-
-def titled(module: Module) -> str:
-    """The class and the options of a module: `Linear(784, 64)`."""
-    return f"{type(module).__name__}({module.describe()})"
-
-
-def device_of_model(model: Module) -> str:
-    """The device of the first parameter; the CPU for a model that has none."""
-    parameters = (v for _, _, held in model._walk() for _, v in held if isinstance(v, Parameter))
-    return next((p.device for p in parameters), "cpu")
-
-
-# --- eval mode in one thread ---------------------------------------------------------------------
-
-
-class _Evaluated(threading.local):
-    """The ids of the modules that this thread is evaluating, each with the number of blocks around."""
-
-    def __init__(self) -> None:
-        self.blocks: Counter[int] = Counter()
-
-
-_evaluated = _Evaluated()
-
-
-@contextmanager
-def evaluating(model: Module) -> Iterator[None]:
-    """Eval mode for `model` and all inside it, in this block and this thread.
-
-    The modules' own switches stay as they are, since another thread may be training the same model. `train()` in the
-    block sets the switches as always, which shows when the block has ended.
+    A list that contains itself is not entered again.
     """
-    modules = list(model.modules())  # kept until the end: the id of a module that is gone may go to a new module
-    blocks = _evaluated.blocks  # of this thread, even where another thread ends the block
-    blocks += Counter(map(id, modules))
-    try:
-        yield
-    finally:
-        blocks -= Counter(map(id, modules))  # a Counter drops the counts of 0 here
+    attributes = list(vars(owner).items())  # a list, since another thread may set an attribute meanwhile
+    stack: list[tuple[str, Any, tuple[int, ...]]] = [(*item, ()) for item in reversed(attributes)]
+    while stack:
+        name, value, around = stack.pop()
+        if not isinstance(value, (list, tuple, dict)):
+            yield name, value
+        elif id(value) not in around:
+            items = list(value.items() if isinstance(value, dict) else enumerate(value))
+            around = (*around, id(value))
+            stack.extend((f"{name}.{key}", item, around) for key, item in reversed(items))
 
 
-def _joined(path: str, name: str) -> str:
+def once(named: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Each thing under the first of its names."""
+    seen: set[int] = set()
+    for name, thing in named:
+        if id(thing) not in seen:
+            seen.add(id(thing))
+            yield name, thing
+
+
+def joined(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
-
-
-def _converted(array: Array, where: Any) -> Array:
-    if isinstance(where, str) and where.partition(":")[0] in ("cpu", "gpu"):
-        return to_device(array, where)
-    try:
-        dtype = None if where is None else np.dtype(where).newbyteorder("=")
-    except Exception:  # NumPy has many ways to refuse what is no dtype
-        dtype = None
-    if dtype is None or dtype.kind != "f":
-        raise ValueError(f"to({shown(where)}): expected 'cpu', 'gpu', 'gpu:<number>' or a floating point dtype")
-    return array.astype(dtype, copy=False) if array.dtype.kind == "f" else array

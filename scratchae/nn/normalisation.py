@@ -22,17 +22,21 @@ class LayerNorm(Layer):
     def __init__(self, normalized_shape: int | tuple[int, ...], eps: float = 1e-5):
         self.normalized_shape = shape_of(self, "normalized_shape", normalized_shape)
         self.eps = number(self, "eps", eps, "[0, inf)")
-        check_fits(f"LayerNorm: a weight of shape {self.normalized_shape}", self.normalized_shape)
-        self.weight = Parameter(np.ones(self.normalized_shape, np.float32))
-        self.bias = Parameter(np.zeros(self.normalized_shape, np.float32))
+        self.weight, self.bias = _scale_and_shift(self, self.normalized_shape)
 
     def forward(self, x: Any) -> Any:
         axes = tuple(range(-len(self.normalized_shape), 0))
-        if tuple(x.shape[len(x.shape) + axes[0] :]) != self.normalized_shape or x.ndim < len(axes):
+        if x.shape[-len(axes) :] != self.normalized_shape:
             wanted = f"(..., {', '.join(map(str, self.normalized_shape))})"
             raise ValueError(f"{titled(self)}: the input has shape {x.shape}; expected {wanted}")
         check_dtype(self, x, self.weight)
         return _layer_norm(x, self.weight, self.bias, axes, self.eps)
+
+
+def _scale_and_shift(layer: Layer, shape: tuple[int, ...]) -> tuple[Parameter, Parameter]:
+    """The learned scale, which starts at 1, and the learned shift, which starts at 0."""
+    check_fits(f"{type(layer).__name__}: a weight of shape {shape}", shape)
+    return Parameter(np.ones(shape, np.float32)), Parameter(np.zeros(shape, np.float32))
 
 
 @in_float32
@@ -45,9 +49,9 @@ def _layer_norm(x: Any, weight: Any, bias: Any, axes: tuple[int, ...], eps: floa
 class BatchNorm1d(Layer):
     """Normalises each feature over the batch, (N, C) or (N, C, L) (Ioffe & Szegedy 2015).
 
-    Train mode uses the mean and the variance of the batch. `running_mean` and `running_var` then move towards the two,
-    by the part `momentum` of the difference. `running_var` takes the variance divided by n - 1, as PyTorch does. Eval
-    mode uses `running_mean` and `running_var`.
+    Train mode uses the mean and the variance of the batch. `running_mean` and `running_var` then move towards the
+    batch's values, by `momentum` times the difference. The variance for `running_var` is divided by n - 1, as in
+    PyTorch. Eval mode uses `running_mean` and `running_var`.
     """
 
     _shapes = {2: "(N, C)", 3: "(N, C, L)"}
@@ -57,16 +61,13 @@ class BatchNorm1d(Layer):
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1):
         self.num_features = n = size(self, "num_features", num_features)
         self.eps, self.momentum = number(self, "eps", eps, "[0, inf)"), number(self, "momentum", momentum, "[0, 1]")
-        check_fits(f"{type(self).__name__}: num_features={n}", (n,))
-        self.weight = Parameter(np.ones(n, np.float32))
-        self.bias = Parameter(np.zeros(n, np.float32))
+        self.weight, self.bias = _scale_and_shift(self, (n,))
         self.register_buffer("running_mean", np.zeros(n, np.float32))
         self.register_buffer("running_var", np.ones(n, np.float32))
 
     def forward(self, x: Any) -> Any:
         if x.ndim not in self._shapes or x.shape[1] != self.num_features:
-            expected = " or ".join(self._shapes.values())
-            wanted = f"{expected} with C = {self.num_features}"
+            wanted = f"{' or '.join(self._shapes.values())} with C = {self.num_features}"
             raise ValueError(f"{titled(self)}: the input has shape {x.shape}; expected {wanted}")
         check_dtype(self, x, self.weight)
         n = batch_count(x.size // self.num_features)

@@ -11,9 +11,10 @@ from typing import Any
 from scratchae.autograd.tensor import values_of
 from scratchae.backend import Array, to_device
 from scratchae.callbacks import Callback
-from scratchae.checks import check_count, check_names
+from scratchae.checks import check_count
 from scratchae.files.callbacks import arrays_by_name
 from scratchae.files.disk import check_place
+from scratchae.files.states import check_names
 from scratchae.plotting.images import image_rows
 
 Trainer = Any  # of training.py

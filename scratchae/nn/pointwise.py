@@ -1,4 +1,4 @@
-"""Activations as modules; the mathematics is in `scratchae.autograd.elementwise` and `.reductions`."""
+"""Layers without parameters: activations, and randomness in train mode. The formulas are in `functional`."""
 
 from __future__ import annotations
 
@@ -74,3 +74,25 @@ class Softmax(Layer):
         if not -x.ndim <= self.dim < x.ndim:
             raise ValueError(f"{titled(self)}: the input has shape {x.shape}, and no dimension {self.dim}")
         return F.softmax(x, self.dim)
+
+
+class Dropout(Layer):
+    """In train mode, each element becomes 0 with probability `p`, the others are divided by 1 - p."""
+
+    def __init__(self, p: float = 0.5):
+        self.p = number(self, "p", p, "[0, 1]")
+
+    def forward(self, x: Any) -> Any:
+        return F.dropout(x, self.p, self.training)
+
+
+class GaussianNoise(Layer):
+    """In train mode, adds noise from N(0, std^2)."""
+
+    def __init__(self, std: float = 0.1):
+        self.std = number(self, "std", std, "[0, inf)")
+
+    def forward(self, x: Any) -> Any:
+        if not self.training or self.std == 0:
+            return x
+        return x + F.normal_like(x) * self.std

@@ -1,0 +1,30 @@
+"""How a layer is described in `repr` and in errors: by the options that differ from the defaults."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from scratchae.nn.layer import Layer
+
+
+def describe(self: Layer) -> str:
+    """The constructor's arguments: those without a default as values, others as `name=value`.
+
+    An argument at its default is left out. A tuple of one number counts as the number.
+    """
+    told = []
+    for name, parameter in inspect.signature(type(self)).parameters.items():
+        value = option(self, name) if hasattr(self, name) else getattr(self, "_made_with", {}).get(name)
+        value = value[0] if isinstance(value, tuple) and len(value) == 1 else value
+        if parameter.default is parameter.empty:
+            told.append(repr(value))
+        elif not hasattr(value, "shape") and value != parameter.default:  # an array is too long to tell
+            told.append(f"{name}={value!r}")
+    return ", ".join(told)
+
+
+def option(layer: Any, name: str) -> Any:
+    """An option of a layer: the attribute of that name, or whether there is one where the option is `bias`."""
+    value = getattr(layer, name)
+    return value is not None if name == "bias" else value
