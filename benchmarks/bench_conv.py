@@ -1,10 +1,11 @@
-"""Convolutional layers: against PyTorch as a script, and alone, on small batches, with `pytest benchmarks/`.
+"""Convolutional layers: a comparison with PyTorch as a script, and small batches alone with `pytest benchmarks/`.
 
     python benchmarks/bench_conv.py            nine rounds
     python benchmarks/bench_conv.py --quick    two rounds
 
-How it is measured: see paired.py. "share" is the rate of the multiplications over that of a large matrix product on
-the same machine. Writes outputs/benchmarks/conv.json and conv.png. Whole networks are in compare.py.
+paired.py describes the measurement. "share" is the rate of multiplications, divided by the rate of a large matrix
+product on the same machine. The script writes outputs/benchmarks/conv.json and conv.png. compare.py measures whole
+networks.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def main() -> None:
 
 
 def best(found: dict) -> dict | None:
-    """What was measured of PyTorch's faster mode, if it took part."""
+    """The result of PyTorch's faster mode; None without PyTorch."""
     return min((r for who, r in found.items() if who != OURS), key=lambda r: r["ratio"][0], default=None)
 
 

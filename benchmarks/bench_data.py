@@ -1,4 +1,4 @@
-"""pytest-benchmark: how fast batches arrive, and files are read. Every pixel that arrives is checked."""
+"""pytest-benchmark: the time to load batches, and to read files. Every pixel is checked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ N = 5000
 
 @pytest.fixture(scope="module")
 def images():
-    """Each says at its first pixel which one it is."""
+    """The first pixel of each image is the image's number."""
     x = np.random.default_rng(0).random((N, 784), dtype=np.float32)
     x[:, 0] = np.arange(N)
     return x
@@ -49,14 +49,14 @@ def test_loader_on_a_memory_map(benchmark, images, shuffle, tmp_path):
 
 
 def test_read_idx(benchmark):
-    """5,000 gzipped images, with all checks; a header of 16 bytes is in front of the pixels."""
+    """5,000 gzipped images, with all checks. The pixels follow a header of 16 bytes."""
     found = benchmark(sa.data.read_idx, SAMPLE)
     wanted = np.frombuffer(gzip.decompress(SAMPLE.read_bytes()), np.uint8, offset=16)
     assert np.array_equal(found, wanted.reshape(N, 28, 28))
 
 
 def test_mnist_sample(benchmark):
-    """The same with labels, as float32 in [0, 1]."""
+    """The same images as float32 in [0, 1], with labels."""
     images, labels = benchmark(sa.data.mnist_sample)
     assert np.array_equal(images[:, 0], sa.data.read_idx(SAMPLE).astype(np.float32) / 255)
     assert np.array_equal(np.bincount(labels), np.full(10, N // 10))

@@ -1,5 +1,8 @@
-"""pytest-benchmark: training steps of the fully connected kinds. The losses of several steps are compared with a step
-by hand in float64 where there is one (floor.py), the first loss with its formula elsewhere."""
+"""pytest-benchmark: training steps of the fully connected kinds.
+
+For a kind in floor.py, the losses of several steps are compared with a hand-written step in float64. For other kinds,
+the first loss is compared with its formula.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,7 @@ def test_contractive(benchmark):
 
 
 def first_values(*layers):
-    """Weight and bias of each layer (inputs, outputs) as the workloads start, in float64."""
+    """The initial weight and bias of each layer (inputs, outputs) in float64."""
     shapes = [shape for n_in, n_out in layers for shape in ((n_out, n_in), (n_out,))]
     values = [v.astype(np.float64) for v in initial_values(shapes)]
     return list(zip(values[::2], values[1::2], strict=True))

@@ -1,5 +1,8 @@
-"""pytest-benchmark: the time of an import, in fresh processes: what scratchae takes beyond NumPy is the difference
-of the two rows, and `extra_info` of the JSON has it as the process itself measured it."""
+"""pytest-benchmark: the time of an import in fresh processes.
+
+The difference of the two rows is the time of scratchae beyond NumPy. `extra_info` of the JSON has the same time, as
+measured inside the process.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""pytest-benchmark: single operations, forward and backward, small (what the engine costs) and large (what they cost).
+"""pytest-benchmark: single operations, forward and backward. Small arrays time the engine, large arrays the operations.
 
 Each result and gradient is compared with the textbook's formula in float64.
 """
@@ -37,11 +37,11 @@ def softmax_gradient(x, g):
 
 
 def spread(rows, columns):
-    """A gradient that arrives per row, repeated along the columns."""
+    """One gradient per row, repeated along the columns."""
     return np.repeat(rows[:, None], columns, axis=1)
 
 
-# name: operation of a Tensor x and a constant y, its value, and the gradient of x when g arrives
+# name: operation of a Tensor x and a constant y, its value, and the gradient of x for the output's gradient g
 OPS = {
     "add a row": (lambda x, y: x + y[0], lambda x, y: x + y[0], lambda x, y, g: g),
     "multiply": (lambda x, y: x * y, lambda x, y: x * y, lambda x, y, g: g * y),
@@ -88,7 +88,7 @@ def test_forward_and_backward(benchmark, name, size):
 
 
 def test_engine_cost_per_op(benchmark):
-    """A chain of 1,000 additions on arrays of one element, forward and backward: divide by 1,000."""
+    """A chain of 1,000 additions on arrays of one element, forward and backward. Divide the time by 1,000."""
     x = sa.tensor([1.0], requires_grad=True)
 
     def chain():
@@ -104,7 +104,7 @@ def test_engine_cost_per_op(benchmark):
 
 
 def test_adam_step(benchmark):
-    """One million parameters in one buffer. Under a constant gradient, each step goes by the learning rate."""
+    """One million parameters in one buffer. With a constant gradient, each step moves by the learning rate."""
     p = sa.nn.Parameter(np.ones((1000, 1000), np.float32))
     optimizer = sa.optim.Adam([p], lr=1e-3)
     steps = []

@@ -1,9 +1,9 @@
-"""What a training step must at least do, and what a GPU could do at most: the two of which gpu.py prints the share.
+"""The least work of a training step, and the peaks of a GPU, for the shares that gpu.py prints.
 
-FLOP: the step's matrix products, each forward and for both gradients; the first layer's input needs none.
-Bytes: Adam reads four numbers per weight and writes three, the batch is read once, and what each layer gives is written
-once and read once. A library that fuses nothing moves several times as much; a small model stays in the cache, and
-may so come out above the memory's peak.
+FLOP: the step's matrix products, each forward and for both gradients. The first layer's input needs no gradient.
+Bytes: Adam reads four numbers per weight and writes three. The batch is read once. The output of each layer is written
+once and read once. A library without fused kernels moves several times as many bytes. A small model stays in the cache,
+and so can reach more than the memory's peak.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from typing import Any, NamedTuple
 from convolutions import Network
 from workloads import Dense, Variational
 
-# Multiply-adds per multiprocessor and cycle, by compute capability: float32 from the CUDA programming guide's table of
-# arithmetic throughput, TF32 (without sparsity) from the data sheets' rates over clock and multiprocessors.
+# Multiply-adds per multiprocessor and cycle, by compute capability. The float32 numbers are from the CUDA programming
+# guide's table of arithmetic throughput. The TF32 numbers (without sparsity) are the data sheets' rates, divided by
+# clock and multiprocessors.
 FLOAT32 = {"75": 64, "80": 64, "86": 128, "87": 128, "89": 128, "90": 128, "100": 128, "120": 128}
 TF32 = {"80": 512, "86": 128, "87": 128, "89": 128, "90": 1024}
 
 
 class Product(NamedTuple):
-    """A layer's matrix product, (rows, inner) times (inner, columns), and how many numbers the layer gives."""
+    """A layer's matrix product, (rows, inner) times (inner, columns), and the number of the layer's results."""
 
     rows: int
     inner: int
@@ -77,7 +78,7 @@ def device() -> dict[str, Any]:
 
     from scratchae import backend
 
-    backend.to_device(np.zeros(1), "gpu")  # or the error that says what is missing
+    backend.to_device(np.zeros(1), "gpu")  # raises the error that says what is missing
     import cupy
 
     gpu, runtime = cupy.cuda.Device(0), cupy.cuda.runtime

@@ -1,12 +1,12 @@
-"""Training steps and epochs against PyTorch and against the floor: who is faster, by how much, how sure is that?
+"""Training steps and epochs against PyTorch and against the floor: ratios of times, with their spread.
 
-    python benchmarks/compare.py                    everything, nine rounds (an hour; --rounds 3: a third of it)
+    python benchmarks/compare.py                    all cases, nine rounds (an hour; --rounds 3: a third of an hour)
     python benchmarks/compare.py --quick            two short rounds without torch.compile
-    python benchmarks/compare.py --cases epoch      only what has "epoch" in its name
+    python benchmarks/compare.py --cases epoch      only cases with "epoch" in the name
     python benchmarks/compare.py --device gpu       on a GPU, against PyTorch there (gpu.py); --tf32: in that mode
 
-How it is measured: see paired.py; who takes part: see sides.py. Without PyTorch the floor is left to compare with.
-Writes outputs/benchmarks/compare.json and compare.png.
+paired.py describes the measurement, and sides.py the contestants. Without PyTorch, scratchae is compared with the floor
+only. The script writes outputs/benchmarks/compare.json and compare.png.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def plot(table: dict, path: Path) -> None:
         for i, found in enumerate(table.values()):
             if who in found:
                 ratios.append(found[who]["ratio"])
-                places.append(i - 0.4 + 0.8 * list(found).index(who) / len(found))  # ours is the first, at no place
+                places.append(i - 0.4 + 0.8 * list(found).index(who) / len(found))  # scratchae is first, and has no dot
         median, low, high = np.transpose(ratios)
         axes.errorbar(median, places, xerr=(median - low, high - median), fmt="o", ms=5, color=colour, label=who)
     axes.axvline(1, color="black", linewidth=1)

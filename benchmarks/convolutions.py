@@ -1,4 +1,4 @@
-"""The convolutions that are measured: single layers, and training steps of whole convolutional autoencoders."""
+"""The measured convolutions: single layers, and training steps of whole convolutional autoencoders."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sides import TORCH, compiled, initialise, random_batches, side, training_st
 
 @dataclass(frozen=True)
 class Layer:
-    """One convolution, forward or forward and backward; a first layer's input needs no gradient."""
+    """One convolution, forward only or forward and backward. The input of a first layer needs no gradient."""
 
     channels: int
     size: int
@@ -40,7 +40,7 @@ class Layer:
         return one * ((2 if self.first else 3) if self.backward else 1)
 
     def arrays(self) -> list[np.ndarray]:
-        """Images, kernels, and the gradient that arrives at the result."""
+        """Images, kernels, and the gradient of the result."""
         out = -(-self.size // self.stride)
         shapes = [
             (self.batch, self.channels, self.size, self.size),
@@ -57,7 +57,7 @@ class Layer:
         import scratchae as sa
         from scratchae import functional as F
 
-        def innermost(a: np.ndarray) -> np.ndarray:  # as it lies in memory between two layers
+        def innermost(a: np.ndarray) -> np.ndarray:  # the memory order between two layers
             return np.ascontiguousarray(a.transpose(2, 1, 3, 0)).transpose(3, 1, 0, 2)
 
         x, w, g = self.arrays()
@@ -108,7 +108,7 @@ class Network:
     checked_steps = 5
 
     def model(self, who: str) -> tuple[Any, Any]:
-        """The network, its weights set, and the side it belongs to."""
+        """The network with its initial weights, and the network's side."""
         s = side(who)
         make = {
             "conv": lambda a, b, stride: s.nn.Conv2d(a, b, 3, stride, 1),
@@ -178,7 +178,7 @@ NETWORKS = {
 
 
 def reference(layer: Layer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The result and both gradients in float64, tap by tap: out[i, j] takes w[ky, kx] times x[s i + ky, s j + kx]."""
+    """The result and both gradients in float64, tap by tap: out[i, j] += w[ky, kx] x[s i + ky, s j + kx]."""
     x, w, g = (a.astype(np.float64) for a in layer.arrays())
     n, groups, pad, side = len(x), layer.groups, layer.kernel // 2, g.shape[-1]
     padded = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad))).reshape(n, groups, -1, *(2 * [layer.size + 2 * pad]))

@@ -1,7 +1,7 @@
 """Whole epochs through `Trainer.fit`: against the bare loop, and against the same loop in PyTorch.
 
 An epoch here is a "step" for paired.py, which returns the epoch's mean loss. The images are the embedded sample of
-MNIST, repeated up to the number that is asked for; every contestant sees them in the same shuffled order.
+MNIST, repeated up to the given number. Every contestant gets the images in the same shuffled order.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def digits(n: int) -> np.ndarray:
 
 
 def bare_epoch(images: np.ndarray, batch_size: int, batch_of: Callable, loss_of: Callable, optimizer: Any) -> Step:
-    """The loop that everybody writes, in the order that `Trainer.fit` takes in its first epoch."""
+    """The usual loop of a user, in the order of samples that `Trainer.fit` takes in its first epoch."""
     order = np.random.default_rng([0, 0]).permutation(len(images))
 
     def epoch(i: int) -> float:
@@ -54,7 +54,7 @@ def trained_epoch(images: np.ndarray, batch_size: int, model: Any, optimizer: An
 
 @dataclass(frozen=True)
 class DenseEpoch:
-    """Ours only: what the Trainer adds to its bare steps (order, checks of losses and gradients, history)."""
+    """scratchae only: the cost that the Trainer adds to bare steps (order, checks of losses and gradients, history)."""
 
     workload: Dense
     images: int
@@ -73,7 +73,7 @@ class DenseEpoch:
 
 @dataclass(frozen=True)
 class NetworkEpoch:
-    """Ours through the Trainer, PyTorch's in a bare loop."""
+    """scratchae through the Trainer, PyTorch in a bare loop."""
 
     network: Network
     images: int

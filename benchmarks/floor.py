@@ -1,8 +1,9 @@
-"""The floor: a dense training step written by hand in NumPy, every array made beforehand, every result put in place.
+"""The floor: a dense training step written by hand in NumPy. All arrays are allocated beforehand.
 
-No framework on NumPy can do better by much: there is no graph, no allocation and no call but those that compute. Its
-distance to scratchae is what a general engine costs. "products" are the step's matrix products alone, which any
-library has to do; its distance to the floor is everything else: activations, the loss, Adam.
+No framework on NumPy can be much faster, since the floor has no graph, no allocation, and only calls that compute. The
+difference from the floor to scratchae is the cost of a general engine. "products" is the time of the step's matrix
+products alone, which any library has to compute. The difference from "products" to the floor is the time of
+activations, the loss and Adam.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from paired import Step
 from sides import initial_values
 from workloads import Dense
 
-CHUNK = 1 << 17  # elements of Adam's buffers per pass: what fits in the cache, as in scratchae
+CHUNK = 1 << 17  # elements of Adam's buffers per pass, which fit in the cache, as in scratchae
 
 
 def build(w: Dense, who: str) -> Step:
@@ -23,7 +24,7 @@ def build(w: Dense, who: str) -> Step:
 
 
 class Floor:
-    """`step(i)` as everybody's. With float64 it is a reference for the others' results."""
+    """`step(i)` as for every contestant. In float64 the step is a reference for the other results."""
 
     def __init__(self, w: Dense, dtype: Any = np.float32):
         self.layers, self.rate = w.layers(), w.rate
@@ -69,7 +70,7 @@ class Floor:
         g *= 2 / g.size
         for k in reversed(range(len(self.layers))):
             h, t, activation = self.outputs[k], self.temporaries[k], self.layers[k][2]
-            if activation == "ReLU":  # all bits of a number, or none: a product with a mask would convert it first
+            if activation == "ReLU":  # keeps all bits of a number or none; a product would first convert the mask
                 keep, bits = np.greater(h, self.zeros[k], out=self.masks[k]).view(np.int8), t.view(f"i{t.itemsize}")
                 bits[...] = np.negative(keep, out=keep)
                 np.bitwise_and(bits, g.view(bits.dtype), out=g.view(bits.dtype))
@@ -83,7 +84,7 @@ class Floor:
                 g = np.matmul(g, self.weights[k], out=self.slopes[k - 1])
 
     def adam(self, lr: float, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> None:
-        """Adam on discounted sums of g and g^2, whose factors 1 - beta go into one number at the end."""
+        """Adam on discounted sums of g and g^2. One number at the end contains the factors 1 - beta."""
         self.steps += 1
         root = math.sqrt((1 - beta2**self.steps) / (1 - beta2))
         rate = lr * root * (1 - beta1) / (1 - beta1**self.steps)
@@ -102,7 +103,7 @@ class Floor:
 
 
 def products(w: Dense) -> Step:
-    """Forward, weight gradient and, but for the first layer, input gradient: three products per layer, less one."""
+    """Forward, weight gradient and input gradient: three products per layer, but two for the first layer."""
     floor = Floor(w)
     last = [np.ones_like(h) for h in floor.outputs]
 

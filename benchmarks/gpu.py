@@ -1,7 +1,7 @@
-"""Training steps on a GPU against PyTorch there: what `compare.py --device gpu` runs.
+"""Training steps on a GPU, against PyTorch on the same GPU. `compare.py --device gpu` runs this file.
 
-Who takes part: see gpu_sides.py; what the shares are of: see ceilings.py. A case that fails does not keep the others
-from being measured. Writes gpu.json, gpu.png and a table for the README, gpu.md (gpu_tf32.* with --tf32).
+gpu_sides.py describes the contestants, and ceilings.py the peaks. After a case fails, the other cases are still
+measured. Writes gpu.json, gpu.png and a table for the README, gpu.md (gpu_tf32.* with --tf32).
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ def child(name: str, who: str, seconds: str) -> Any:
     return measure(CASES[name], who, float(seconds), tf32)
 
 
-# --- in the parent, which keeps off the GPU ---------------------------------------------------------
+# --- in the parent, which does not use the GPU ------------------------------------------------------
 
 
 def compare(args: argparse.Namespace) -> tuple[dict[str, Result], list[str]]:
-    """Measure the cases that are asked for: their summaries, and the names of those that failed."""
+    """Measure the chosen cases. Returns the summaries, and the names of the failed cases."""
     stem, suffix = ("gpu_tf32", TF32) if args.tf32 else ("gpu", "")
     machine = _machine()
     print("\n".join(f"{k}: {v}" for k, v in machine.items()), f"\nrounds: {args.rounds}\n", flush=True)
@@ -79,13 +79,13 @@ def compare(args: argparse.Namespace) -> tuple[dict[str, Result], list[str]]:
             print(f"{name}\n{format_summary(table[name])}\n{_remarks(table[name])}", flush=True)
         content = {"machine": machine, "rounds": args.rounds, "tf32": args.tf32, "cases": table, "failed": failed}
         for kind, text in ((".json", json.dumps(content, indent=1)), (".md", markdown(content))):
-            (args.out / stem).with_suffix(kind).write_text(text)  # after each, should the run be cut short
+            (args.out / stem).with_suffix(kind).write_text(text)  # after each case, in case the run breaks off
     print(f"written: {args.out / stem}.json and .md")
     return table, failed
 
 
 def _machine() -> dict[str, Any]:
-    """In place of paired.describe_machine, since the CPU's BLAS has no part in this."""
+    """In place of paired.describe_machine, since steps on a GPU do not use the CPU's BLAS."""
     torch = (
         "import json, torch; cudnn = torch.backends.cudnn.version(); "
         "print(json.dumps(f'{torch.__version__}, CUDA {torch.version.cuda}, cuDNN {cudnn}'))"
@@ -98,7 +98,7 @@ def _machine() -> dict[str, Any]:
 
 
 def _ask(*arguments: str) -> Any:
-    """What another process answers, so that this one need not occupy the GPU."""
+    """The answer of another process, so that this process does not occupy the GPU."""
     done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
@@ -122,7 +122,7 @@ def _memory(used: list[int], steps: int) -> str:
 
 
 def markdown(content: dict[str, Any]) -> str:
-    """The table for the README. A share is of the peak that the GPU's own attributes promise, by our replayed step."""
+    """The table for the README. A share is the rate of the replayed step over the peak by the GPU's attributes."""
     machine, mode = content["machine"], "tf32" if content["tf32"] else "float32"
     flops, bandwidth = machine["peaks"][mode], machine["peaks"]["bytes"]
     lines = [

@@ -1,4 +1,4 @@
-"""The contestants on a GPU, and what a process of one of them measures.
+"""The contestants on a GPU, and the measurement in a contestant's process.
 
     scratchae                  through the Trainer, which records a step as a CUDA graph and replays it
     scratchae, step by step    the same without recording
@@ -6,8 +6,8 @@
     torch fused                the same with the fused Adam
     torch graphs               fused, and the whole step captured as a CUDA graph
 
-All train through the same batches, which lie on the GPU, and want one number of an epoch: its mean loss. For that they
-wait for the GPU at its end, and only there. Ours also checks that losses and gradients are finite; PyTorch does not.
+All contestants train on the same batches, which lie on the GPU. Each reads one number per epoch, the mean loss, and so
+waits for the GPU only at the epoch's end. scratchae also checks that losses and gradients are finite; PyTorch does not.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def images(workload: Workload, batches: int) -> np.ndarray:
 
 
 def fixed_noise(workload: Workload) -> np.ndarray | None:
-    """For the comparison of results: the sides draw other numbers, so there, both take these in every step."""
+    """The noise of every step in the comparison of results, since the two sides would draw different numbers."""
     if not isinstance(workload, Variational):
         return None
     return np.random.default_rng(2).standard_normal((workload.batch, workload.sizes[-1]), dtype=np.float32)
@@ -112,7 +112,7 @@ class Ours:
 
 
 def trainer_of(model: Any, who: str, callbacks: Any = ()) -> tuple[Any, list]:
-    """A Trainer, and a list that will hold what replays its steps: gpu.replay.Steps, or None step by step."""
+    """A Trainer, and a list that will hold the gpu.replay.Steps of the Trainer, or None step by step."""
     import scratchae as sa
     from scratchae.gpu import replay
 
@@ -131,7 +131,7 @@ def trainer_of(model: Any, who: str, callbacks: Any = ()) -> tuple[Any, list]:
 
 
 def held_by_cupy(replay: list) -> int:
-    """Bytes that CuPy's pools, the recorded graph's included, took from the device."""
+    """Bytes that CuPy's pools took from the device, including the pool of the recorded graph."""
     import cupy
 
     pools = [cupy.get_default_memory_pool(), *(p for r in replay if (p := getattr(r, "pool", None)) is not None)]
@@ -139,7 +139,7 @@ def held_by_cupy(replay: list) -> int:
 
 
 def launches_of(replay: list) -> dict:
-    """The nodes of the recorded graph, and one copy per input before it is launched."""
+    """The number of nodes of the recorded graph, plus one copy per input before the launch."""
     (steps,) = replay
     if steps is None:
         return {"launches": None}
@@ -147,7 +147,7 @@ def launches_of(replay: list) -> dict:
         return {"launches": None, "note": f"not replayed: {steps.given_up or 'too few steps'}"}
     try:
         nodes = set(re.findall(r"\bgraph_\d+_node_\d+\b", steps.graph.debug_dot_str()))
-    except Exception as error:  # CuPy before version 14 cannot tell, and a count is not worth a failure
+    except Exception as error:  # CuPy before version 14 has no graph dump, and a count is not worth a failure
         return {"launches": None, "note": f"launches were not counted: {error}"}
     return {"launches": len(nodes) + len(steps.inputs)}
 
@@ -195,7 +195,7 @@ class Torchs:
         if self.who != GRAPHS:
             return self.whole_step(x)
         cuda = self.torch.cuda
-        if self.warm < 3:  # as PyTorch's notes on CUDA graphs want it: on a stream other than the default one
+        if self.warm < 3:  # on a stream other than the default stream, by PyTorch's notes on CUDA graphs
             self.warm += 1
             stream = cuda.Stream()
             stream.wait_stream(cuda.current_stream())
@@ -221,7 +221,7 @@ class Torchs:
         return self.torch.cuda.max_memory_reserved()
 
     def launches(self, data: Any) -> dict:
-        """What CUPTI saw the GPU do in one step: kernels, copies and fills."""
+        """The kernels, copies and fills on the GPU in one step, counted by CUPTI."""
         torch = self.torch
         try:
             with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
@@ -240,7 +240,7 @@ class Torchs:
 
 
 def epochs_of_vae(who: str, tf32: bool, epochs: int) -> dict:
-    """A user's run from data on the CPU, shuffled: the time of an epoch in ms, and memory in use after each."""
+    """A user's run with shuffled data on the CPU: the time of an epoch in ms, and the memory after each epoch."""
     import cupy
 
     import scratchae as sa

@@ -1,7 +1,7 @@
 """Paired measurement: contestants run in turn, each in a process of its own, and ratios are taken within a round.
 
-Two thread pools in one process disturb each other, and a shared machine is slower for a while, then faster; within
-a round both see the same machine. A time counts only where the results agree.
+Two thread pools in one process disturb each other. The speed of a shared machine changes over time, but less within a
+round. A time counts only where the results agree.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 
 OURS = "scratchae"
 THREAD_SETTINGS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-LONGEST_CHILD = 900  # seconds; what takes longer has failed
+LONGEST_CHILD = 900  # seconds; a longer child has failed
 Step = Callable[[int], "float | None"]
 Result = dict[str, dict]
 
@@ -52,7 +52,7 @@ def command_line(description: str | None, rounds: int, gpu: bool = False) -> arg
 
 
 def measure(step: Step, who: str, seconds: float, checked_steps: int) -> dict:
-    """Median time of a step in ms, its peak memory in bytes, and what the first steps returned."""
+    """Median time of a step in ms, the step's peak memory in bytes, and the results of the first steps."""
     values, once, end = [], [], time.perf_counter() + seconds / 4
     while len(values) < checked_steps or time.perf_counter() < end:  # the warm-up
         start = time.perf_counter()
@@ -70,7 +70,7 @@ def measure(step: Step, who: str, seconds: float, checked_steps: int) -> dict:
 
 
 def peak_bytes(step: Step, who: str) -> int:
-    """The most memory in use during one step, above what is in use when it starts."""
+    """The peak memory in use during one step, minus the memory in use at the step's start."""
     if not who.startswith("torch"):  # NumPy reports every array to tracemalloc
         tracemalloc.start()
         step(0)
@@ -95,9 +95,9 @@ def peak_bytes(step: Step, who: str) -> int:
 def run_rounds(
     script: str, case: str, contestants: Sequence[str], rounds: int, seconds: float, rtol: float = 2e-4
 ) -> list[Result]:
-    """Each round runs `script --child case contestant seconds` once per contestant, starting with another one.
+    """Each round runs `script --child case contestant seconds` once per contestant, and starts with another contestant.
 
-    One that fails is left out, with a line that says so; ours may not.
+    A contestant that fails is left out, with a printed line. If scratchae fails, the program ends.
     """
     found: list[Result] = []
     alive = list(contestants)
@@ -116,7 +116,7 @@ def run_rounds(
     ours = found[0][OURS]["values"]
     for who, result in found[0].items():
         if None in result["values"]:
-            continue  # only a part of the step, to know what it takes
+            continue  # only a part of the step, which has no result
         if not np.allclose(ours, result["values"], rtol=rtol, atol=1e-6):
             sys.exit(f"{case}: the results differ, so times mean nothing:\nours {ours}\n{who} {result['values']}")
     return found
@@ -134,15 +134,15 @@ def _run_child(script: str, case: str, who: str, seconds: float) -> dict:
 
 
 def _environment(who: str) -> dict[str, str]:
-    # The first two would replace OpenBLAS's choice of kernel for this processor. The third keeps our allocator
-    # setting from PyTorch, which would profit from it, but for the contestant that is to have it.
+    # The first two variables would replace OpenBLAS's choice of kernel for this processor. The third variable switches
+    # scratchae's allocator setting off for PyTorch, except for the contestant "our allocator".
     env = {k: v for k, v in os.environ.items() if k not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")}
     ours = not who.startswith("torch") or who.endswith("our allocator")
     return {**env, "SCRATCHAE_KEEP_MEMORY": "1" if ours else "0"}
 
 
 def summary(rounds: list[Result]) -> Result:
-    """Per contestant: median ms, peak bytes, and its time over ours within each round (median, min, max)."""
+    """Per contestant: median ms, peak bytes, and the ratio to scratchae's time within rounds (median, min, max)."""
     result = {}
     for who in rounds[0]:
         ratios = [r[who]["ms"] / r[OURS]["ms"] for r in rounds]

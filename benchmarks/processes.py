@@ -1,17 +1,17 @@
-"""Several processes: what they gain, what their exchange costs, and what that promises for more of them.
+"""Several processes: the speed-up, the cost of the exchange, and a prediction for more processes.
 
     python benchmarks/processes.py                            seven rounds, about ten minutes
     python benchmarks/processes.py --quick                    two short rounds
     python benchmarks/processes.py --alpha 2e-6 --beta 1e-10  predictions for a network of your own
 
-Needs `pip install 'scratchae[mpi]'`. Within a round all take their turn, and speed-ups (images per second over those
-of one process with one thread) are taken within it. "exchange" is what the first process spends in a step's two
-exchanges, waiting for the others included; "compute" is the rest.
+Needs `pip install 'scratchae[mpi]'`. Within a round all runs take turns. A speed-up is a ratio within a round: images
+per second, divided by those of one process with one thread. "exchange" is the time of the first process in a step's
+two exchanges, including waiting for the other processes. "compute" is the rest of the step.
 
-The model: to add up m bytes over n processes takes 2 log2(n) alpha + 2 (n - 1)/n m beta (reduce-scatter by recursive
-halving, all-gather by recursive doubling: R. Thakur, R. Rabenseifner, W. Gropp, "Optimization of collective
-communication operations in MPICH", 2005), where beta holds the additions too. The loss terms and signals of a step
-cost log2(n) alpha more. One process's own time is fixed + per image * its images, fitted as well.
+The model: a sum of m bytes over n processes takes 2 log2(n) alpha + 2 (n - 1)/n m beta. beta includes the additions.
+The algorithm is a reduce-scatter by recursive halving and an all-gather by recursive doubling (R. Thakur,
+R. Rabenseifner, W. Gropp, "Optimization of collective communication operations in MPICH", 2005). The loss terms and
+signals of a step cost log2(n) alpha more. The time of one process alone is fixed + per image * images, also fitted.
 Writes outputs/benchmarks/processes.json and processes.png.
 """
 
@@ -35,7 +35,7 @@ from workloads import WORKLOADS, random_batches
 
 import scratchae as sa
 
-STEPS = 8  # of an epoch; times are means over one
+STEPS = 8  # per epoch; times are means over an epoch
 LOCAL = (8, 32, 128, 512)  # batches for the fit of one process's time
 SIZES = [1024 * 4**k for k in range(8)]  # bytes, 1 KB to 16 MB
 RANKS = [2**k for k in range(3, 11)]
@@ -47,7 +47,7 @@ def dense(name: str) -> Any:
     return WORKLOADS[name].model(OURS)[0]
 
 
-CASES = {  # how to build it, the shape of its inputs, and its batch; the last one is only to check the model
+CASES = {  # the function that builds the model, the input shape, the batch; the last case only checks the prediction
     "784-512-256-64 mirrored": (lambda: dense("784-512-256-64 mirrored, batch 256"), (784,), 256),
     "conv 1-16-16 mirrored": (lambda: sa.ConvAutoencoder((1, 16, 16), loss="bce_logits"), (1, 28, 28), 128),
     "784-128-64 mirrored": (lambda: dense("784-128-64-128-784, batch 128"), (784,), 128),
@@ -58,7 +58,7 @@ CASES = {  # how to build it, the shape of its inputs, and its batch; the last o
 
 
 class Enough(sa.Callback):
-    """Stops after so many seconds; by the history, which is the same in all processes."""
+    """Stops after `seconds`, counted by the history, which is the same in all processes."""
 
     def __init__(self, seconds: float):
         self.seconds = seconds
@@ -96,7 +96,7 @@ def train(case: str, batch: int, seconds: float) -> dict:
     return {
         "ms": statistics.median(history["seconds"][1:]) / STEPS * 1e3,
         "exchange": float(np.median(spent.sum(axis=1))),
-        "gradients": float(np.median(np.min(world.gather(spent[:, 2]), axis=0))),  # who comes last does not wait
+        "gradients": float(np.median(np.min(world.gather(spent[:, 2]), axis=0))),  # the last process does not wait
         "loss": history["loss"][0],
         "bytes": sum(g.nbytes for g in optimizer.gradients()),
     }
@@ -108,7 +108,7 @@ def all_reduces(repeats: int = 40) -> list[float]:
     for size in SIZES:
         array, once = np.empty(size // 4, np.float32), []
         for _ in range(repeats):
-            array[...] = 1  # as after a backward pass, it was just written
+            array[...] = 1  # the array was just written, as after a backward pass
             world.gather(None)
             start = time.perf_counter()
             world.sum(array)
@@ -143,7 +143,7 @@ def launch(processes: int, threads: int, *task: object) -> Any:
 
 
 def scaling(case: str, rounds: int, seconds: float) -> dict:
-    """Label -> medians over the rounds of what `train` gives, and of the speed-ups within them."""
+    """Label -> medians over the rounds: of the results of `train`, and of the speed-ups within a round."""
     batch = CASES[case][2]
     runs = {"1 process": (1, 1, batch), "1 process, 2 threads": (1, 2, batch)}
     for n in (2, 4):
@@ -174,13 +174,13 @@ def line(x: Any, times: Any) -> tuple[float, float, float]:
 
 
 def exchange_ms(n: int, size: float, alpha: float, beta: float) -> float:
-    """A step's: the gradients, and one trip for loss terms and signals."""
+    """The exchange of a step in ms: the gradients, and one trip for loss terms and signals."""
     trips = math.log2(n)
     return 1e3 * (2 * trips * alpha + 2 * (n - 1) / n * size * beta + trips * alpha)
 
 
 def report(case: str, table: dict, own: dict, here: tuple, network: tuple) -> dict:
-    """Print what was measured and what it promises: the predicted efficiencies, batch -> one for each of RANKS."""
+    """Print measurements and predictions. Returns the predicted efficiencies: batch -> one for each of RANKS."""
     one, fixed, each = table["1 process"], own["fixed"], own["per_image"]
     print(f"\n{case}: {one['bytes'] / 1e6:.3g} MB of gradients a step")
     print(f"  {'':35} {'batch':>5} {'ms/step':>8} {'compute':>8} {'exchange':>8} {'speed-up':>22} {'efficiency':>10}")

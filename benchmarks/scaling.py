@@ -1,11 +1,11 @@
-"""How a training step's time and memory grow with the batch, the width, the depth and the side of the images.
+"""The growth of a training step's time and memory with the batch, the width, the depth and the side of the images.
 
     python benchmarks/scaling.py                   all points, three rounds
     python benchmarks/scaling.py --quick           three points of each curve, one round
     python benchmarks/scaling.py --cases depth     one curve
 
-Against PyTorch eager, measured as in paired.py. For each curve the exponent k of cost ~ size^k is fitted over its upper
-half: 1 is linear growth. Writes outputs/benchmarks/scaling.json and scaling.png.
+The other contestant is PyTorch eager, measured as in paired.py. For each curve, the exponent k of cost ~ size^k is
+fitted over the upper half of the sizes. k = 1 is linear growth. Writes outputs/benchmarks/scaling.json and scaling.png.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ CHECKED_STEPS = 5
 
 @dataclass(frozen=True)
 class Chain:
-    """Layers of one width with tanh between them. The weights start orthogonal: so a signal and its gradient pass a
-    thousand layers and stay ordinary numbers, where others would vanish."""
+    """Layers of one width, with tanh between the layers.
+
+    The initial weights are orthogonal. So a signal and its gradient do not vanish over a thousand layers.
+    """
 
     depth: int
     width: int = 32
@@ -53,8 +55,8 @@ def strided_network(image_side: int) -> Network:
     return Network(layers, batch=8, side=image_side)
 
 
-# Where the weights of a sum or the layers grow many, the rate is divided by their number: else training would become
-# unstable, and rounding errors would grow into different results.
+# The learning rate is proportional to 1 / width or 1 / depth. Otherwise training of large models would be unstable, and
+# rounding errors would grow into different results.
 CURVES = {
     "batch": (lambda n: Dense((784, 128, 64), n), [4**k for k in range(7)], "batch, 784-128-64-128-784"),
     "width": (lambda n: Dense((n, n), 64, rate=1e-3 * 64 / n), [2**k for k in range(6, 13)], "width, n-n-n, batch 64"),

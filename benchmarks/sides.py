@@ -1,15 +1,15 @@
-"""The contestants, and what their two sides share: weights, data, and the training step itself.
+"""The contestants, and the common parts of both sides: weights, data, and the training step itself.
 
     scratchae                     this package
     torch eager                   PyTorch with Adam as a user gets it
     torch fused                   the same with the fused Adam
-    torch compile                 and the model through torch.compile
-    torch fused, our allocator    fused, and glibc told to keep freed memory, as scratchae tells it
+    torch compile                 the fused Adam, and the model through torch.compile
+    torch fused, our allocator    fused, and scratchae's setting that glibc keeps freed memory
     torch func                    fused; Jacobians by torch.func instead of one backward pass per row
-    torch channels last           fused; images in the other memory layout
+    torch channels last           fused; images in the memory layout "channels last"
     floor, products               the step by hand in NumPy, and its matrix products alone (floor.py)
 
-Layers and functions have the same names on both sides, so that most models need be written once.
+Layers and functions have the same names on both sides, so most models are written only once.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ BATCHES = 16  # different batches, used in turn, so that inputs do not stay in t
 
 
 def side(who: str) -> SimpleNamespace:
-    """Layers, functions, tensors and Adam of one side: the names are the same on both."""
-    import scratchae as sa  # its import sets the allocator, unless the environment forbids it
+    """Layers, functions, tensors and Adam of one side. The names are the same on both sides."""
+    import scratchae as sa  # the import sets the allocator, unless the environment forbids the setting
 
     if who == OURS:
         return SimpleNamespace(nn=sa.nn, F=sa.functional, tensor=sa.Tensor, wrap=lambda a: a, adam=sa.optim.Adam)
@@ -53,7 +53,7 @@ def random_batches(*shape: int, batches: int = BATCHES) -> np.ndarray:
 
 
 def initial_values(shapes: Iterable[tuple[int, ...]]) -> Iterator[np.ndarray]:
-    """For each weight and the bias after it, numbers within 1/sqrt(fan-in), as both sides' layers start."""
+    """For each weight and the bias after it, numbers within 1/sqrt(fan-in), as in the layers of both sides."""
     rng, bound = np.random.default_rng(0), 1.0
     for shape in shapes:
         bound = math.prod(shape[1:]) ** -0.5 if len(shape) > 1 else bound

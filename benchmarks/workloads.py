@@ -1,7 +1,7 @@
-"""The training steps that are measured, once in scratchae and once in PyTorch, from the same weights and data.
+"""The measured training steps, once in scratchae and once in PyTorch, with the same weights and data.
 
-A workload names its `rivals` (see sides.py), and `build(who)` gives one contestant's `step(i)`, which trains on batch
-`i` and returns the loss as a Python float.
+A workload names its `rivals` (see sides.py). `build(who)` gives one contestant's `step(i)`. A step trains on batch `i`
+and returns the loss as a Python float.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Dense:
     checked_steps = 20
 
     def model(self, who: str) -> tuple[Any, Callable[[Any], Any], SimpleNamespace]:
-        """The model, its loss of a batch, and the side it belongs to."""
+        """The model, its loss of a batch, and the model's side."""
         s = side(who)
         if who == OURS:
             import scratchae as sa
@@ -51,7 +51,7 @@ class Dense:
         return model, loss_of, s
 
     def layers(self) -> list[tuple[int, int, str | None]]:
-        """(inputs, outputs, activation) of each layer, there and back again."""
+        """(inputs, outputs, activation) of each layer of encoder and decoder."""
         sizes = [*self.sizes, *self.sizes[-2::-1]]
         named = {None: None, "relu": "ReLU", "sigmoid": "Sigmoid"}
         hidden = [self.activation] * (len(self.sizes) - 2)
@@ -71,7 +71,7 @@ class Dense:
 
 
 class TwoSided:
-    """A workload whose model is written once for each side: `ours` and `torchs` give it and its loss of a batch."""
+    """A workload whose model is written once for each side. `ours` and `torchs` return the model and its loss."""
 
     sizes: tuple[int, ...]
     batch: int
@@ -130,7 +130,10 @@ class Variational(TwoSided):
 
 @dataclass(frozen=True)
 class Contractive(TwoSided):
-    """The encoder's Jacobian, and gradients through it: a loop of backward passes, in PyTorch also torch.func."""
+    """The encoder's Jacobian, and gradients through the Jacobian.
+
+    Each side computes the Jacobian in a loop of backward passes, PyTorch also by torch.func.
+    """
 
     sizes: tuple[int, int]
     batch: int

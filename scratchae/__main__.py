@@ -1,4 +1,4 @@
-"""The command line: train an autoencoder on files, and use it on others.
+"""The command line: train an autoencoder on files, and use the model on other files.
 
     scratchae train --data mnist --kind variational --sizes 784,400,20 --epochs 10 --out vae.safetensors
     scratchae sample vae.safetensors 100 samples.png
@@ -32,7 +32,7 @@ def _name(text: str) -> str | None:
 
 
 SETS: dict[str, Any] = {"sample": data.mnist_sample, "mnist": data.mnist, "fashion": data.fashion_mnist}
-CURVE = "scratchae: loss curve of a model"  # the title in such a picture, by which it is known again
+CURVE = "scratchae: loss curve of a model"  # the title in the picture, by which a later run recognises a loss curve
 OPTIONS: dict[str, tuple[Any, str]] = {  # name -> (type, help)
     "activation": (_name, f"{', '.join(ACTIVATIONS)}, or none for a linear model"),
     "output": (_name, "activation of the last layer, or none"),
@@ -77,12 +77,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _flush()
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # whoever reads our output has seen enough
+    except BrokenPipeError:  # the reader of the output has closed the pipe
         with contextlib.suppress(OSError):
             _flush()
     except (OSError, ValueError, TypeError, ImportError, RuntimeError, ArithmeticError, MemoryError, Warning) as error:
         text = str(error) or type(error).__name__
-        # Names in files are other people's: none of their characters may steer the terminal.
+        # Names in files may come from other people. No control character may reach the terminal.
         print("scratchae:", "".join(c if c.isprintable() or c == "\n" else "?" for c in text), file=sys.stderr)
         with contextlib.suppress(OSError):
             _flush()
@@ -91,9 +91,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _flush() -> None:
-    """Write what was printed; what cannot be written is given up, so that Python does not try again as it ends."""
+    """Write the printed text. On an error the text is dropped, so that Python does not try again at exit."""
     try:
-        if sys.stdout is not None:  # as under pythonw
+        if sys.stdout is not None:  # None under pythonw
             sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -110,7 +110,7 @@ def train(args: argparse.Namespace) -> None:
     check_place(args.out)
     curve = _curve_beside(args.out)
     outputs = {"--out": args.out, "--checkpoint": args.checkpoint, "the loss curve": curve}
-    _check_places({what: path for what, path in outputs.items() if path}, args.data)  # not after an hour of training
+    _check_places({what: path for what, path in outputs.items() if path}, args.data)  # before the training, not after
     _check_replaceable(args.out, "a model", lambda state, metadata: "build" in metadata)
     if args.checkpoint is not None and not args.resume:
         _check_replaceable(args.checkpoint, "a run's checkpoint", lambda state, metadata: "run" in state)
@@ -120,7 +120,7 @@ def train(args: argparse.Namespace) -> None:
     random.manual_seed(args.seed)
     described = {"kind": args.kind, "sizes": _numbers(args.sizes), "shape": list(images.shape[1:]), **_options(args)}
     model = build(described).to(args.device)
-    progress.line(str(model))  # whoever reads it no more does not end the training
+    progress.line(str(model))  # a reader that closes the pipe does not end the training
     trainer = Trainer(model, optim.Adam(model.parameters(), lr=args.lr))
     history = trainer.fit(images, held_out, args.epochs, args.batch_size, seed=args.seed, checkpoint=args.checkpoint,
                           resume=args.resume)  # fmt: skip
@@ -164,7 +164,7 @@ def anomaly(args: argparse.Namespace) -> None:
         raise ValueError(f"--quantile {args.quantile}: expected a number between 0 and 1")
     model, described = _model(args)
     normal, suspects = (_load(d, args, shape=described["shape"]) for d in (args.normal, args.data))
-    with np.errstate(all="ignore"):  # what overflows is an anomaly, and not worth a warning
+    with np.errstate(all="ignore"):  # an overflow is an anomaly, and needs no warning
         errors, found = model.reconstruction_error(normal), model.reconstruction_error(suspects)
     if (odd := np.flatnonzero(~np.isfinite(errors))).size:
         listed = f"image number {odd[0]} has the error {errors[odd[0]]}, one of {odd.size} that are not finite"
@@ -173,7 +173,7 @@ def anomaly(args: argparse.Namespace) -> None:
     print(f"# threshold {threshold:.6g}, the {args.quantile:g} quantile of {len(normal)} normal images")
     print("number,error,anomalous")
     for i, error in enumerate(found):
-        print(f"{i},{error:.6g},{int(not error <= threshold)}")  # NaN is not below it
+        print(f"{i},{error:.6g},{int(not error <= threshold)}")  # NaN is anomalous
 
 
 def info(args: argparse.Namespace) -> None:
@@ -181,11 +181,11 @@ def info(args: argparse.Namespace) -> None:
     print(f"{args.model}: {described['kind']}, for inputs of shape {tuple(described['shape'])}\n{model}")
 
 
-# --- what they share ------------------------------------------------------------------------------
+# --- helpers of the commands ----------------------------------------------------------------------
 
 
 def _model(args: argparse.Namespace, *inputs: str) -> tuple[Any, dict[str, Any]]:
-    """The model of a verb and its description, once it is known that the verb's output can be written."""
+    """The model of a command, and the model's description. The place of the output is checked first."""
     if hasattr(args, "out"):
         if Path(args.out).suffix not in (".npy", ".png"):
             raise ValueError(f"{args.out}: expected a name that ends in .npy, or .png for images")
@@ -195,7 +195,7 @@ def _model(args: argparse.Namespace, *inputs: str) -> tuple[Any, dict[str, Any]]
 
 
 def _check_places(outputs: Mapping[str, FilePath], *inputs: str) -> None:
-    """Refuse, before the work, outputs that cannot be written, and those that would spoil an input."""
+    """Refuse, before the work, outputs that cannot be written, and outputs that would spoil an input."""
     check_apart(outputs, [source for source in inputs if source not in SETS])
     for folder in filter(os.path.isdir, inputs):
         for what, path in outputs.items():
@@ -206,7 +206,7 @@ def _check_places(outputs: Mapping[str, FilePath], *inputs: str) -> None:
 
 
 def _curve_beside(out: str) -> Path:
-    """Where the loss curve of a model goes: a name that is free, or has an older loss curve."""
+    """The path for a model's loss curve: a free name, or the name of an older loss curve."""
     for ending in (".png", "-loss.png"):
         curve = Path(out).with_name(Path(out).name.removesuffix(".safetensors") + ending)
         if not os.path.isfile(curve) or CURVE.encode() in curve.read_bytes():
@@ -215,7 +215,7 @@ def _curve_beside(out: str) -> Path:
 
 
 def _check_replaceable(path: str, what: str, is_ours: Callable[[Any, Any], bool]) -> None:
-    """Refuse to write over a file that is something else than what will stand there."""
+    """Refuse to replace a file of another kind."""
     if os.path.exists(path):
         try:
             ours = is_ours(*read_state(path))
@@ -246,7 +246,7 @@ def _load(source: str, args: argparse.Namespace, split: str = "train", shape: Se
     if images.ndim < 2 or not images.size:
         raise ValueError(f"{source} holds an array of shape {images.shape}; expected images (n, ...), one or more")
     is_bytes = images.dtype == np.uint8
-    with np.errstate(over="ignore"):  # of float64; infinities are told, or are anomalies
+    with np.errstate(over="ignore"):  # of float64; infinities raise an error later, or are anomalies
         images = images.astype(np.float32) / 255 if is_bytes else images.astype(np.float32, copy=False)
     if shape is not None and list(images.shape[1:]) != list(shape):
         raise ValueError(f"{source} holds items of shape {images.shape[1:]}; the model takes {tuple(shape)}")
@@ -275,7 +275,7 @@ def _numbers(text: str) -> list[int]:
 
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:
-    """Options of the kind that were given; ValueError for one that it does not have."""
+    """The options given for the kind. Raises ValueError for an option that the kind does not have."""
     given = {name: value for name, value in vars(args).items() if name in OPTIONS}
     cls = KINDS[args.kind]
     known = {*inspect.signature(cls.__init__).parameters, *inspect.signature(cls.dense).parameters}

@@ -33,8 +33,8 @@ def is_array(x: object) -> bool:
 def plain_array(x: Any, what: str) -> Array:
     """`x` if it is an array of real numbers, in this machine's byte order. Raises TypeError if not.
 
-    All operations refuse values of other libraries here. A MaskedArray would lose its mask, a pandas Series its index,
-    an array of complex numbers its imaginary part, and a Tensor of another library its graph.
+    All operations refuse values of other libraries here. A MaskedArray would lose its mask, and a pandas Series its
+    index. Complex numbers would lose the imaginary part, and a Tensor of another library its graph.
     """
     if is_array(x) and x.dtype.kind in "biuf" and (type(x) in (np.ndarray, np.memmap) or not isinstance(x, np.ndarray)):
         native = x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
@@ -87,7 +87,7 @@ def xp_of(*arrays: object) -> ModuleType:
 # --- devices --------------------------------------------------------------------------------------
 
 rooms: list[str] = []
-"""Modules that attach ways of a GPU. The first use of a GPU imports these modules and empties the list."""
+"""Modules that attach functions for a GPU. The first use of a GPU imports these modules and empties the list."""
 
 
 def device_of(x: Array) -> str:
@@ -96,7 +96,7 @@ def device_of(x: Array) -> str:
 
 
 def to_device(x: Array, device: str) -> Array:
-    """`x` on `device` ('cpu', 'gpu', 'gpu:1'); itself if the array is there already.
+    """`x` on `device` ('cpu', 'gpu', 'gpu:1'); `x` itself if the array is there already.
 
     Raises ValueError for another name and RuntimeError without CuPy or without that GPU.
     """
@@ -119,7 +119,7 @@ def current(device: str) -> AbstractContextManager[Any]:
 
 @replaceable
 def told_when_full(what: str) -> AbstractContextManager[Any]:
-    """Inside, a MemoryError of a GPU tells that the memory was too small for `what`; gpu/devices.py attaches that."""
+    """Inside, a MemoryError of a GPU says that the memory was too small for `what`; see gpu/devices.py."""
     return nullcontext()
 
 
@@ -133,7 +133,7 @@ def gpu_available() -> bool:
 
 
 def load_cupy() -> ModuleType:
-    """CuPy, and the rooms that compute on a GPU. Raises RuntimeError without CuPy, or without a GPU."""
+    """Import CuPy and the `rooms`. Raises RuntimeError without CuPy, or without a GPU."""
     try:
         import cupy
 
@@ -157,8 +157,8 @@ def no_gpu(error: Exception) -> str:
 def seen(flag: Any) -> bool:
     """Whether a number on any device is true; `flag` may also be a function that gives the number.
 
-    Python waits for a GPU to look at a number there. A step that is recorded must not wait, and goes on with False
-    (gpu/replay.py). The recorded step notes the number, and counts as not finite where the number turns out to be true.
-    A function is not called there. Pass a function where the loss itself becomes NaN.
+    To read a number on a GPU, Python must wait for the GPU. A step that is recorded must not wait, and goes on with
+    False (gpu/replay.py). The recording notes the number. If the number is later true, the step counts as not finite.
+    A recorded step does not call a function. Pass a function where the loss itself becomes NaN.
     """
     return bool(flag() if callable(flag) else flag)

@@ -1,9 +1,9 @@
-"""Models by description: what `scratchae train` writes into its files, and what the other verbs make of it.
+"""Models by description: `scratchae train` saves a description, from which the other commands build the model.
 
     {"kind": "variational", "sizes": [784, 256, 20], "shape": [1, 28, 28], "beta": 2.0}
 
-A description is data that somebody else may have written. So it is checked as a whole before a model is made of it, and
-a model is made only where the arrays in the same file are as large as it will be.
+A description may come from a file of another person. So the whole description is checked before a model is built. A
+model is built only if the arrays in the same file are as large as the model will be.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from scratchae.files.storage import FileError, FilePath
 KINDS: dict[str, Any] = {**autoencoders.KINDS, "conv": autoencoders.ConvAutoencoder}
 OPTIONS = ("activation", "output", "loss", "corruption", "amount", "penalty", "target", "weight", "beta", "down",
            "code_size")  # fmt: skip
-_LARGEST_INPUT = 1 << 28  # numbers in one: a gigabyte of float32
+_LARGEST_INPUT = 1 << 28  # numbers in one input: a gigabyte of float32
 
 
 def build(description: dict[str, Any]) -> Any:
-    """The untrained model that a description asks for. Raises ValueError where its sizes and shape do not agree."""
+    """Build the untrained model of a description. Raises ValueError where the sizes and the shape do not agree."""
     kind, shape, sizes = description["kind"], tuple(description["shape"]), description["sizes"]
     options = {name: value for name, value in description.items() if name in OPTIONS}
     if kind == "conv":
@@ -59,7 +59,7 @@ def _check(description: Any) -> None:
     """Refuse a description that `scratchae train` would not write."""
     if not isinstance(description, dict):
         raise TypeError(f"{shown(description)}, expected a dict")
-    known = {"kind", "sizes", "shape", *OPTIONS, "size"}  # the last one in older files, where `shape` says the same
+    known = {"kind", "sizes", "shape", *OPTIONS, "size"}  # "size" is in older files, where `shape` says the same
     if unknown := sorted(set(description) - known):
         raise ValueError(f"it has no options {shown(unknown)}")
     if not isinstance(kind := description.get("kind"), str) or kind not in KINDS:
@@ -78,9 +78,9 @@ def _check(description: Any) -> None:
 
 
 def _check_promise(description: dict[str, Any], arrays: list[Any]) -> None:
-    """Refuse a model that is larger than the arrays of its file, before memory is taken for it."""
+    """Refuse a model that is larger than the arrays of its file, before the model takes memory."""
     sizes, code_size = description["sizes"], description.get("code_size")
-    weights = 2 * sum(a * b for a, b in zip(sizes[:-1], sizes[1:], strict=True))  # there and back
+    weights = 2 * sum(a * b for a, b in zip(sizes[:-1], sizes[1:], strict=True))  # encoder and decoder
     if description["kind"] == "conv":
         weights *= 3 * 3  # the kernels
         if code_size is not None:

@@ -17,7 +17,7 @@ from scratchae.plugins import ORDER, Run
 
 
 def check_arrays(run: Run) -> list:
-    """TypeError, before the run, where the model's loss cannot take as many arrays as the data have."""
+    """Raise TypeError, before the run, where the model's loss cannot take as many arrays as the data have."""
     model, n = run.trainer.model, run.loader.arrays
     if run.trainer.loss is None and n > 1:
         takes = inspect.signature(model.loss_terms)
@@ -38,7 +38,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class Alone:
-    """RuntimeError for a second `fit` that trains the same parameters: each would undo the other's steps."""
+    """RuntimeError for a second `fit` on the same parameters, since each `fit` would undo the other's steps."""
 
     @contextmanager
     def around_fit(self, run: Run) -> Iterator[None]:
@@ -58,9 +58,9 @@ class Alone:
 class Finite:
     """Stops training where a number is NaN or infinite.
 
-    For a loss term or a gradient: FloatingPointError before the weights change, with the buffers as they were before
-    the step. For weights: FloatingPointError at the epoch's end, before a checkpoint, and at the end. For a number of
-    the validation: one RuntimeWarning.
+    A loss term or a gradient raises FloatingPointError before the weights change. The buffers are then in the state
+    before the step. Weights raise FloatingPointError at an epoch's end, before a checkpoint, and at the end of `fit`. A
+    number of the validation gives one RuntimeWarning.
     """
 
     warned = False
@@ -87,7 +87,7 @@ class Finite:
                 raise not_finite(f"the loss term {name!r} is {number}, not finite,", run.step + 1)
 
     def after_backward(self, run: Run) -> None:
-        self.after_forward(run)  # processes that share a batch know the numbers only now
+        self.after_forward(run)  # processes that share a batch have the numbers only now
         if not all(map(is_finite, run.trainer.optimizer.gradients())):
             named = run.trainer.model.named_parameters()
             bad = (name for name, p in named if p.grad is not None and not is_finite(p.grad))
@@ -96,7 +96,7 @@ class Finite:
 
     def check_weights(self, run: Run) -> None:
         trainer = run.trainer
-        if all(map(is_finite, trainer.optimizer.values())):  # few arrays: on a GPU each look waits
+        if all(map(is_finite, trainer.optimizer.values())):  # few arrays, since each check on a GPU waits
             return
         if names := non_finite_weights(trainer.model, trainer.optimizer):
             raise FloatingPointError(
@@ -118,14 +118,14 @@ class Finite:
 def is_finite(g: Any) -> bool:
     """Whether all elements of an array are finite."""
     flat = g.ravel()
-    # One dot product is enough, except for a huge but finite gradient: its square overflows.
+    # One dot product is enough, except for a huge but finite gradient, whose square overflows.
     with np.errstate(over="ignore", invalid="ignore"):
         square = float(flat @ flat)
     return math.isfinite(square) or bool((abs(g) < math.inf).all())
 
 
 def not_finite(found: str, step: int) -> FloatingPointError:
-    """The error of a step that is not done; `found` names the loss or the gradient that is not finite."""
+    """The error of a step that is not taken. `found` names the loss or the gradient that is not finite."""
     return FloatingPointError(
         f"{found} at step {step}; the weights are those of the step before. Check the data for NaN and targets outside "
         "their range, lower the learning rate, or clip gradients with Trainer(..., clip_grad_norm=1.0)"
@@ -133,14 +133,14 @@ def not_finite(found: str, step: int) -> FloatingPointError:
 
 
 def outside(model: Any, optimizer: Any) -> list[Any]:
-    """The parameters that an optimiser moves and a model does not have: a weight of a loss, say."""
+    """The parameters that an optimiser moves and a model does not have, such as a weight of a loss."""
     inside = {id(p) for p in model.parameters()}
     groups = [] if optimizer is None else optimizer.param_groups
     return [p for group in groups for p in group["params"] if id(p) not in inside]
 
 
 def non_finite_weights(model: Any, optimizer: Any = None) -> list[str]:
-    """Names of trained parameters with a NaN or an infinity in them; frozen parameters and buffers may be masks."""
+    """Names of trained parameters that hold NaN or infinity. Frozen parameters and buffers may be masks, and pass."""
     others = [(f"parameter {i} outside the model", p) for i, p in enumerate(outside(model, optimizer))]
     trained = [(name, p) for name, p in [*model.named_parameters(), *others] if p.requires_grad]
     return [name for name, p in trained if not is_finite(p.data)]

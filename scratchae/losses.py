@@ -1,7 +1,7 @@
 """Losses, as functions of (input, target).
 
-Input and target have equal shapes, never broadcast, and `reduction` is PyTorch's: "mean" over all elements, "sum", or
-"none" for the elements themselves. All losses take Tensors and arrays, and give an array where both are arrays.
+Input and target have equal shapes, and never broadcast. `reduction` is as in PyTorch: "mean" over all elements, "sum",
+or "none" for the elements themselves. All losses take Tensors and arrays. The result of two arrays is an array.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from scratchae.checks import rounding, shown
 
 
 def _operands(name: str, input: Any, target: Any, reduction: str, *more: str) -> tuple[Any, Any]:
-    """Input and target of one shape and one dtype. Raises TypeError or ValueError for others."""
+    """Input and target of one shape and one dtype. Raises TypeError or ValueError for other operands."""
     input, target = operand(input, f"{name}: the input"), operand(target, f"{name}: the target")
     if input.dtype.kind != "f":
         raise TypeError(f"{name}: the input is {input.dtype}; convert it with .astype('float32')")
@@ -50,7 +50,7 @@ def _reduced(input: Any, target: Any, elements: Callable[[Any, Any], Any], reduc
 
 
 def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
-    """(input - target)^2; the mean and the sum as one dot product, with the gradient 2 (input - target), / n."""
+    """(input - target)^2. The gradient is 2 (input - target), for the mean / n. Mean and sum are one dot product."""
     return _mse(*_operands("mse_loss", input, target, reduction), reduction)
 
 
@@ -72,8 +72,8 @@ def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     target=lambda g, input: g * _clamped_log_odds(input),
 )
 def bernoulli_nll(input: Array, target: Array) -> Array:
-    """-(t log x + (1 - t) log(1 - x)) of each element, both logarithms held at -100 or above."""
-    with np.errstate(divide="ignore", invalid="ignore"):  # log(0) is clamped; outside [0, 1] is NaN, told below
+    """-(t log x + (1 - t) log(1 - x)) of each element, with both logarithms at least -100."""
+    with np.errstate(divide="ignore", invalid="ignore"):  # log(0) is clamped; x outside [0, 1] gives NaN, checked later
         log_p, log_q = ops.maximum(ops.log(input), -100.0), ops.maximum(log_1_plus(-input), -100.0)
     return target * (log_q - log_p) - log_q
 
@@ -84,14 +84,14 @@ def _clamped_log_odds(x: Any) -> Any:
 
 
 def binary_cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Any:
-    """-(t log x + (1 - t) log(1 - x)), both logs held at -100 or above, as PyTorch does.
+    """-(t log x + (1 - t) log(1 - x)), with both logarithms at least -100, as in PyTorch.
 
     The gradient is (x - t) / max(x (1 - x), 1e-12). Raises ValueError for values outside [0, 1].
     """
     target = _probabilities("binary_cross_entropy: target", target, "scale the data to [0, 1]")
     input, target = _operands("binary_cross_entropy", input, target, reduction)
     loss = _reduced(input, target, bernoulli_nll, reduction)
-    # The logarithm of a negative number has made the sum NaN. Only then the search for that number is worth its time.
+    # The logarithm of a negative number makes the sum NaN. Only a NaN makes the search for that number worth its time.
     if seen(lambda: math.isnan(data_of(loss).sum())):
         advice = "pass logits to binary_cross_entropy_with_logits"
         clamped = _probabilities("binary_cross_entropy: input", input, advice)
@@ -101,7 +101,7 @@ def binary_cross_entropy(input: Any, target: Any, reduction: str = "mean") -> An
 
 
 def _probabilities(what: str, values: Any, advice: str) -> Any:
-    """Values in [0, 1]. Rounding may have pushed values a little beyond. Raises ValueError for others."""
+    """Values in [0, 1]. Values beyond by a few rounding errors are clipped. Raises ValueError for other values."""
     values = operand(values, what)
     if not seen(lambda: _outside(values)):
         return values
@@ -123,7 +123,7 @@ def _range(values: Any) -> str:
 
 
 def _digits(number: float) -> str:
-    """Six digits, or nine where six do not tell the number from a bound."""
+    """Six digits, or nine digits where six digits would round the number to 0 or 1."""
     text = f"{number:.6g}"
     return text if float(text) not in (0.0, 1.0) or number == float(text) else f"{number:.9g}"
 
@@ -143,10 +143,10 @@ def bernoulli_nll_of_logits(input: Array, target: Array) -> Array:
 
 @in_float32
 def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Any:
-    """t (log t - input), with `input` already a log-probability, as PyTorch has it; t = 0 contributes 0.
+    """t (log t - input), where `input` is a log-probability, as in PyTorch. t = 0 contributes 0.
 
-    `log_target=True`: the target is a log-probability too. "batchmean" divides the sum by the first axis' length,
-    which gives the KL divergence proper.
+    With `log_target=True` the target is a log-probability too. "batchmean" divides the sum by the length of the first
+    axis, which gives the mathematical KL divergence.
     """
     input, target = _operands("kl_div", input, target, reduction, "batchmean")
     if log_target:

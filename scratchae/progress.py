@@ -44,7 +44,7 @@ class Progress:
 
 
 class Steady:
-    """A stream that may be closed: a closed pipe or a full disk must not end the training."""
+    """A stream whose errors are ignored, since a closed pipe or a full disk must not end the training."""
 
     def __init__(self, stream: Any):
         self._stream = stream
@@ -89,7 +89,7 @@ def text(row: Mapping[str, float]) -> str:
 
 
 def losses(numbers: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The losses among a run's numbers, without a lone term that is the whole loss: its curve would hide the loss."""
+    """The losses among a run's numbers. A term that equals the loss is left out, since its curve hides the loss."""
     found = {name: np.asarray(value, float) for name, value in numbers.items() if name not in NOT_LOSSES}
     terms = {name.removeprefix("val_") for name in found} - {"loss"}
     if len(terms) == 1:

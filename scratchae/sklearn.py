@@ -1,10 +1,10 @@
 """Autoencoders as scikit-learn estimators, for its pipelines, searches and scores: `pip install 'scratchae[sklearn]'`.
 
-    AutoencoderTransformer        the code as features, beside PCA
-    AutoencoderOutlierDetector    what is given back badly is an outlier, beside IsolationForest
+    AutoencoderTransformer        codes as features, an alternative to PCA
+    AutoencoderOutlierDetector    badly reconstructed samples are outliers, an alternative to IsolationForest
 
-Arrays are dense, (n_samples, n_features), and computed with in the dtype that `fit` was given: float32 stays float32,
-anything else becomes float64. They are taken as they come: put a scaler before the estimator in the Pipeline.
+Arrays are dense, of shape (n_samples, n_features). An estimator computes in float32 if `fit` gets float32, otherwise in
+float64. The estimators do not scale the data. Put a scaler before the estimator in the Pipeline.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ except ImportError as error:  # missing, or older than 1.6
 __all__ = ["AutoencoderOutlierDetector", "AutoencoderTransformer"]
 
 
-@dataclass(eq=False, repr=False)  # its __init__ has the signature that scikit-learn reads the parameters off
+@dataclass(eq=False, repr=False)  # scikit-learn reads the parameters from the signature of __init__
 class _AutoencoderEstimator(BaseEstimator):
-    """What both estimators share: the parameters, the training, and the checks of what comes in."""
+    """The base of both estimators: the parameters, the training, and the checks of the input."""
 
     hidden_sizes: Any = (64,)
     code_size: int = 8
@@ -69,13 +69,13 @@ class _AutoencoderEstimator(BaseEstimator):
             model = KINDS[self.kind].dense(sizes, self.activation, self.output, self.loss, **options)
             trainer = Trainer(model.to(X.dtype), Adam(model.parameters(), lr=self.lr))
             trainer.fit(X, epochs=self.epochs, batch_size=self.batch_size, seed=seed, progress=self.verbose)
-        model.zero_grad()  # pickled, the gradients would be as large as the weights
+        model.zero_grad()  # in a pickle, the gradients would take as much space as the weights
         self.model_, self.history_ = model, trainer.history
         self.n_iter_ = len(trainer.history["loss"])
         self._n_features_out = self.code_size
 
     def _reconstruction_error(self, X: Any) -> np.ndarray:
-        """One number per sample; an overflow gives the largest one, since scikit-learn's scores take no infinity."""
+        """One number per sample. An overflow gives the largest number, since scikit-learn's scores take no infinity."""
         X = self._checked(X)
         with np.errstate(over="ignore", invalid="ignore"):
             errors = self.model_.reconstruction_error(X)
@@ -83,7 +83,7 @@ class _AutoencoderEstimator(BaseEstimator):
         return np.nan_to_num(errors, nan=largest, posinf=largest)
 
     def _finite(self, function: Callable[[np.ndarray], np.ndarray], X: np.ndarray) -> np.ndarray:
-        """`function` of samples; ValueError where what it gives is not finite."""
+        """`function` of samples. Raises ValueError for a result that is not finite."""
         with np.errstate(over="ignore", invalid="ignore"):
             found = function(X)
         if (odd := np.flatnonzero(~np.isfinite(found).all(axis=1))).size:
@@ -100,11 +100,11 @@ class _AutoencoderEstimator(BaseEstimator):
 
 
 class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _AutoencoderEstimator):
-    """Features learnt by an autoencoder: `transform` gives its codes, `inverse_transform` decodes them.
+    """Features learned by an autoencoder: `transform` gives codes, `inverse_transform` decodes codes.
 
     Args:
-        hidden_sizes: sizes of the encoder's hidden layers, or one int; () for none. The decoder mirrors them.
-        code_size: number of features that come out.
+        hidden_sizes: sizes of the encoder's hidden layers, or one int; () for none. The decoder has the reverse order.
+        code_size: number of features in the output.
         activation: after every hidden layer, such as "relu" or "tanh"; None for a linear model.
         output: activation of the last layer. None suits standardised data, "sigmoid" data in [0, 1].
         loss: "mse", "mae", and for data in [0, 1] "bce" with output="sigmoid", or "bce_logits".
@@ -120,7 +120,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         history_: the losses per epoch, a `History`.
         n_iter_: number of epochs trained.
         n_features_in_: the number of features seen in `fit`.
-        feature_names_in_: their names, where they had any.
+        feature_names_in_: the names of these features, if `X` had names.
 
     >>> from scratchae.sklearn import AutoencoderTransformer
     >>> from sklearn.datasets import load_iris
@@ -144,7 +144,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         return self._finite(self.model_.transform, X)
 
     def inverse_transform(self, X: Any) -> np.ndarray:
-        """What the decoder makes of codes, (n_samples, n_features)."""
+        """Samples decoded from codes, (n_samples, n_features)."""
         check_is_fitted(self)
         codes = check_array(X, dtype=self._dtype)
         if codes.shape[1] != self._n_features_out:
@@ -159,12 +159,12 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
 @dataclass(eq=False, repr=False)
 class AutoencoderOutlierDetector(OutlierMixin, _AutoencoderEstimator):
-    """Outliers are the samples that an autoencoder, trained on all of them, gives back worst.
+    """Outliers are the samples that an autoencoder, trained on all samples, reconstructs worst.
 
-    The code must be too small for the data: where everything fits through, outliers do too.
+    The code must be too small for the data. With a large code, the autoencoder reconstructs outliers too.
 
     Args:
-        contamination: the share of outliers among the training samples, in (0, 0.5]; it sets the threshold.
+        contamination: the share of outliers among the training samples, in (0, 0.5], which sets the threshold.
         others: see `AutoencoderTransformer`.
 
     Attributes:
@@ -192,7 +192,7 @@ class AutoencoderOutlierDetector(OutlierMixin, _AutoencoderEstimator):
         return self
 
     def predict(self, X: Any) -> np.ndarray:
-        """1 for samples like those of the training, -1 for outliers."""
+        """1 for samples like the training samples, -1 for outliers."""
         return np.where(self.decision_function(X) >= 0, 1, -1)
 
     def decision_function(self, X: Any) -> np.ndarray:
@@ -200,5 +200,5 @@ class AutoencoderOutlierDetector(OutlierMixin, _AutoencoderEstimator):
         return self.score_samples(X) - self.offset_
 
     def score_samples(self, X: Any) -> np.ndarray:
-        """Minus each sample's mean squared error of the reconstruction: the lower, the stranger."""
+        """Minus each sample's mean squared error of the reconstruction. A lower score is more unusual."""
         return -self._reconstruction_error(X)

@@ -2,7 +2,7 @@
 
     python tools/make_samples.py --source FOLDER      # FOLDER holds mnist/ and fashion-mnist/
 
-Run it again with the same files and the same zlib, and the same bytes come out.
+The same files and the same zlib give the same bytes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 PROJECT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(PROJECT))  # works in a checkout that is not installed
+sys.path.insert(0, str(PROJECT))  # for a checkout that is not installed
 
 from scratchae.data.idx import read_idx, write_idx  # noqa: E402
 

@@ -1,4 +1,4 @@
-"""Automatic differentiation: Tensor, the engine behind it, the operators, and the check of them all."""
+"""Automatic differentiation: Tensor, the engine, and the operators."""
 
 from scratchae.autograd import backprop, elementwise, ops
 from scratchae.autograd.backprop import grad

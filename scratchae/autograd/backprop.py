@@ -1,7 +1,7 @@
-"""The backward pass: walk the recorded nodes, newest first, and hand each one's gradient to its inputs.
+"""The backward pass: walk the recorded nodes, newest first, and send each node's gradient to its inputs.
 
-`Tensor.backward` calls `backward`, which adds to the `.grad` of the leaves; `sa.grad` calls `grad`, which returns
-gradients and touches nothing. Both prepare a starting gradient (`_seed`) and do the same walk (`_walk`).
+`Tensor.backward` calls `backward`, which adds to the `.grad` of the leaves. `sa.grad` calls `grad`, which returns
+gradients and changes no Tensor. Both prepare a starting gradient (`_seed`) and do the same walk (`_walk`).
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ def grad(outputs: Tensors, inputs: Tensors, grad_outputs: Any = None, create_gra
     """Gradients of `outputs` (summed) with respect to `inputs`, as Tensors; every `.grad` stays as it was.
 
     Args:
-        outputs: a Tensor or a list of them. Those that are not scalars need `grad_outputs`.
-        inputs: a Tensor or a list of them; intermediate results are as good as leaves.
-        grad_outputs: factors of the outputs' Jacobians from the left, in the outputs' shapes; one for each output.
+        outputs: a Tensor or a list of Tensors. Outputs that are not scalars need `grad_outputs`.
+        inputs: a Tensor or a list of Tensors, which may be leaves or intermediate results.
+        grad_outputs: one factor for each output, in the output's shape, multiplied with its Jacobian from the left.
         create_graph: record the computation of the gradients, so that they can be differentiated.
 
-    Returns: a Tensor where `inputs` is one, else a list. The graph is kept.
+    Returns: a Tensor if `inputs` is a Tensor, else a list. The graph is kept.
 
     Raises:
         ValueError: an input does not require a gradient, or no output depends on it.
@@ -129,7 +129,7 @@ def _walk(
 
 
 def _send(to: Any, g: Any, arrived: dict, heap: list) -> None:
-    """Add `g` to what has arrived at a Leaf or Node, in its shape and dtype."""
+    """Add `g`, in the shape and dtype of `to`, to the gradient that has arrived at the Leaf or Node `to`."""
     if not hasattr(g, "shape"):
         raise TypeError(f"a vjp gave {g!r}; expected the gradient, an array")
     if g.shape != to.shape:
@@ -137,7 +137,7 @@ def _send(to: Any, g: Any, arrived: dict, heap: list) -> None:
     if g.dtype != to.dtype:
         g = g.astype(to.dtype)
     if to in arrived:
-        arrived[to] = arrived[to] + g  # not in place: the same array may have been sent to others too
+        arrived[to] = arrived[to] + g  # not in place: other nodes may have received the same array
     else:
         arrived[to] = g
         if type(to) is Node:
@@ -145,7 +145,7 @@ def _send(to: Any, g: Any, arrived: dict, heap: list) -> None:
 
 
 def _tensors(node: Node) -> list:
-    """A node's saved values as Tensors that know where they came from, for `create_graph`."""
+    """A node's saved values as Tensors that are linked to their nodes, for `create_graph`."""
     values = list(node.saved)
     for i, position in enumerate(node.plan.keep):
         if position == len(node.parents):  # `out` comes after the arguments
@@ -193,7 +193,7 @@ def _unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
 
 @replaceable
 def origin_of(tensor: Tensor) -> str:
-    """Where a Tensor without a gradient came from, for an error's text; debug/tensors.py knows more."""
+    """Where a Tensor without a gradient came from, for an error's text; debug/tensors.py says more."""
     return f"this Tensor of shape {tensor.shape} is a constant"
 
 

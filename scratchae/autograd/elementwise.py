@@ -1,6 +1,6 @@
-"""Operators that work element by element. Broadcasting is NumPy's; the engine undoes it backwards.
+"""Operators that work element by element, with NumPy's broadcasting. The backward pass undoes the broadcasting.
 
-Activations cut their gradients by `masked`, so that a room may attach one faster way for all of them.
+Activations mask their gradients by `masked`, so that one faster function can be attached for all activations.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def power(x: Array, y: Array) -> Array:
 
 
 def _power_slope(x: Any, y: Any) -> Any:
-    """d(x ** y)/dx = y x^(y-1), and 0 for y = 0 whatever x is."""
+    """d(x ** y)/dx = y x^(y-1), and 0 for y = 0 and any x."""
     if isinstance(y, (int, float)):
         return y * x ** (y - 1) if y != 0 else x * 0
     return y * x ** (y - (y != 0))
@@ -63,7 +63,7 @@ def masked(g: Array, keep: Array) -> Array:
     return xp_of(g, keep).where(keep, g, g.dtype.type(0))
 
 
-# Where both are equal, each gets half, as in PyTorch.
+# Where x and y are equal, each gets half of the gradient, as in PyTorch.
 @primitive(
     x=lambda g, x, y: 0.5 * (masked(g, x > y) + masked(g, x >= y)),
     y=lambda g, x, y: 0.5 * (masked(g, y > x) + masked(g, y >= x)),
@@ -87,7 +87,7 @@ def _clip_vjp(g: Any, x: Any, min: float | None, max: float | None) -> Any:
 
 @primitive(x=_clip_vjp)
 def clip(x: Array, min: float | None = None, max: float | None = None) -> Array:
-    """`x` held between `min` and `max` (None: no bound); gradient 1 inside and on the bounds, else 0."""
+    """`x` limited to `min` and `max` (None: no bound). The gradient is 1 inside and on the bounds, else 0."""
     return xp_of(x).clip(x, min, max)
 
 
@@ -100,7 +100,7 @@ def _where(condition: Array, x: Array, y: Array) -> Array:
 
 
 def where(condition: Any, x: Any, y: Any) -> Any:
-    """Elements of `x` where `condition` holds, of `y` elsewhere; the gradient goes where the value came from."""
+    """Elements of `x` where `condition` holds, else of `y`. Each element's gradient goes to the chosen operand."""
     return _where(operand(condition, "where: the condition"), x, y)
 
 
@@ -134,7 +134,7 @@ tanh = _ufunc("tanh", x=lambda g, out: g * (1 - out * out))
 def sigmoid(x: Array) -> Array:
     """1 / (1 + exp(-x)), accurate far into the tail: sigmoid(-50) is 1.9e-22, not 0."""
     xp = xp_of(x)
-    with np.errstate(over="ignore"):  # exp(-x) = inf is the right way to 0
+    with np.errstate(over="ignore"):  # exp(-x) = inf gives the right result, 0
         out = xp.exp(-1.0 * x)  # not -x, which unsigned integers do not have
     out += 1
     return 1 / out
@@ -179,7 +179,7 @@ def gelu(x: Any) -> Any:
 
 @primitive(x=lambda g, x: g * exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi)))
 def normal_cdf(x: Array) -> Array:
-    """Phi(x) = erfc(-x / sqrt 2) / 2, accurate relative to itself in the left tail too."""
+    """Phi(x) = erfc(-x / sqrt 2) / 2, with a small relative error in the left tail too."""
     return (0.5 * _erfc(x * -math.sqrt(0.5))).astype(x.dtype)
 
 

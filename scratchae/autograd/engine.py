@@ -22,7 +22,7 @@ parameters NAME the values that the vjp reads. A node keeps these values alive u
         write its result into, or None
 
 Arguments that have a vjp are numbers, arrays, Tensors, or lists of Tensors (concatenate; the vjp then returns a list).
-The other arguments are options. The engine passes options on as they are. Results keep the operands' precision: where
+The other arguments are options. The engine passes options on unchanged. Results keep the operands' precision: where
 NumPy makes float64 of float32 and an integer, the engine makes float32 of the result.
 
 A vjp is written with primitives and operators, so the same vjp serves twice. On arrays it gives numbers at full speed.
@@ -49,9 +49,9 @@ from scratchae.changes import moments
 class Node:
     """One recorded operation.
 
-    `parents` has one entry per argument: the Node or Leaf that it came from, None for a constant, a
-    list of these for a list argument. Nodes point to their inputs and never to a Tensor, so there
-    are no reference cycles: dropping the loss frees the whole graph at once.
+    `parents` has one entry per argument. The entry is the argument's Node or Leaf, or None for a
+    constant. A list argument has a list of such entries. Nodes point to their inputs and never to a Tensor, so there
+    are no reference cycles. Dropping the loss frees the whole graph at once.
     """
 
     __slots__ = ("order", "op", "plan", "parents", "saved", "shape", "dtype")
@@ -67,10 +67,10 @@ class Node:
 class _Call(NamedTuple):
     """One vjp to call in the backward pass."""
 
-    argument: int  # whose gradient it gives, counted among the function's arguments
+    argument: int  # the number of the argument whose gradient the vjp gives
     vjp: Callable
-    slots: list[int]  # what it reads, as places in the node's `saved`
-    writes: bool  # whether it has a parameter `memory`
+    slots: list[int]  # the values that the vjp reads, as places in the node's `saved`
+    writes: bool  # whether the vjp has a parameter `memory`
 
 
 class _Plan:
@@ -90,7 +90,7 @@ class _Plan:
 
 
 class _Op:
-    """What the decorator learns from the signatures, once, when the primitive is defined."""
+    """The facts that the decorator reads from the signatures, once, when the primitive is defined."""
 
     def __init__(self, forward: Callable, vjps: dict[str, Callable]):
         self.forward, self.vjps, self.name = forward, vjps, forward.__name__.lstrip("_")
@@ -107,7 +107,7 @@ class _Op:
         self.residuals = sorted(named - set(shapes))
         self.more = bool(self.shapes or self.residuals)  # than arguments and `out`
         self.keeps_dtype = "dtype" in self.arguments  # the caller asks for a dtype, and float64 is meant
-        self.values = [*self.arguments, "out", *shapes, *self.residuals]  # all that a vjp may read, in this order
+        self.values = [*self.arguments, "out", *shapes, *self.residuals]  # all values for vjps, in this order
         self.plans: dict[int, _Plan] = {}
 
     def plan(self, mask: int) -> _Plan:
@@ -121,7 +121,7 @@ class _Op:
 def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:
     """Make a differentiable operation of a function on arrays (see the top of this file).
 
-    Each keyword names an argument of the function and gives its vjp. Without any, the result is a constant.
+    Each keyword names an argument of the function and gives its vjp. Without keywords, the result is a constant.
     """
     return lambda forward: _operation(forward, vjps)
 
@@ -182,7 +182,7 @@ def _recorded(op: _Op, values: list, parents: list, mask: int, out: Any) -> Tens
     if isinstance(out, np.generic):  # NumPy's reductions to one number give a scalar
         out = np.asarray(out)
     kind = out.dtype.char  # cheaper to compare than dtypes
-    if kind not in REAL:  # nor was an operand: to look at all of them each time would cost more
+    if kind not in REAL:  # nor is an operand; checking all operands at each call would cost more
         error = TypeError(f"{op.name} gave {out.dtype}; expected real numbers, of options too")
         explain(op, values, parents, error)
         raise error
@@ -193,7 +193,7 @@ def _recorded(op: _Op, values: list, parents: list, mask: int, out: Any) -> Tens
     if not mask or recording.blocked > 0 or not op.vjps or kind not in "efdg":
         return box(out, None, _origin(op, values, mask))
     plan = op.plans.get(mask) or op.plan(mask)
-    values.append(out)  # and on, until they are all of op.values, in that order
+    values.append(out)  # `values` becomes the list of all op.values, in that order
     if op.more:
         values += [values[i].shape for i in op.shapes]
         values += [residuals[name] for name in op.residuals]
@@ -211,8 +211,8 @@ def _origin(op: _Op, values: Sequence, mask: int) -> Any:
 
 # --- operands that are neither numbers, nor arrays, nor Tensors -----------------------------------
 
-USUAL = {float, int, bool, type(None)}  # arguments that pass through as they are
-_OPTIONS = {*USUAL, tuple, str, slice}  # options that pass through as they are
+USUAL = {float, int, bool, type(None)}  # arguments that pass through unchanged
+_OPTIONS = {*USUAL, tuple, str, slice}  # options that pass through unchanged
 REAL = "fd?bBhHiIlLqQeg"  # the letters of the dtypes of real numbers
 
 
@@ -240,7 +240,7 @@ def complete(op: _Op, args: tuple, kwargs: dict) -> tuple:
 
 @replaceable
 def explain(op: _Op, values: list, parents: list, error: Exception) -> None:
-    """Raise a better error than the forward function's own, where one is known: see debug/advice.py."""
+    """Raise a better error than the forward function's error, if there is one; see debug/advice.py."""
 
 
 @replaceable

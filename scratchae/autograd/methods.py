@@ -43,7 +43,7 @@ class Methods:
         return device_of(self._data)
 
     def numpy(self) -> np.ndarray:
-        """The values as a NumPy array, without the graph; on the CPU it shares memory with the Tensor."""
+        """The values as a NumPy array, without the graph. On the CPU the array shares memory with the Tensor."""
         return to_device(self._data, "cpu")
 
     def item(self) -> float:
@@ -53,7 +53,7 @@ class Methods:
         return self._data.item()
 
     def to(self: Any, device: str) -> Tensor:
-        """This Tensor on `device` ('cpu', 'gpu', 'gpu:1'); itself if it is there already."""
+        """This Tensor on `device` ('cpu', 'gpu', 'gpu:1'); the Tensor itself if it is there already."""
         if not isinstance(device, str):
             raise TypeError(f"to({device!r}): expected 'cpu', 'gpu' or 'gpu:<number>'; dtypes are changed by .astype")
         there = to_device(self._data, device)

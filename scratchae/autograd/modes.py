@@ -11,7 +11,7 @@ from scratchae.backend import is_array
 
 
 class _Recording(threading.local):
-    blocked = 0  # by so many nested no_grad blocks, in this thread
+    blocked = 0  # the number of nested no_grad blocks in this thread
 
 
 recording = _Recording()
@@ -47,11 +47,11 @@ def is_grad_enabled() -> bool:
 
 
 watchers: list[Callable[[Any, str, Sequence], None]] = []
-"""Functions of (result, operation, operands) that look at each result, forward and backward: see debug/anomaly.py."""
+"""Functions of (result, operation, operands), called for each result, forward and backward; see debug/anomaly.py."""
 
 
 def looked_at(result: Any, operation: str, operands: Sequence) -> None:
-    """Show a result to all watchers."""
+    """Call all watchers with a result."""
     for watch in watchers:
         watch(result, operation, operands)
 

@@ -1,4 +1,4 @@
-"""Half precision (float16) is a way to store numbers; what adds many of them up computes in float32."""
+"""Half precision (float16) only stores numbers. Functions that add up many numbers compute in float32."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ HALF = np.dtype(np.float16)
 
 
 def in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Half precision goes through `function` as float32, and its result is rounded once, as PyTorch does.
+    """Half precision goes through `function` as float32, and the result is rounded once, as in PyTorch.
 
-    A float16 sum overflows at 65,504, and so does each square of a number above 256. Beside wider operands the result
-    keeps their dtype. For a primitive see `primitive_in_float32`.
+    A float16 sum overflows at 65,504, and so does each square of a number above 256. With wider operands, the result
+    has the wider dtype. For a primitive see `primitive_in_float32`.
     """
 
     @functools.wraps(function)
@@ -26,7 +26,7 @@ def in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def rounded_once(function: Callable[..., Any], args: tuple, options: dict[str, Any]) -> Any:
-    """`function` of arrays and Tensors, those of half precision widened, and its result in the operands' dtype."""
+    """`function` of arrays and Tensors, with half precision widened. The result has the operands' dtype."""
     dtypes = [a.dtype for a in (*args, *options.values()) if getattr(getattr(a, "dtype", None), "kind", "") == "f"]
     if HALF not in dtypes:
         return function(*args, **options)

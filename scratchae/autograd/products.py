@@ -21,7 +21,7 @@ def _matmul(x: Array, y: Array) -> Array:
 
 @in_float32
 def matmul(x: Any, y: Any) -> Any:
-    """`x @ y` as NumPy has it: matrices, stacks of matrices that broadcast, and vectors on either side."""
+    """`x @ y` as in NumPy: matrices, stacks of matrices that broadcast, and vectors on either side."""
     x, y = (a if isinstance(a, Tensor) else _matrix(a) for a in (x, y))
     if x.ndim == 0 or y.ndim == 0:
         raise ValueError(f"matmul needs an axis on each side, got shapes {x.shape} and {y.shape}; use * for scalars")
@@ -45,7 +45,7 @@ def _matrix(a: Any) -> Array:
 )
 def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     """x weight^T + bias over the last axis of `x`; `weight` is (out, in) as in PyTorch."""
-    xp_of(x, weight, bias)  # refuses a mixture
+    xp_of(x, weight, bias)  # refuses a mixture of devices
     out = _rows(x) @ weight.T
     if bias is not None:
         out += bias

@@ -1,6 +1,6 @@
 """Operators that reduce over axes. `axis` is None (all), an integer or a tuple; `keepdims` as in NumPy.
 
-Their gradients travel the other way: `_spread` puts the reduced axes back and repeats along them.
+In the backward pass, `_spread` puts the reduced axes back and repeats the gradient along these axes.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _slope_of_var(g: Any, x: Any, axis: Axis) -> Any:
 
 
 def _share_of_winners(g: Any, x: Any, out: Any, axis: Axis) -> Any:
-    """The gradient of max and min: ties share it equally."""
+    """The gradient of max and min. Ties share the gradient equally."""
     won = (x == _kept(out, x.shape, axis)).astype(g.dtype)
     winners = reshape(sum(won, axis), g.shape)
     return _spread(g / (winners + (winners == 0)), x.shape, axis) * won  # no winner: the maximum is NaN
@@ -70,13 +70,13 @@ min = _reduction("min", x=_share_of_winners)
 
 @replaceable
 def batch_mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """The mean over axes that contain the batch's axis: over the whole batch, also where only a part of it is here."""
+    """The mean over axes that contain the batch's axis: over the whole batch, even if this process has only a part."""
     return mean(x, axis, keepdims)
 
 
 @replaceable
 def batch_count(n: int) -> int:
-    """How many values the whole batch has, of which `n` are here: the number that `batch_mean` divides by."""
+    """The number of values in the whole batch, if this process has `n`. `batch_mean` divides by this number."""
     return n
 
 
@@ -93,7 +93,7 @@ argmax, argmin, any, all = map(_constant, ("argmax", "argmin", "any", "all"))
 
 
 def _shifted_exp(x: Array, axis: Axis) -> tuple[Array, Array]:
-    """exp(x - m) and m, the finite maximum along `axis`: nothing overflows, and -inf gives 0, not NaN."""
+    """exp(x - m) and m, the finite maximum along `axis`. No number overflows, and -inf gives 0, not NaN."""
     xp = xp_of(x)
     m = x.max(axis=axis, keepdims=True)
     m = xp.where(xp.isfinite(m), m, 0)
@@ -120,7 +120,7 @@ def softmax(x: Array, axis: Axis = -1) -> Array:
 
 @primitive_in_float32(x=lambda g, out, axis: g - exp(out) * sum(g, axis, keepdims=True))
 def log_softmax(x: Array, axis: Axis = -1) -> Array:
-    """log(softmax(x)), without ever forming a probability that could round to 0."""
+    """log(softmax(x)), computed without a probability, which could round to 0."""
     e, m = _shifted_exp(x, axis)
     return x - m - xp_of(x).log(e.sum(axis=axis, keepdims=True))
 

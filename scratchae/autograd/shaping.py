@@ -1,6 +1,6 @@
 """Operators that move elements without changing them: shapes, axes, pieces.
 
-Each comes with its reverse: a slice with a scatter, a pad with a crop, a concatenation with a split.
+Each operator has its reverse: a slice has a scatter, a pad has a crop, a concatenation has a split.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def swapaxes(x: Array, axis1: int, axis2: int) -> Array:
 
 @primitive(x=lambda g, x_shape: reshape(g, x_shape))
 def squeeze(x: Array, axis: Any = None) -> Array:
-    """Without the axes of length 1 (all of them, or those in `axis`)."""
+    """Without the axes of length 1: without all of these axes, or the ones in `axis`."""
     return x.squeeze(axis)
 
 
@@ -59,7 +59,7 @@ def _getitem(x: Array, index: Any) -> Array:
 
 @primitive(x=lambda h, index: _getitem(h, index))
 def _scatter(x: Array, index: Any, shape: Shape) -> Array:
-    """Zeros of `shape` with `x` added at `index`: what was read twice receives twice."""
+    """Zeros of `shape` with `x` added at `index`. At a repeated index, all values are added."""
     xp = xp_of(x)
     out = xp.zeros(shape, x.dtype)
     parts = index if isinstance(index, tuple) else (index,)
@@ -101,7 +101,7 @@ def _split(g: Any, sizes: list[int], axis: int) -> list:
 
 
 def concatenate(xs: Sequence[Any], axis: int = 0) -> Any:
-    """The arrays of `xs` one after the other along an axis that they have."""
+    """The arrays of `xs` one after the other along an existing axis."""
     return _concatenate([operand(x, "concatenate: an item") for x in xs], axis)
 
 

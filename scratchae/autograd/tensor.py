@@ -1,6 +1,6 @@
 """Tensor: an array, and the node of the graph that the array came from.
 
-One reference, `node`, is the difference to an array:
+The difference to an array is one reference, `node`:
 
     None    a constant
     Leaf    made by the user with requires_grad=True; the leaf keeps the gradient, `.grad`
@@ -30,8 +30,8 @@ _leaves = threading.Lock()  # several threads may send gradients to the same lea
 class Leaf:
     """Where the backward pass ends: the gradient of one Tensor that the user made.
 
-    `memory` is an array that an optimiser wants the next gradient in, or None. A gradient never shares its memory with
-    another array: a vjp has written it into `memory`, or it is copied when it arrives.
+    `memory` is an array of an optimiser for the next gradient, or None. A gradient never shares its memory with another
+    array. A vjp writes the gradient into `memory`, or the gradient is copied when it arrives.
     """
 
     __slots__ = ("shape", "dtype", "grad", "memory")
@@ -48,9 +48,9 @@ class Leaf:
         return xp_of(like).empty(self.shape, self.dtype) if memory is None else memory
 
     def add(self, g: Array, copied: bool) -> None:
-        """Take in a gradient: the first is stored (`copied`, or copied here), later ones are added."""
+        """Take in a gradient. The first gradient is stored (`copied`, or copied here); later gradients are added."""
         if not copied and self.grad is None:
-            # A copy in the memory order of `g`: into another order, it can take longer than the whole vjp.
+            # A copy in the memory order of `g`. A copy into another order can take longer than the whole vjp.
             memory = xp_of(g).empty_like(g, self.dtype) if self.memory is None else self.take_memory(g)
             memory[...] = g
             g = memory
@@ -98,7 +98,7 @@ class Tensor(Methods):
         self._data = array
 
     def changed(self) -> None:
-        """Say that the array was written to in place, after `t.data[...] = x`.
+        """Call `changed` after `t.data[...] = x`, or another write to the array in place.
 
         A backward pass through a graph that kept the values from before is refused from then on.
         """

@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST: how their files are found, and become arrays."""
+"""MNIST and Fashion-MNIST: find the files, and load arrays from the files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MIRRORS: dict[str, tuple[str, ...]] = {
     "mnist": ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
     "fashion-mnist": ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
 }
-# Of the gzipped files as published.
+# SHA-256 sums of the gzipped files as published.
 _SHA256 = {
     "mnist": {
         "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
@@ -48,11 +48,11 @@ def mnist(split: str = "train", root: FilePath | None = None, download: bool = T
     `split` is "train" (60,000 as published) or "test" (10,000). The four IDX files may be gzipped or
     unpacked. Where `root` is given, only that folder is searched. Otherwise the files are looked for in
     `$SCRATCHAE_DATA/mnist`, then in the user's cache folder. Missing files are downloaded into the cache
-    (unless `download=False`), and a download must have the published SHA-256 sum. Files found in place
-    are checked for their structure alone, so that a smaller set of the same form is fine.
+    (unless `download=False`), and a download must have the published SHA-256 sum. For files found in place, only the
+    structure is checked, so a smaller set of the same form is allowed.
 
-    Raises ValueError for another split, DataError (a ValueError) for a broken file or a failed
-    download, FileNotFoundError where a file is missing.
+    Raises ValueError for another split, and FileNotFoundError for a missing file. Raises DataError (a
+    ValueError) for a broken file or a failed download.
 
     Source: Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based learning applied to document
     recognition", Proceedings of the IEEE 86(11), 1998. Licence: CC BY-SA 3.0.
@@ -61,7 +61,7 @@ def mnist(split: str = "train", root: FilePath | None = None, download: bool = T
 
 
 def fashion_mnist(split: str = "train", root: FilePath | None = None, download: bool = True) -> Dataset:
-    """Pictures of clothes: as `mnist`, in shapes, files, search (under `fashion-mnist`) and errors.
+    """Pictures of clothes. Shapes, files, search (under `fashion-mnist`) and errors are as in `mnist`.
 
     Source: H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST: a novel image dataset for benchmarking
     machine learning algorithms", arXiv:1708.07747, 2017. Licence: MIT.
@@ -70,9 +70,9 @@ def fashion_mnist(split: str = "train", root: FilePath | None = None, download: 
 
 
 def mnist_sample(split: str = "train") -> Dataset:
-    """The part of MNIST that comes with the package, as `mnist` returns MNIST; no network, no files needed.
+    """The part of MNIST that comes with the package, in the form of `mnist`. Needs no network and no files.
 
-    5,000 training and 1,000 test images, each drawn from its own split, equally many of every digit.
+    5,000 training and 1,000 test images, drawn from the two splits of MNIST, equally many of every digit.
     """
     return _load("mnist", split, _SAMPLES / "mnist")
 
@@ -96,7 +96,7 @@ def _load(name: str, split: str, root: FilePath | None, download: bool = False) 
     places = [cache]
     if shared := os.environ.get("SCRATCHAE_DATA"):
         places.append(Path(shared).expanduser() / name)
-        # One of the two files is enough to settle on the folder: images and labels are never mixed.
+        # One of the two files decides for the folder, since images and labels must come from one folder.
         if any(_locate(places[1], stem) for stem in stems):
             return _read(places[1], stems)
     ways_out = (

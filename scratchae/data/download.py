@@ -27,10 +27,10 @@ class DownloadError(DataError, OSError):
 def fetch(urls: Sequence[str], path: Path, sha256: str, ways_out: str) -> None:
     """Download `path` from the first of `urls` whose content has the SHA-256 sum `sha256`.
 
-    The bytes are written only after their sum was right, and under a temporary name until all are written. Two
-    processes at once do not disturb each other, and a failure or Ctrl-C leaves no file behind. Addresses that failed
-    for a passing reason, such as a slow server (`_SLOWEST`, `_DEADLINE`), get a second try. Raises DownloadError (a
-    DataError and an OSError) with `ways_out` at the end.
+    The bytes are written only after the check of the sum, and first under a temporary name. Two processes at once do
+    not disturb each other. A failure or Ctrl-C leaves no file behind. Addresses that failed for a temporary reason,
+    such as a slow server (`_SLOWEST`, `_DEADLINE`), get a second try. Raises DownloadError (a DataError and an OSError)
+    with `ways_out` at the end.
     """
     from http.client import HTTPException
 
@@ -53,7 +53,7 @@ def fetch(urls: Sequence[str], path: Path, sha256: str, ways_out: str) -> None:
 
 
 def _passing(error: Exception) -> bool:
-    """Whether a second try may succeed: not where the server refused, or sent another file."""
+    """Whether a second try may succeed. No second try helps where the server refused, or sent another file."""
     return not isinstance(error, ValueError) and getattr(error, "code", 500) >= 500
 
 

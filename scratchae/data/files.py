@@ -22,13 +22,12 @@ def image_folder(path: FilePath, size: int | tuple[int, int], channels: int = 1)
         size: side of the square, or (height, width), that each image is cut to around its centre and scaled to.
         channels: 1 for grey, 3 for colour.
 
-    Transparent pixels are put on white: half transparent black becomes grey. Colours of palettes, CMYK, YCbCr and LAB
-    become RGB. Grey images of 16 bits keep their precision, and 65535 becomes 1. Colours of 16 bits have the 8 bits
-    that Pillow reads. An image is turned as its camera has noted. Of several frames or pages, the first is read.
-    Signed pixels, whole numbers of 32 bits and floating point numbers are refused, since no rule says which number is
-    white.
+    Transparent pixels are put on white, so half transparent black becomes grey. Colours of palettes, CMYK, YCbCr and
+    LAB become RGB. Grey images of 16 bits keep their precision, and 65535 becomes 1. Of colours with 16 bits, Pillow
+    reads 8 bits. An image is rotated by the camera's EXIF tag. Of several frames or pages, the first is read.
+    Signed pixels, integers of 32 bits and floating point numbers are refused, since no rule says which number is white.
 
-    Raises DataError (a ValueError) for a folder without images, and for a file that is no image, by name. Raises
+    Raises DataError (a ValueError) for a folder without images. A DataError also names a file that is no image. Raises
     ValueError for another size or number of channels, OSError for a file that cannot be opened, and
     ModuleNotFoundError without Pillow.
     """
@@ -56,7 +55,7 @@ def _read_image(file: Path, height: int, width: int, channels: int) -> np.ndarra
     except ImportError:
         message = "image files are read by Pillow; install it with:  pip install 'scratchae[images]'"
         raise ModuleNotFoundError(message) from None
-    with open(file, "rb"):  # so that a file that may not be read is an OSError of its own
+    with open(file, "rb"):  # raises OSError for a file without permission to read
         pass
     try:
         with Image.open(file) as opened:
@@ -73,7 +72,7 @@ def _read_image(file: Path, height: int, width: int, channels: int) -> np.ndarra
     except Exception as error:  # Pillow's decoders raise nearly everything
         raise DataError(f"{file} cannot be read as an image ({type(error).__name__}: {error}); remove it") from error
     if largest > 255:
-        return pixels.clip(0, 1)[None]  # scaling overshoots at edges
+        return pixels.clip(0, 1)[None]  # the scaling of an image overshoots at edges
     return pixels.reshape(height, width, channels).transpose(2, 0, 1) / 255
 
 
@@ -87,7 +86,7 @@ def _largest(opened: Any) -> int:
     signed = 2 in np.ravel(tags.get(_SAMPLE_FORMAT, 1))
     if opened.mode.startswith("I;16"):
         return 2 ** int(np.max(tags.get(_BITS_PER_SAMPLE, 16))) - 1  # some have 12
-    if opened.mode == "I" and opened.format == "PNG":  # as Pillow 10 opens 16 bits
+    if opened.mode == "I" and opened.format == "PNG":  # Pillow 10 opens 16 bits in mode "I"
         return 65535
     if opened.mode in ("I", "F") or signed:
         kind = "floating point" if opened.mode == "F" else "signed or 32-bit"
@@ -102,14 +101,14 @@ def _deep(image: Any, opened: Any, largest: int) -> np.ndarray:
     """A grey image of more than 8 bits as float32 in [0, 1]."""
     values = np.asarray(image)
     grey = (values / largest).astype(np.float32)
-    if getattr(opened, "tag_v2", {}).get(_PHOTOMETRIC) == 0:  # 0 is white, and Pillow inverts 8 bits only
+    if getattr(opened, "tag_v2", {}).get(_PHOTOMETRIC) == 0:  # here 0 is white, and Pillow inverts 8 bits only
         grey = 1 - grey
     transparent = image.info.get("transparency")
     return grey if transparent is None else np.where(values == transparent, np.float32(1), grey)
 
 
 def _opaque(image: Any) -> Any:
-    """An image of 8 bits as RGB, on white where it is transparent."""
+    """An image of 8 bits as RGB. Transparent pixels are put on white."""
     from PIL import Image
 
     if image.mode == "La":  # the only conversion of "La" in Pillow
@@ -122,13 +121,13 @@ def _opaque(image: Any) -> Any:
 
 
 def load_array(path: FilePath, name: str | None = None) -> np.ndarray:
-    """The array in a .npy file, as a read-only memory map, which may be larger than the memory; or the array called
-    `name` in a .npz file.
+    """The array in a .npy file, or the array `name` in a .npz file.
 
-    Pickled objects are refused. Raises DataError (a ValueError) for a file that is damaged, holds other things than
-    numbers, or has no such array; OSError for a missing file.
+    The array of a .npy file is a read-only memory map, and may be larger than the memory. Pickled objects are refused.
+    Raises DataError (a ValueError) for a file that is damaged, holds values other than numbers, or has no such array.
+    Raises OSError for a missing file.
     """
-    with open(path, "rb"):  # so that a missing file is an OSError of its own
+    with open(path, "rb"):  # raises OSError for a missing file
         pass
     try:
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)

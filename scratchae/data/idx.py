@@ -1,7 +1,7 @@
 """The IDX file format of MNIST: a short header, then the values, often gzipped.
 
     byte 0-1  zero
-    byte 2    type of the values; 0x08, unsigned byte, is the one images and labels use
+    byte 2    type of the values; images and labels have 0x08, unsigned byte
     byte 3    number of dimensions d
     then      d sizes, 4 bytes each, most significant byte first
     then      the values, last dimension fastest
@@ -23,12 +23,12 @@ from scratchae.files.storage import FilePath, write_whole
 
 _HEADER = bytes((0, 0, 8))  # two zeros, and the type of unsigned bytes; the number of dimensions follows
 _MAX_DIMENSIONS = 64  # NumPy's own limit
-_DEFLATE_RATIO = 1032  # the most that deflate can shrink anything; zlib's technical notes
+_DEFLATE_RATIO = 1032  # the largest ratio that deflate can reach; zlib's technical notes
 _LARGEST_UNPACKED = 1 << 30  # bytes; a gzip file whose header promises more is refused
 
 
 class DataError(ValueError):
-    """A data file is broken; the message names file, finding, expectation and remedy."""
+    """A data file is broken. The message names the file, the finding, the expectation and the remedy."""
 
 
 def _broken(path: FilePath, found: str, expected: str) -> DataError:
@@ -36,14 +36,14 @@ def _broken(path: FilePath, found: str, expected: str) -> DataError:
 
 
 def read_idx(path: FilePath, shape: tuple[int | None, ...] | None = None) -> np.ndarray:
-    """The uint8 array in an IDX file, gzipped or plain (the content decides, not the name).
+    """The uint8 array in an IDX file. The file's content, not its name, decides whether the file is gzipped.
 
-    `shape` is the shape that the file must have, with None for a free size. Without `shape` every shape
-    is taken. The header is checked before memory is taken for the values. No more bytes than the header
-    promises are unpacked, but for one byte that shows a surplus.
+    `shape` is the shape that the file must have, with None for a free size. Without `shape`, any shape is allowed. The
+    header is checked before the values take memory. At most one byte more than the header promises is unpacked, to
+    find a surplus.
 
-    Raises DataError for a file that is cut off, damaged, too long, of another type or shape, no IDX
-    file at all, or gzipped and larger than 1 GiB unpacked; OSError for a file that cannot be read.
+    Raises DataError for a file that is cut off, damaged, too long, of another type or shape, or no IDX file. Raises
+    DataError also for a gzipped file that is larger than 1 GiB unpacked. Raises OSError for a file that cannot be read.
     """
     import gzip
     import zlib
@@ -93,7 +93,7 @@ def _read(stream: BufferedIOBase, room: int, shape: tuple[int | None, ...] | Non
 
 
 def write_idx(path: FilePath, array: np.ndarray) -> None:
-    """Write a uint8 array as an IDX file, gzipped where the name ends in `.gz`; equal arrays give equal bytes.
+    """Write a uint8 array as an IDX file, gzipped if the name ends in `.gz`. Equal arrays give equal bytes.
 
     Raises TypeError for another dtype, ValueError for 0 dimensions.
     """

@@ -20,22 +20,22 @@ _placing = threading.RLock()  # several threads may train on batches of one load
 class DataLoader:
     """Iterates over batches of one array, or of several of equal length side by side.
 
-    `arrays` is one array (a memory map or an array on a GPU too) or a tuple or list of them, of shapes
-    (n, ...). A batch is an array of shape (batch_size, ...), or a tuple of arrays where a tuple or list
-    was given. The last batch has the samples that are left, or is left out under `drop_last`. `len()` is the number
-    of batches.
+    `arrays` is one array of shape (n, ...), or a tuple or list of such arrays. A memory map or an array on a GPU is
+    allowed. A batch is an array of shape (batch_size, ...), or a tuple of arrays for a tuple or list. The last batch
+    has the remaining samples. With `drop_last`, an incomplete last batch is left out. `len()` is the number of batches.
 
-    Batches in order are views. Under `shuffle` they are copies, and only a batch's own rows are read.
-    The order of epoch e follows from (seed, e) alone; setting `epoch` thus repeats or resumes a run.
-    `seed=None` takes a seed from the package's generator, which follows `manual_seed`.
-    `device`, such as "gpu", is where the batches are wanted; None leaves them where the arrays are.
+    Batches in order are views. With `shuffle` batches are copies, and only the rows of the batch are read. The order
+    of epoch e follows from (seed, e) alone. So setting `epoch` repeats or resumes a run. `seed=None` takes a seed from
+    the package's generator, which follows `manual_seed`. `device`, such as "gpu", is the device of the batches. With
+    None the batches stay on the device of the arrays.
 
     Attributes: `batch_size`, `n_samples`, `seed`, `device`, and `epoch`, the number of iterations started so far.
-    `skip` is a number of batches that the next iteration leaves out at its start, to go on in the middle of an epoch.
-    `part`, a pair (rank, size), is for several processes: each gets only its rows of each batch. The batches are the
-    same for every size.
-    Raises ValueError for an empty set, unequal lengths or a batch size or seed out of range, TypeError
-    for an argument that is no array, or a batch size or seed that is no integer.
+    `skip` is the number of batches that the next iteration leaves out at its start, to resume within an epoch.
+    `part`, a pair (rank, size), is for several processes. Each process gets only its rows of each batch. The batches
+    are the same for every size.
+
+    Raises ValueError for an empty set, unequal lengths, or a batch size or seed out of range. Raises TypeError for an
+    argument that is no array, and for a batch size or seed that is no integer.
     """
 
     part: tuple[int, int] = (0, 1)
@@ -53,7 +53,7 @@ class DataLoader:
         self._several = isinstance(arrays, (tuple, list))
         given = tuple(arrays) if self._several else (arrays,)
         _check_arrays(given)
-        # A plain view of a memory map: its subclass would stick to every batch and slow it down.
+        # A plain view of a memory map, since batches of the subclass np.memmap would be slower.
         self.sources = tuple(np.asarray(a) if isinstance(a, np.ndarray) else a for a in given)
         self.n_samples = len(given[0])
         self.batch_size = _integer("batch_size", batch_size, smallest=1)
@@ -81,7 +81,7 @@ class DataLoader:
         return len(self.sources)
 
     def batch_length(self, i: int) -> int:
-        """Samples in batch `i`, whatever `part` is."""
+        """Samples in the whole batch `i`, also where `part` takes fewer rows."""
         return min(self.batch_size, self.n_samples - i * self.batch_size)
 
     def placed(
@@ -89,27 +89,27 @@ class DataLoader:
     ) -> Iterator[Array | tuple[Array, ...]]:
         """The batches of epoch `epoch` from number `skip` on: `part` of each, on `device` unless the loader has one.
 
-        Other threads may iterate over the loader meanwhile. Its own `epoch`, `part` and `device` stay as they are.
+        Other threads may iterate over the loader meanwhile. The loader's `epoch`, `part` and `device` do not change.
         """
         with _placing:
             before = self.epoch, self.part, self.device
             self.epoch, self.skip, self.part, self.device = epoch, skip, part, self.device or device
             try:
                 batches = iter(self)
-                first = list(islice(batches, 1))  # an `__iter__` with a yield in it reads the place only now
+                first = list(islice(batches, 1))  # an `__iter__` that is a generator reads the place only now
             finally:
                 self.skip = 0
                 self.epoch, self.part, self.device = before
         return chain(first, batches)
 
     def forget_copies(self) -> None:
-        """Give up the memory that copies of the arrays take on a device."""
+        """Release the memory of the arrays' copies on a device."""
         self.copies.clear()
 
 
 @replaceable
 def batch_rows(loader: DataLoader, skip: int) -> Iterator[slice]:
-    """Where the batches from number `skip` on lie in the order of an epoch."""
+    """The places of the batches from number `skip` on, in the order of an epoch."""
     size = loader.batch_size
     return (slice(i * size, i * size + loader.batch_length(i)) for i in range(skip, len(loader)))
 
@@ -118,9 +118,9 @@ def batch_rows(loader: DataLoader, skip: int) -> Iterator[slice]:
 def batches_of(
     arrays: tuple[Array, ...], order: Array | None, rows: Iterator[slice], device: str | None, copies: dict[str, Any]
 ) -> Iterator[tuple[Array, ...]]:
-    """For each of `rows`, these rows of every array, in `order` or as the arrays lie; on `device`, unless it is None.
+    """For each of `rows`, these rows of every array, on `device` unless None. `order`, if given, permutes the samples.
 
-    In `copies` a faster way may keep copies of the arrays, by device, until the loader forgets them.
+    In `copies` a faster function may keep copies of the arrays, by device, until the loader drops the copies.
     """
 
     def batch(a: Array, own: slice) -> Array:
@@ -134,7 +134,7 @@ def _check_arrays(arrays: tuple[Array, ...]) -> None:
     if not arrays:
         raise ValueError("DataLoader got no arrays; expected one array or a tuple of at least one")
     for a in arrays:
-        plain_array(a[:0] if is_array(a) and a.ndim else a, "DataLoader: the data")  # of a file, nothing is read
+        plain_array(a[:0] if is_array(a) and a.ndim else a, "DataLoader: the data")  # reads nothing from a file
         if a.ndim == 0:
             raise ValueError("DataLoader got a 0-dimensional array; expected shape (n, ...), n samples")
     lengths = [len(a) for a in arrays]

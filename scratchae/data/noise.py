@@ -1,7 +1,7 @@
 """Ways to damage an input, for denoising autoencoders.
 
 Each function takes an array `x` of float32 or float64, an `amount` and a generator of random numbers.
-The result is a new array of the same shape and dtype; `x` stays as it is. Array and generator are
+The result is a new array of the same shape and dtype; `x` does not change. Array and generator are
 NumPy's, or both belong to one GPU. For a batch, pass `sa.generator(device, per_sample=True)`.
 
 Source: P. Vincent, H. Larochelle, I. Lajoie, Y. Bengio, P.-A. Manzagol, "Stacked denoising
@@ -21,10 +21,11 @@ from scratchae.checks import check_bool, check_number, rounding
 def gaussian(x: np.ndarray, amount: float, rng: np.random.Generator, clip: bool = True) -> np.ndarray:
     """clip(x + amount * e, 0, 1) with e standard normal: `amount` is the standard deviation.
 
-    With `clip`, an x that leaves [0, 1] is refused, since clipping would cut off the data too. Numbers that a few
-    roundings have pushed beyond 0 or 1 are taken.
+    With `clip`, an x outside [0, 1] is refused, since clipping would cut off the data too. Numbers beyond 0 or 1 by a
+    few rounding errors are allowed.
 
-    Raises ValueError for such an x and unless `amount` is finite and at least 0, TypeError for an x of another dtype.
+    Raises ValueError for an x outside [0, 1], and unless `amount` is finite and at least 0. Raises TypeError for
+    another dtype.
     """
     _check("gaussian", x, amount)
     check_bool("gaussian noise: clip", clip)

@@ -1,4 +1,4 @@
-"""Derivatives against finite differences: the check that every operator and every model here passes."""
+"""Compare derivatives with finite differences. Every operator and every model of scratchae passes this check."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from scratchae.checks import check_number
 def gradcheck(
     f: Callable[..., Any], inputs: Sequence[Any], eps: float = 1e-6, rtol: float = 1e-5, atol: float = 1e-7
 ) -> bool:
-    """Compare the gradient of `f(*inputs)` with central differences; True, or an error naming the place.
+    """Compare the gradient of `f(*inputs)` with central differences. Returns True, or raises an error with the place.
 
     The outputs are reduced to one number with fixed random weights, so that no two errors cancel.
 
     Args:
-        f: a function of Tensors that gives a Tensor or a list of them. It must give the same result
-            for the same inputs: freeze random numbers with a seed.
-        inputs: float64 arrays or Tensors. All of them are checked, but Tensors with
-            requires_grad=False, if any of the others has it set.
-        eps: the step of the differences, per unit of the input where that is larger than 1.
-        rtol, atol: allowed is atol + rtol * max|gradient of that input|.
+        f: a function of Tensors that returns a Tensor or a list of Tensors. `f` must give the same result for the same
+            inputs. Freeze random numbers with a seed.
+        inputs: float64 arrays or Tensors. All inputs are checked. But if any Tensor has requires_grad=True, Tensors
+            with requires_grad=False are not checked.
+        eps: the step of the differences, times the absolute value of the input element where that is larger than 1.
+        rtol, atol: the allowed difference is atol + rtol * max|gradient of that input|.
 
     Raises:
         TypeError: an input is not float64, whose precision the differences need.
@@ -71,13 +71,13 @@ def gradcheck(
 
 
 def _check_listed(name: str, inputs: Any) -> None:
-    """One input that stands alone would be taken apart along its first axis."""
+    """Refuse a single array as `inputs`, which would be split along its first axis."""
     if not isinstance(inputs, (list, tuple)):
         raise TypeError(f"{name} takes a list of inputs, got one {type(inputs).__name__}: {name}(f, [x])")
 
 
 def _slope(value: Callable[[], float], a: np.ndarray, index: tuple[int, ...], eps: float) -> float:
-    """The central difference of `value()` in one element of `a`, which is put back."""
+    """The central difference of `value()` in one element of `a`. The element gets its old value back."""
     old = a[index]
     h = eps * max(1.0, abs(old))
     a[index] = old + h
@@ -103,9 +103,9 @@ def _compare(i: int, analytic: np.ndarray, numeric: np.ndarray, rtol: float, ato
 
 
 def gradgradcheck(f: Callable[..., Any], inputs: Sequence[Any], **tolerances: float) -> bool:
-    """Like `gradcheck`, for the second order: the gradient of `f`, computed with create_graph=True, is checked.
+    """`gradcheck` for the second order. The checked function is the gradient of `f`, computed with create_graph=True.
 
-    The vector that the Jacobian is multiplied with is an input of that check too.
+    The vector in the product with the Jacobian is an input of this check too.
     """
     _check_listed("gradgradcheck", inputs)
     inputs = [x if isinstance(x, Tensor) else Tensor(np.asarray(x), requires_grad=True) for x in inputs]

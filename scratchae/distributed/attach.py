@@ -1,4 +1,4 @@
-"""What several processes attach to the core and to files/."""
+"""The functions that several processes attach to the core and to files/."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Random numbers in forked processes: the parent goes on with its own, and each child draws others.
+"""Random numbers in forked processes. The parent's sequence goes on, and each child draws other numbers.
 
-A child's seed follows from the parent's seed and from the number of forks before, so that a script that forks workers
-draws the same numbers each time.
+A child's seed follows from the parent's seed and the number of earlier forks. So a script that forks workers draws the
+same numbers each time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def watch_forks() -> None:
 
 
 def _chain() -> Iterator[Randomness]:
-    """What this thread draws from, and all that the thread returns to when it leaves `fixed_seed`."""
+    """The present `Randomness` of this thread, and every earlier state that `fixed_seed` puts back at its end."""
     randomness: Randomness | None = random.local.randomness
     while randomness is not None:
         yield randomness

@@ -1,7 +1,7 @@
-"""Parts of a batch: what one of several processes computes, and what reaches beyond its own rows.
+"""Parts of a batch: the rows of one process, and the operations that need the rows of all processes.
 
 Inside `part_of_batch`, means over the batch are taken over all processes, and noise per sample is drawn for the whole
-batch. The result is that of one process with the same batch. The functions at the end are attached in attach.py.
+batch. The result equals the result of one process with the same batch. attach.py attaches the functions at the end.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class RowsOfDraws:
         return self._draw(self._whole.standard_normal, size, options)
 
     def __getattr__(self, name: str) -> Any:
-        """The other methods, with `size` by name; attributes are those of the generator."""
+        """The generator's other methods, with `size` by name, and the generator's attributes."""
         draw = getattr(self._whole, name)
         if not callable(draw):
             return draw

@@ -1,9 +1,9 @@
-"""Several processes that train one model: each takes its part of every batch, and their gradients are added up.
+"""Several processes that train one model. Each process takes its part of every batch, and the gradients are summed.
 
     mpirun -n 4 python script.py          (pip install 'scratchae[mpi]')
 
-The same script runs alone, as a world of one process in which the methods here do nothing. Messages travel by MPI
-(mpi4py), and between GPUs by NCCL (through CuPy).
+The same script also runs without a launcher, as a world of one process. The methods here then do nothing. Messages
+travel by MPI (mpi4py), and between GPUs by NCCL (through CuPy).
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from scratchae.backend import Array, xp_of
 _RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK")
 _SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
 
-# The places at which processes tell each other their position in the script.
+# The places at which processes exchange their position in the script.
 _PLACES = ("share()", "gather()", "agree()", "local_rank()", "together()", "an exception", "the end of its script")
 _FAILED, _ENDED = _PLACES[-2:]
-_PATIENCE = 5.0  # seconds; where all processes raise in one step or callback, the exceptions come closer together
+_PATIENCE = 5.0  # seconds; if all processes raise in one step or callback, the exceptions come in less time
 
 
 class World:
@@ -43,7 +43,7 @@ class World:
         self.rank: int = 0 if comm is None else comm.rank
         self.size: int = 1 if comm is None else comm.size
         self._comm = comm
-        self._calls = calls  # a communicator for `_call` alone, so that no other message gets mixed up with its own
+        self._calls = calls  # a communicator for `_call` alone, so that its messages do not mix with others
         self._parted: list[str] | None = None  # the places of all processes, once they have come to different places
         self._lent: dict[int, Any] = {}  # arrays that MPI still writes into; an exception must not free them
         self._nccl: Any = None
@@ -85,7 +85,7 @@ class World:
         return [value] if self.size == 1 else self._comm.allgather(value)
 
     def agree(self, what: Mapping[str, Any]) -> None:
-        """Compare dicts. Where one differs from that of process 0, all processes raise ValueError, with its rank."""
+        """Compare dicts. If a dict differs from the dict of process 0, all processes raise ValueError with the rank."""
         self._meet("agree()")
         first, *others = self.gather(dict(what))
         for rank, theirs in enumerate(others, 1):
@@ -103,7 +103,7 @@ class World:
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """A part of the program in which processes wait for each other. All must enter the part, and leave it alike.
+        """A part of the program in which processes wait for each other. All processes must enter and leave alike.
 
         An exception (SystemExit too) that leaves the part in one process ends all processes, after its traceback.
         Where every process raises, the exceptions are raised as usual. The script may catch them, and train again.
@@ -132,7 +132,8 @@ class World:
         raise RuntimeError(f"all processes must come to the same place, but they came to different ones: {where}")
 
     def _call(self, place: str, patience: float = math.inf) -> list[str] | None:
-        """Tell the others the place of this process. Returns all places, or None after `patience` seconds."""
+        """Send the place of this process to the other processes. Returns all places, or None after `patience` seconds.
+        """
         if self._parted is not None:
             return self._parted
         told, found = np.array([_PLACES.index(place)], np.uint8), np.empty(self.size, np.uint8)
@@ -141,7 +142,7 @@ class World:
         while not request.Test():
             if (waited := time.monotonic() - start) > patience:
                 return None
-            time.sleep(0.0 if waited < 0.01 else 0.01)  # the others mostly come at once
+            time.sleep(0.0 if waited < 0.01 else 0.01)  # the other processes mostly come at once
         del self._lent[id(found)]
         places = [_PLACES[number] for number in found]
         if places != [place] * self.size:
@@ -194,12 +195,12 @@ def init() -> World:
     sys.excepthook = _end_all
     atexit.register(_wait_at_the_end)
     if hasattr(os, "register_at_fork"):  # not on Windows, where no process is forked
-        os.register_at_fork(after_in_child=lambda: vars(_world).update(vars(World())))  # MPI knows no children
+        os.register_at_fork(after_in_child=lambda: vars(_world).update(vars(World())))  # MPI does not work in a child
     return _world
 
 
 def _wait_at_the_end() -> None:
-    """Tell the others that this process has ended, and wait for their ends. MPI alone would wait in silence."""
+    """Report the end of this process, and wait for the other ends. MPI alone would wait without a message."""
     if _world.size > 1 and not sys.modules["mpi4py.MPI"].Is_finalized():
         _flush()
         _world._call(_ENDED)

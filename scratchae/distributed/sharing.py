@@ -1,7 +1,7 @@
-"""Training by several processes: a plug-in, and the parts of the loop that are done together.
+"""Training by several processes: a plug-in, and the parts of the loop that all processes do together.
 
 Each process computes its rows of every batch. The sum of the gradients over the processes is then the gradient of the
-whole batch, with the same bits everywhere, and so are the weights after the step.
+whole batch. All processes get the same bits of the sum, and so have the same weights after the step.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def part_of(run: Run, loader: DataLoader) -> tuple[int, int]:
 class Sharing:
     """Sums losses, signals and gradients over the processes, and makes sure that all processes do the same.
 
-    `asked` is the signal that a process had at the last step; `at_step` tells whether `asked` was not looked at yet.
+    `asked` is the signal that a process had at the last step; `at_step` is True until `asked` was read.
     """
 
     def __init__(self, run: Run):
@@ -65,7 +65,7 @@ class Sharing:
         self.world.agree({**given, **files})
         start = {**state_of(trainer.model, trainer.optimizer), "random": random.random_state(), "seed": loader.seed}
         start = self.world.share(start)
-        loader.seed = start["seed"]  # a seed that was drawn differs
+        loader.seed = start["seed"]  # drawn seeds differ
         shapes = {f"model.{n}, shape": f"{p.dtype} {p.shape}" for n, p in trainer.model.named_parameters()}
         groups = trainer.optimizer.param_groups
         now = {f"optimizer.{k}": plain(v) for group in groups for k, v in group.items() if k != "params"}
@@ -86,7 +86,7 @@ class Sharing:
             yield
 
     def after_forward(self, run: Run) -> None:
-        """Begin to sum the losses: they travel while the backward pass runs."""
+        """Begin to sum the losses. The sum goes on during the backward pass."""
         share, signals = batch_share(), _plugin(run, Signals)
         self.forward.close()
         if share != 1:
@@ -104,7 +104,7 @@ class Sharing:
             self.world.sum(gradients)
 
     def end_epoch(self, run: Run) -> None:
-        """ValueError where the weights of a process have become others."""
+        """Raise ValueError if the weights differ between processes."""
         run.row = self.world.share(run.row)
         if self.world.size > 1:
             self.world.agree({f"the weights after epoch {run.epoch + 1}": _digest(run.trainer.model)})
@@ -113,26 +113,26 @@ class Sharing:
         return self.world.together()  # while the first process writes, the others wait for it
 
     def after_epoch(self, run: Run) -> None:
-        run.trainer.stop = any(self.world.gather(run.trainer.stop))  # a callback may go by the clock
+        run.trainer.stop = any(self.world.gather(run.trainer.stop))  # a callback may stop by the clock
 
     def before_end(self, run: Run) -> None:
         self.world.share(None)  # no process leaves while the first one writes
 
 
 def _plugin(run: Run, kind: type) -> Any:
-    """The plug-in of that class, or None."""
+    """The plug-in of class `kind`, or None."""
     return next((plugin for plugin in run.plugins if isinstance(plugin, kind)), None)
 
 
 def _digest(model: Module) -> str:
-    """A hash of the weights, to find out that no process has drifted away."""
+    """A hash of the weights, to compare the processes."""
     digest = hashlib.sha256()
     for value in model.state_dict().values():
         digest.update(backend.to_device(value, "cpu").tobytes())
     return digest.hexdigest()
 
 
-# --- what distributed/attach.py attaches to training and to files/ --------------------------------
+# --- attached to training and to files/ by distributed/attach.py ----------------------------------
 
 
 def joined(alone: Function) -> Function:
@@ -160,7 +160,7 @@ def summed(alone: Function) -> Function:
         own, totals = Means(), Means()
         for i, batch in enumerate(loader.placed(0, part=part, device=run.device)):
             rows = rows_of(loader.batch_length(i), *part)
-            if rows.stop > rows.start:  # of a short last batch, a process may get nothing
+            if rows.stop > rows.start:  # a process may get no row of a short last batch
                 with part_of_batch(rows, loader.batch_length(i)):
                     own.add(numbers_of(run.trainer._terms(batch)), rows.stop - rows.start)
             if run.tell("breaks_off"):
@@ -175,7 +175,7 @@ def summed(alone: Function) -> Function:
 
 
 def read_by_the_first(alone: Function) -> Function:
-    """`resuming.state_in`: the first process reads, and tells the others."""
+    """`resuming.state_in`: the first process reads the state and sends it to the other processes."""
 
     def state_in(run: Run, path: Any) -> Any:
         world = run.trainer.world
@@ -185,7 +185,7 @@ def read_by_the_first(alone: Function) -> Function:
 
 
 def agreed(alone: Function) -> Function:
-    """`interrupts.asked`: a signal that one process got is for all of them."""
+    """`interrupts.asked`: a signal to one process is a signal to all processes."""
 
     def asked(run: Run, held: HeldSignals) -> int | None:
         sharing = _plugin(run, Sharing)

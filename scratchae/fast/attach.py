@@ -1,4 +1,4 @@
-"""What NumPy does faster in another way on the CPU. `SCRATCHAE_PLAIN=1` leaves all of it out."""
+"""The functions that NumPy computes faster in another way on the CPU. `SCRATCHAE_PLAIN=1` leaves all of these out."""
 
 from __future__ import annotations
 

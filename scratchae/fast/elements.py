@@ -1,7 +1,7 @@
-"""Faster NumPy for what element by element is slow: masks, numbers beside arrays, log1p, sums of rows.
+"""Faster NumPy for elementwise functions that are slow: masks, numbers beside arrays, log1p, sums of rows.
 
-Each function is a decorator for `attach`: from the formula of the core to a way that gives the same, or NumPy's
-rounding of the same.
+Each function is a decorator for `attach`, and replaces a formula of the core by a faster function. The formula and the
+faster function give the same result, up to rounding.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ Way = Callable[..., Array]
 
 
 def masked(formula: Way) -> Way:
-    """By the bits of the numbers. NumPy's `where` branches at every element, and takes some ten times as long on a
-    mask that looks random, as the masks of activations do."""
+    """Mask the bits of the numbers. NumPy's `where` branches at every element.
+
+    On a mask that looks random, as masks of activations do, `where` takes some ten times as long.
+    """
 
     def by_bits(g: Array, keep: Array) -> Array:
         if xp_of(g, keep) is not np or g.dtype.kind != "f":
@@ -31,9 +33,9 @@ def masked(formula: Way) -> Way:
 
 
 def against_a_row(formula: Way) -> Way:
-    """maximum and minimum of an array and a number: NumPy takes several times as long with a scalar as with a row.
+    """maximum and minimum of an array and a number, which becomes a row along the innermost axis in memory.
 
-    The row runs along the axis that is innermost in memory.
+    NumPy takes several times as long with a scalar as with a row.
     """
 
     def with_a_row(x: Array, y: Any) -> Array:
@@ -43,7 +45,7 @@ def against_a_row(formula: Way) -> Way:
 
 
 def relu(formula: Way) -> Way:
-    """The larger one of `x` and a row of zeros."""
+    """The maximum of `x` and a row of zeros."""
 
     def with_a_row(x: Array) -> Array:
         return np.maximum(x, _row(x, 0)) if type(x) is np.ndarray else formula(x)
@@ -61,7 +63,7 @@ def _row(x: Array, y: Any) -> Any:
 
 
 def log_1_plus(formula: Way) -> Way:
-    """Accurate to the last bits, in half the time of NumPy's log1p or less.
+    """Accurate to the last bits, in at most half the time of NumPy's log1p.
 
     log(1 + e) = log(u) + log((1 + e) / u) with u = 1 + e rounded, where (1 + e) / u - 1 = (e - (u - 1)) / u is tiny.
     """
@@ -92,12 +94,12 @@ def sum_rows(formula: Way) -> Way:
 
 
 def sum_of_squares(formula: Way) -> Way:
-    """Dot products, and no squares in memory."""
+    """Dot products, which need no array of squares."""
 
     def by_dot_products(x: Array, scale: float = 1.0) -> Array:
         if xp_of(x) is not np:
             return formula(x, scale)
-        flat, block = x.ravel(order="K"), 1 << 16  # one float32 sum over more than that would lose digits
+        flat, block = x.ravel(order="K"), 1 << 16  # a float32 sum over more elements would lose digits
         if flat.size <= block:
             return (flat @ flat) * scale
         rows = flat[: flat.size // block * block].reshape(-1, 1, block)
@@ -108,10 +110,10 @@ def sum_of_squares(formula: Way) -> Way:
 
 
 def normal_cdf(formula: Way) -> Way:
-    """Phi(x) = erfc(-x / sqrt 2) / 2 without a Python loop, accurate relative to itself in the left tail too.
+    """Phi(x) = erfc(-x / sqrt 2) / 2 without a Python loop. The relative error is small in the left tail too.
 
-    For z >= 0, erfc(z) = t exp(p(t) - z^2) with t = 2 / (2 + z), where p is smooth on (0, 1] and its
-    Chebyshev series converges fast (the idea is in Numerical Recipes, 3rd edition, section 6.2).
+    For z >= 0, erfc(z) = t exp(p(t) - z^2) with t = 2 / (2 + z). The function p is smooth on (0, 1], so its Chebyshev
+    series converges fast (Numerical Recipes, 3rd edition, section 6.2).
     """
 
     def by_a_series(x: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Convolutions: a bias's gradient by a product, and transposed convolution with a stride without adding."""
+"""Convolutions: a bias's gradient as a product, and transposed convolution with a stride without additions."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def by_phases(formula: Callable[..., Array]) -> Callable[..., Array]:
 def interleave(Y: Array, w: Array, window: Window, size: Pair) -> Array:
     """T of images/conv.py for strides (sh, sw): from (Ho, O, Wo, N) to (H, C, W, N).
 
-    The pixels in phase (a, b) of the stride's grid see only every stride-th tap. All phases together are one
-    convolution at stride 1 with sh sw C outputs. Its results are interleaved, nothing is added.
+    The pixels in phase (a, b) of the stride's grid depend only on every stride-th tap. All phases together are one
+    convolution at stride 1 with sh sw C outputs. The outputs are interleaved, and never added.
     """
     (o, C, kh, kw), (sh, sw), ((top, _), (left, _)) = w.shape, window.stride, window.pads
     mh, mw = -(-kh // sh), -(-kw // sw)  # taps per phase

@@ -1,7 +1,7 @@
-"""Checkpoints: a model, its optimiser and everything else that a run needs to go on, in one file.
+"""Checkpoints: a model, its optimiser and all other state that a run needs to go on, in one file.
 
-The file is a safetensors one (storage.py). The state is a tree of dicts and lists; its arrays are the file's arrays,
-and the rest of the tree is JSON in the header, with {"@": name} where an array belongs.
+The file has the safetensors format (storage.py). The state is a tree of dicts and lists. The tree's arrays are the
+file's arrays. The rest of the tree is JSON in the header, with {"@": name} in the place of each array.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from scratchae.optim import Optimizer
 def save_checkpoint(path: FilePath, model: Module, optimizer: Optimizer | None = None, **metadata: Any) -> None:
     """Write a model's state, an optimiser's, and `metadata` (JSON values: numbers, strings, lists, dicts, None).
 
-    The old file stays if anything fails. Raises ValueError for other metadata and for weights that are not finite,
-    before anything is written, and OSError where the file cannot be written. `model.save_weights` writes any weights.
+    The old file stays after an error. Raises ValueError, before writing, for other metadata and for weights that are
+    not finite. Raises OSError where the file cannot be written. `model.save_weights` also writes weights that are not
+    finite.
     """
     if names := non_finite_weights(model, optimizer):
         listed = ", ".join(names)
@@ -36,10 +37,11 @@ def save_checkpoint(path: FilePath, model: Module, optimizer: Optimizer | None =
 
 
 def load_checkpoint(path: FilePath, model: Module, optimizer: Optimizer | None = None) -> dict[str, Any]:
-    """Put back what `save_checkpoint` (or a Trainer) saved, and return the metadata.
+    """Load the state that `save_checkpoint` (or a Trainer) saved, and return the metadata.
 
-    All or nothing: raises ValueError, with model and optimiser as they were, for a file that is damaged, is no
-    checkpoint, does not fit the model, or holds no state for the optimiser given; OSError where there is none.
+    Raises ValueError for a file that is damaged, is no checkpoint, or does not fit the model. Raises ValueError also
+    for a file without a state of the given optimiser, and OSError where there is no file. After an error, model and
+    optimiser are unchanged.
     """
     state, metadata = read_state(path)
     apply_state(path, state, model, optimizer)
@@ -49,8 +51,8 @@ def load_checkpoint(path: FilePath, model: Module, optimizer: Optimizer | None =
 def state_of(model: Module, optimizer: Optimizer | None) -> dict[str, Any]:
     """The state of model and optimiser for a checkpoint.
 
-    The list "extra" holds the parameters that the optimiser moves and the model does not have, such as a learned
-    weight of a loss, in the optimiser's order.
+    The list "extra" holds the parameters that the optimiser moves and the model does not have, in the optimiser's
+    order. An example is a learned weight of a loss.
     """
     state = {"model": model.state_dict(), "optimizer": None if optimizer is None else optimizer.state_dict()}
     extra = [p.data.copy() for p in outside(model, optimizer)]
@@ -58,7 +60,7 @@ def state_of(model: Module, optimizer: Optimizer | None) -> dict[str, Any]:
 
 
 def apply_state(path: FilePath, state: Mapping[str, Any], model: Module, optimizer: Optimizer | None) -> None:
-    """Load `state_of` into both, or into neither, whatever goes wrong; the errors name `path`."""
+    """Load a `state_of` into model and optimiser. After an error, both are unchanged. Errors name `path`."""
     before = state_of(model, optimizer)
     try:
         with ExitStack() as undo:  # if the next part fails, the earlier parts are put back
@@ -75,7 +77,7 @@ def apply_state(path: FilePath, state: Mapping[str, Any], model: Module, optimiz
                 _write(others, extra)
             undo.pop_all()
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, Warning) as error:
-        raise ValueError(f"{path}: {error}") from None  # entries that make no sense raise the other errors
+        raise ValueError(f"{path}: {error}") from None  # wrong entries raise the other errors
 
 
 def write_state(path: FilePath, state: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
@@ -107,7 +109,7 @@ def read_state(path: FilePath) -> tuple[Any, dict[str, Any]]:
     return state, metadata
 
 
-# --- parameters that the optimiser has and the model has not --------------------------------------
+# --- parameters that the optimiser has and the model does not have --------------------------------
 
 
 def _extra_values(given: Any, others: list[Tensor]) -> list[Array]:
@@ -120,7 +122,7 @@ def _extra_values(given: Any, others: list[Tensor]) -> list[Array]:
             "them. Load it without the optimiser, or with one of model.parameters(); nothing was loaded"
         )
     arrays = [to_device(plain_array(a, "extra"), device_of(p.data)) for a, p in zip(given, others, strict=False)]
-    with np.errstate(over="ignore"):  # told below
+    with np.errstate(over="ignore"):  # checked below
         values = [a.astype(p.dtype) for a, p in zip(arrays, others, strict=True)]
     if any(map(overflowed, arrays, values)):
         raise ValueError("a parameter outside the model has numbers that its dtype cannot hold; nothing was loaded")

@@ -1,9 +1,9 @@
-"""Files on a disk: written whole or not at all, checked before the work, and held by one run at a time.
+"""Files on a disk: written as a whole or not at all, checked before the work, and locked by one run at a time.
 
-A file gets a name of its own beside its target, is written, flushed to the disk, and then takes the target's name. So
-a crash at any instant leaves the old file or the new one, and two writers never mix. Nobody can know the name before,
-so nobody can put a link or a pipe there. A process locks what it writes; the system drops the lock when the process
-ends, which tells a leftover of a killed process from the file of a living one.
+The new file first has a temporary name beside the target. The file is written, flushed to the disk, and then renamed to
+the target. So a crash at any instant leaves the old file or the new file, and two writers never mix. The temporary name
+is random, so that another program cannot put a link or a pipe there. A process locks the file while writing. The system
+drops the lock when the process ends. So a file without a lock is a leftover of a killed process.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _held: set[int] = set()  # the descriptors of this process's locks
 
 
 class FileInUse(OSError):
-    """Another run writes this file; the message names it."""
+    """Another run writes this file. The message names the file."""
 
 
 # --- before the work ------------------------------------------------------------------------------
 
 
 def check_place(path: FilePath) -> None:
-    """Raise the OSError that `write_whole` would raise, as far as it can be known; nothing is made."""
+    """Raise the OSError that `write_whole` would raise, as far as it can be foreseen. No file is made."""
     given = Path(path)
     for place in (given, *given.parents):
         if os.path.islink(place) and not os.path.exists(place):
@@ -67,7 +67,7 @@ def check_place(path: FilePath) -> None:
 
 
 def check_apart(outputs: Mapping[str, FilePath], inputs: Iterable[FilePath]) -> None:
-    """Check the places of several files, by what they are called to the user; ValueError where two are one file."""
+    """Check the places of several outputs, by the names in error texts. ValueError where two paths are one file."""
     taken = [("the input", path) for path in inputs]
     for what, path in outputs.items():
         check_place(path)
@@ -95,13 +95,13 @@ def _error(number: int, text: str, path: FilePath) -> OSError:
 
 
 def write_whole(path: FilePath, data: bytes) -> None:
-    """Give `path` the content `data`, all of it or none, and durably: it survives a power cut from here on.
+    """Write `data` to `path`, all bytes or none. After the return, the file survives a power cut.
 
-    A file that is replaced hands its permissions on. Folders are made, and removed again if the writing fails.
-    Leftovers of processes that were killed while they wrote to `path` are removed. Raises OSError; the old file stays.
+    The new file gets the permissions of the old file. Folders are made, and removed again if the writing fails.
+    Leftovers of killed processes that wrote to `path` are removed. Raises OSError; the old file then stays.
     """
     check_place(path)
-    target = Path(os.path.realpath(path))  # through a link, the file behind it is meant
+    target = Path(os.path.realpath(path))  # a link stays, and the file behind the link is replaced
     try:
         with _folders(target) as made:
             _remove_leftovers(target)
@@ -112,7 +112,7 @@ def write_whole(path: FilePath, data: bytes) -> None:
         raise OSError(error.errno, text, str(target)) from error
     for folder in (target.parent, *(folder.parent for folder in made)) if os.name == "posix" else ():
         with contextlib.suppress(OSError):  # a folder may be closed to readers
-            descriptor = os.open(folder, os.O_RDONLY)  # a new name itself is on the disk only after this
+            descriptor = os.open(folder, os.O_RDONLY)  # only then is the new name on the disk
             try:
                 os.fsync(descriptor)
             finally:
@@ -129,7 +129,7 @@ def _replace(target: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-            if fcntl is None:  # Windows renames no file that is open; elsewhere the lock is kept until the end
+            if fcntl is None:  # Windows renames no open file; other systems keep the lock until the end
                 file.close()
             os.replace(file.name, target)
     except BaseException:
@@ -139,18 +139,18 @@ def _replace(target: Path, data: bytes) -> None:
 
 
 def _new_beside(target: Path, mode: int) -> Any:
-    """A file that was not there before, open for writing, and locked for as long as it is open."""
+    """A new file, open for writing, and locked while open."""
     while True:
         file = open(_beside(target, _ending()), "xb", opener=lambda name, flags: os.open(name, flags, mode))
-        # Before it was locked, somebody may have taken it for a leftover: then it is gone, or about to go.
+        # Before the lock, another process may have removed the file as a leftover, or may be about to.
         if _lock(file.fileno()) is not False and os.fstat(file.fileno()).st_nlink:
             return file
         file.close()
 
 
 def _hand_on_permissions(descriptor: int, old: os.stat_result) -> None:
-    with contextlib.suppress(OSError):  # some file systems have none
-        for owner in (old.st_uid, -1):  # root alone may give a file away; a group of one's own will do for others
+    with contextlib.suppress(OSError):  # some file systems have no permissions
+        for owner in (old.st_uid, -1):  # only root may change the owner; a user may set one of the user's groups
             with contextlib.suppress(OSError):
                 os.fchown(descriptor, owner, old.st_gid)
         same_group = os.fstat(descriptor).st_gid == old.st_gid
@@ -166,14 +166,14 @@ def _remove_leftovers(target: Path) -> None:
 
 
 def _remove_if_left(file: Path) -> None:
-    """Remove a file of ours unless a living process writes it; without locks, one that is an hour old is left."""
+    """Remove a temporary file unless a process writes it. Without locks, only a file older than an hour is removed."""
     with open(file, "r+b", opener=lambda name, flags: os.open(name, flags | _NO_TRAPS)) as opened:
         found = os.fstat(opened.fileno())
         ours = stat.S_ISREG(found.st_mode)
         held = _lock(opened.fileno())
         if ours and held:
             file.unlink()
-    if ours and held is None and time.time() - found.st_mtime > 3600:  # Windows removes no file that is open
+    if ours and held is None and time.time() - found.st_mtime > 3600:  # Windows removes no open file
         file.unlink()
 
 
@@ -182,11 +182,11 @@ def _remove_if_left(file: Path) -> None:
 
 @contextmanager
 def locked(path: FilePath) -> Iterator[None]:
-    """Inside, no other run gets `path`: it is given a FileInUse, in this process, in another, or through a link.
+    """Inside, a second `locked(path)` raises FileInUse: in this process, in another process, or through a link.
 
-    The lock is on an empty file beside `path`, which goes at the end, and with it folders that nothing was written to.
-    A killed process leaves that file, but not the lock; a forked one does not inherit it. Where files cannot be locked
-    (on Windows, on some network drives), nothing is held.
+    The lock is on an empty file beside `path`. At the end the empty file is removed, and so are new folders that are
+    still empty. A killed process leaves the empty file, but not the lock. A forked process does not inherit the lock.
+    Where files cannot be locked (on Windows, on some network drives), there is no lock.
     """
     if fcntl is None:
         yield
@@ -201,14 +201,14 @@ def locked(path: FilePath) -> Iterator[None]:
             if descriptor in _held:  # not so in a process that was forked inside
                 _held.discard(descriptor)
                 with contextlib.suppress(OSError):
-                    lock.unlink()  # first, so that nobody gets a lock on a file that is about to go
+                    lock.unlink()  # first, so that no process locks a file that is about to be removed
                 with contextlib.suppress(OSError):
                     fcntl.flock(descriptor, fcntl.LOCK_UN)  # in all copies of the descriptor
                 os.close(descriptor)
 
 
 def _take(lock: Path, target: Path) -> int:
-    """The descriptor of a lock that this process holds now."""
+    """Take the lock, and return its descriptor."""
     while True:
         try:
             descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | _NO_TRAPS, 0o666)
@@ -217,7 +217,7 @@ def _take(lock: Path, target: Path) -> int:
             raise _error(error.errno or errno.EACCES, text, target) from None
         _held.add(descriptor)
         free = _lock(descriptor)
-        with contextlib.suppress(OSError):  # its last holder may have removed it since it was opened
+        with contextlib.suppress(OSError):  # the last holder may have removed the file meanwhile
             if free is not False and os.path.samestat(os.fstat(descriptor), os.lstat(lock)):
                 return descriptor
         _held.discard(descriptor)
@@ -228,7 +228,7 @@ def _take(lock: Path, target: Path) -> int:
 
 
 def _let_go() -> None:
-    """In a forked process: its copies of the locks would outlive the run that holds them."""
+    """In a forked process: close the copies of the locks, which would outlive the run that holds the locks."""
     while _held:
         os.close(_held.pop())
 
@@ -237,11 +237,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_let_go)
 
 
-# --- what they share ------------------------------------------------------------------------------
+# --- helpers --------------------------------------------------------------------------------------
 
 
 def _lock(descriptor: int) -> bool | None:
-    """Lock an open file, without waiting: whether it worked, or None where files cannot be locked."""
+    """Lock an open file without waiting. Returns whether the lock was free, or None where files cannot be locked."""
     if fcntl is None:
         return None
     try:
@@ -254,7 +254,7 @@ def _lock(descriptor: int) -> bool | None:
 
 
 def _beside(target: Path, ending: str) -> Path:
-    """A hidden name of ours for `target`, short enough where its own is as long as the file system takes."""
+    """A hidden name for a file beside `target`. The name is short, even if the target's name has the longest length."""
     digest = hashlib.sha256(os.fsencode(target.name.casefold())).hexdigest()[:8]
     return target.with_name(f".{target.name[:25]}.{digest}{ending}")
 
@@ -265,7 +265,7 @@ def _ending() -> str:
 
 @contextmanager
 def _folders(target: Path) -> Iterator[list[Path]]:
-    """Inside, the folders above `target` are there; those that were made, innermost first, go again if empty."""
+    """Inside, the folders above `target` exist. New folders, innermost first, are removed at the end if empty."""
     made = [folder for folder in target.parents if not os.path.exists(folder)]
     try:
         for folder in reversed(made):
@@ -273,5 +273,5 @@ def _folders(target: Path) -> Iterator[list[Path]]:
         yield made
     finally:
         for folder in made:
-            with contextlib.suppress(OSError):  # it holds something
+            with contextlib.suppress(OSError):  # the folder is not empty
                 folder.rmdir()

@@ -15,9 +15,9 @@ _at_fork = threading.local()
 
 
 class HeldSignals:
-    """A context in which the first SIGINT or SIGTERM is only noted, in `pending`; a second signal acts at once.
+    """A context in which the first SIGINT or SIGTERM is only noted in `pending`. A second signal acts at once.
 
-    Python delivers signals to the main thread alone, so in other threads the context does nothing. At the end the
+    Python delivers signals to the main thread alone, so the context does nothing in other threads. At the end the
     context puts the earlier handlers back, except where the block has set another handler. A process that is forked
     inside has the handlers from before the block.
     """
@@ -32,7 +32,7 @@ class HeldSignals:
             _holders.append(self)
             for number in HELD:
                 before = signal.getsignal(number)
-                if before not in (None, signal.SIG_IGN):  # what the caller ignores stays ignored
+                if before not in (None, signal.SIG_IGN):  # an ignored signal stays ignored
                     self._before[number] = before
                     signal.signal(number, self._note)
         return self
@@ -51,13 +51,13 @@ class HeldSignals:
                     signal.signal(number, handler)
 
     def _note(self, number: int, frame: Any) -> None:
-        at_once = self.pending is not None or self not in _holders  # not in force: set again by others
+        at_once = self.pending is not None or self not in _holders  # not in force: other code set `_note` again
         self.pending = number
         if at_once:
             self.act()
 
     def act(self, error: BaseException | None = None) -> None:
-        """Do what the script expects of the signal. The signal takes the place of `error`.
+        """Do what the script expects of the signal. The signal replaces the exception `error`.
 
         The script's own handler is called, and training goes on if the handler returns. Without a handler, SIGINT
         raises KeyboardInterrupt, and SIGTERM raises SystemExit with status 143.
@@ -76,7 +76,7 @@ class HeldSignals:
 
 
 class Signals:
-    """The plug-in that ends training between two steps, where Ctrl-C or SIGTERM asked for the end.
+    """The plug-in that ends training between two steps after Ctrl-C or SIGTERM.
 
     `held` holds the signal back until the checkpoint is written.
     """
@@ -91,7 +91,7 @@ class Signals:
         return self.held.pending is not None
 
     def pause(self, run: Any) -> bool:
-        """Save and end, if a signal came. Returns True where a handler of the script's own came back."""
+        """Save and end, if a signal came. Returns True if the script's own handler returned."""
         if asked(run, self.held) is None:
             return False
         run.tell("save")
@@ -104,11 +104,11 @@ class Signals:
 
 @replaceable
 def asked(run: Any, held: HeldSignals) -> int | None:
-    """The signal that asks to end training; None where no signal came."""
+    """The signal that ends training; None if no signal came."""
     return held.pending
 
 
-# A signal that comes between a fork and the change of its handlers waits in the system, and so is not lost.
+# A signal between a fork and the change of the child's handlers waits in the system, and so is not lost.
 
 
 def _before_fork() -> None:

@@ -1,4 +1,4 @@
-"""A run goes on from its checkpoint: all of the file is checked, then all of it is put back, or nothing."""
+"""A run goes on from its checkpoint. The whole file is checked first. Then all of the state is loaded, or none."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def state_in(run: Any, path: FilePath) -> dict[str, Any] | None:
 
 
 def restore(run: Any, checkpoint: Any, state: Mapping[str, Any], began: Mapping[str, Any]) -> None:
-    """Put everything where `Checkpoint.save` found it; ValueError, with nothing changed, for another run's state.
+    """Put back the state that `Checkpoint.save` saved. For a state of another run: ValueError, and no change.
 
-    `began` is the identity that this model's run with that checkpoint had when it began, if that was in this process.
+    `began` is the identity at the beginning of this model's run with that checkpoint, if this process began the run.
     """
     trainer, path, name = run.trainer, checkpoint.path, os.fspath(checkpoint.path)
     if not isinstance(state.get("run"), dict):
@@ -44,7 +44,7 @@ def restore(run: Any, checkpoint: Any, state: Mapping[str, Any], began: Mapping[
     before = state_of(trainer.model, trainer.optimizer)
     apply_state(path, state, trainer.model, trainer.optimizer)
     try:
-        if isinstance(trainer.loss, Module) and "loss" in state:  # not in those of older versions
+        if isinstance(trainer.loss, Module) and "loss" in state:  # older versions saved no state of the loss
             trainer.loss.load_state_dict(state["loss"])
         _restore_callbacks(trainer.callbacks, state["callbacks"])
     except Exception as error:
@@ -54,21 +54,21 @@ def restore(run: Any, checkpoint: Any, state: Mapping[str, Any], began: Mapping[
 
 
 def _check_same_run(run: Any, checkpoint: Any, state: Mapping[str, Any], began: Mapping[str, Any]) -> None:
-    """ValueError that names what is different, where the checkpoint is of another run."""
+    """Raise ValueError for a checkpoint of another run. The error names the differences."""
     own, theirs, trainer, path = checkpoint.identity, state["run"], run.trainer, checkpoint.path
-    if "told" not in state:  # an older version kept less of a run
+    if "told" not in state:  # an older version saved less of a run
         numbers = {f"model.{name}": value for name, value in settings_of(trainer.model).items()}
         own = {
             name: {**checkpoint.identity, **numbers}.get(name) for name in theirs if name in _ALWAYS or name in numbers
         }
         theirs = {name: theirs[name] for name in own}
-    # The last changes of the same objects may not have been saved.
+    # The latest changes of the same objects may not be in the file.
     thawed = own.get("frozen") == state.get("frozen") or began.get("frozen") == theirs.get("frozen")
-    if "frozen" in own and thawed:  # a callback has changed it since the run began
+    if "frozen" in own and thawed:  # a callback froze or thawed parameters during the run
         own = {**own, "frozen": theirs.get("frozen")}
     if found := differences(own, theirs):
         before = state_of(trainer.model, trainer.optimizer)
-        # Where layers differ, the error about the weights' names and shapes tells most.
+        # Where layers differ, the error about the weights' names and shapes says most.
         apply_state(path, state, trainer.model, trainer.optimizer)
         apply_state(path, before, trainer.model, trainer.optimizer)
         advice = "To go on with other options, read the weights with sa.load_checkpoint and start a new run"
@@ -100,7 +100,7 @@ def _check(run: Any, state: Mapping[str, Any]) -> None:
 
 
 def _holder(trainer: Any, name: str) -> tuple[Any, str, Any]:
-    """The module that has a setting, the attribute's name there, and its value; None where there is no such setting."""
+    """The module of a setting, the attribute's name, and its value. The module is None for an unknown setting."""
     path, _, attribute = name.rpartition(".")
     modules = dict(trainer.model.named_modules())
     if isinstance(trainer.loss, Module):
@@ -115,7 +115,7 @@ def _holder(trainer: Any, name: str) -> tuple[Any, str, Any]:
 
 
 def _fits(holder: tuple[Any, str, Any], value: Any) -> bool:
-    """Whether a run may have written `value` as a setting: a number for a number, a text for a text, or None."""
+    """Whether a run may have saved `value` for a setting. The value must have the setting's kind, or one is None."""
     module, _, now = holder
     if module is None or not is_setting(value):
         return False
@@ -130,7 +130,7 @@ def _fits(holder: tuple[Any, str, Any], value: Any) -> bool:
 
 
 def _as_kept(now: Any, value: Any) -> Any:
-    """A setting from a file in the type that the attribute has now."""
+    """A setting from a file, in the present type of the attribute."""
     kind = type(now) if isinstance(now, np.number) else tuple if isinstance(now, tuple) else None
     return value if kind is None or value is None else kind(value)
 
@@ -153,13 +153,13 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_history(value: Any, epochs: int) -> bool:
-    """Whether `value` has a list of numbers for each term; a user's own columns may hold anything."""
+    """Whether the losses are a list of one number for each epoch. A user's own columns may hold other values."""
     losses = value.get("loss", [])
     return len(losses) == epochs and all(map(_is_number, losses)) and all(isinstance(v, list) for v in value.values())
 
 
 def _restore_callbacks(callbacks: list[Any], states: list[dict]) -> None:
-    """Give all callbacks their memory back, or none."""
+    """Load the states of all callbacks, or of none."""
     restored: list[tuple[Any, Any]] = []
     for callback, state in zip(callbacks, states, strict=True):
         if not hasattr(callback, "load_state_dict"):
@@ -175,7 +175,7 @@ def _restore_callbacks(callbacks: list[Any], states: list[dict]) -> None:
 
 
 def _restore_place(run: Any, checkpoint: Any, state: Mapping[str, Any]) -> None:
-    """Put back the place of the run, and the settings that had changed since the run began."""
+    """Put back the place of the run, and the settings that have changed since the run began."""
     trainer = run.trainer
     frozen = state["run"].get("frozen", checkpoint.identity["frozen"])
     checkpoint.identity = {**checkpoint.identity, "frozen": frozen}

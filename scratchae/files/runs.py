@@ -1,9 +1,10 @@
 """Checkpoints of a run, as a plug-in of training.
 
-A run that goes on must end with the bits of a run without the break. So a checkpoint holds everything that a step
-reads: weights, the optimiser, the random generators, the place in the epoch and its sums, the callbacks' memory. And
-`identity_of` tells what must be the same when the run goes on: the data and their order, the kinds and options of all
-layers, the loss, the options of the optimiser and of the callbacks. `resuming.py` puts a checkpoint back.
+A resumed run must end with the same bits as a run without a break. So a checkpoint holds all state that a step reads.
+The state is weights, optimiser, random generators, the place in the epoch, the epoch's sums, and the callbacks' state.
+`identity_of` gives the properties that must be the same when the run goes on. The properties are the data and their
+order, all layers with their options, the loss, and the options of optimiser and callbacks. `resuming.py` loads a
+checkpoint.
 """
 
 from __future__ import annotations
@@ -39,17 +40,17 @@ def checkpoints_of(run: Run) -> list[Checkpoint]:
 
 
 class Checkpoint:
-    """Saves a run in a file after every epoch and every so many steps, and goes on from the file.
+    """Saves a run in a file after every epoch and every `every` steps, and resumes the run from the file.
 
     Attributes:
         path, every, resume: see `Trainer.fit`.
         saved_step: the step of the last checkpoint, or None.
-        identity, settings: of the run when it began; see `identity_of` and `settings_in`.
-        moving: names of the settings that have changed since.
+        identity, settings: of the run at its beginning; see `identity_of` and `settings_in`.
+        moving: names of the settings that have changed since the beginning.
     """
 
     def __init__(self, path: FilePath, every: int | None, resume: bool):
-        check_place(path)  # before the first epoch, not after it
+        check_place(path)  # before the first epoch, not after the epoch
         self.path, self.every, self.resume = path, every, resume
         self.saved_step: int | None = None
         self.identity: dict[str, Any] = {}
@@ -80,7 +81,7 @@ class Checkpoint:
             self.save(run)
 
     def save(self, run: Run) -> None:
-        """Write the checkpoint; never with weights that are not finite."""
+        """Write the checkpoint. Weights that are not finite raise an error first."""
         if run.batch and self.saved_step == run.step:
             return  # within an epoch, a step is saved once; at its end, history and callbacks are new
         run.tell("before_save")
@@ -89,7 +90,7 @@ class Checkpoint:
         self.saved_step = run.step
 
     def _state(self, run: Run) -> dict[str, Any]:
-        """Everything that a run needs to go on."""
+        """All state that a run needs to go on."""
         trainer, now = run.trainer, settings_in(run)
         self.moving |= {name for name, value in now.items() if self.settings.get(name) != value}
         return {
@@ -114,7 +115,7 @@ class Checkpoint:
 
 
 def identity_of(run: Run) -> dict[str, Any]:
-    """What a run was made with, as plain values. Of callbacks that only write files, the options may change."""
+    """The data, model and options of a run, as plain values, without options of callbacks that only write files."""
     trainer, optimizer, loss = run.trainer, run.trainer.optimizer, run.trainer.loss
     callbacks = {
         f"callback {i}, {name}": value
@@ -143,7 +144,7 @@ def identity_of(run: Run) -> dict[str, Any]:
 
 
 def settings_in(run: Run) -> dict[str, Any]:
-    """The settings of the model as JSON has them, and of the loss, where the loss is a module."""
+    """The settings of the model, and of a loss that is a module, as values of JSON."""
     loss = run.trainer.loss
     of_loss = settings_of(loss, "loss") if isinstance(loss, Module) else {}
     return {name: plain(value) for name, value in {**settings_of(run.trainer.model), **of_loss}.items()}

@@ -1,8 +1,8 @@
 """Arrays in files: the safetensors format, with a checksum, written whole (disk.py).
 
-A file is a header in JSON (names, dtypes, shapes, and a few strings of our own) and the arrays' bytes behind it; no
-code is ever run from it, unlike a pickle. One of the strings is the SHA-256 sum of the whole file, computed with its
-own 64 digits as zeros.
+A file is a header in JSON (names, dtypes, shapes, and a few strings of scratchae), and then the arrays' bytes. Unlike a
+pickle, a file runs no code when read. One of the strings is the SHA-256 sum of the whole file. The sum is computed with
+zeros in place of its own 64 digits.
 """
 
 from __future__ import annotations
@@ -24,20 +24,21 @@ __all__ = ["FORMAT", "FileError", "FileInUse", "FilePath", "check_apart", "check
 FORMAT = "scratchae checkpoint 1"  # the string "format" of a file that is more than weights (checkpoint.py)
 _LARGEST_HEADER = 100_000_000  # bytes that safetensors reads
 _NO_SUM = b"0" * 64
-_SUM = re.compile(rb'"sha256"\s*:\s*"([0-9a-f]{64})"')  # quotes inside names and strings are escaped: it is found once
+_SUM = re.compile(rb'"sha256"\s*:\s*"([0-9a-f]{64})"')  # found once, since quotes inside strings are escaped
 
 
 class FileError(ValueError):
-    """A file is not what it should be; the message names it, and nothing was taken from it."""
+    """A file is damaged or of another kind. The message names the file, and no value of the file was used."""
 
 
 def write_arrays(path: FilePath, arrays: Mapping[str, Array], strings: Mapping[str, str] | None = None) -> None:
-    """Save arrays of any layout and device by name, and strings beside them.
+    """Save arrays of any layout and device by name, and strings beside the arrays.
 
-    Raises ValueError for what could not be read back, before anything is written, and OSError. The old file stays.
+    Raises ValueError, before writing, for values that could not be read back. Raises OSError where the file cannot be
+    written. The old file then stays.
     """
     check_place(path)  # before the work
-    # In one piece and in native byte order: anything else would be written scrambled. `asarray` keeps 0-d arrays 0-d.
+    # safetensors would scramble arrays that are not contiguous or not in native byte order. `asarray` keeps 0-d arrays.
     on_cpu = {name: to_device(a, "cpu") for name, a in arrays.items()}
     packed = {name: np.asarray(a, a.dtype.newbyteorder("="), order="C") for name, a in on_cpu.items()}
     for name, a in packed.items():
@@ -47,7 +48,7 @@ def write_arrays(path: FilePath, arrays: Mapping[str, Array], strings: Mapping[s
 
 
 def _packed(path: FilePath, arrays: dict[str, np.ndarray], strings: dict[str, str]) -> bytes:
-    """The bytes of a safetensors file; ValueError where safetensors does not write them, or would not read them."""
+    """The bytes of a safetensors file. ValueError for a file that safetensors cannot write, or could not read."""
     from safetensors.numpy import save
 
     length = 0
@@ -55,7 +56,7 @@ def _packed(path: FilePath, arrays: dict[str, np.ndarray], strings: dict[str, st
         data = save(arrays, strings)
         length = int.from_bytes(data[:8], "little")
         problem = "header too large" if length > _LARGEST_HEADER else ""
-    except Exception as error:  # safetensors' own error class derives from nothing narrower
+    except Exception as error:  # the base class of safetensors' own error
         problem = str(error)
     if "header too large" in problem:
         problem = (
@@ -68,10 +69,10 @@ def _packed(path: FilePath, arrays: dict[str, np.ndarray], strings: dict[str, st
 
 
 def read_arrays(path: FilePath, checked: bool = False) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Arrays and strings of a safetensors file, whoever wrote it.
+    """Arrays and strings of a safetensors file of any program.
 
-    A checksum is verified where there is one; `checked` refuses a file without. Raises FileError for a file that
-    is damaged or something else, OSError where it cannot be read.
+    A checksum, if present, is verified. With `checked`, a file without a checksum is refused. Raises FileError for a
+    file that is damaged or of another kind, OSError for a file that cannot be read.
     """
     from safetensors.numpy import load
 
@@ -85,7 +86,7 @@ def read_arrays(path: FilePath, checked: bool = False) -> tuple[dict[str, np.nda
         arrays = load(data)
     except KeyError as dtype:  # BF16, say
         raise FileError(f"{path} holds numbers of type {dtype}, which NumPy has not; convert them first") from None
-    except Exception as error:  # safetensors' own error class derives from nothing narrower
+    except Exception as error:  # the base class of safetensors' own error
         raise FileError(f"{path} is not a safetensors file, or is damaged ({type(error).__name__}: {error})") from None
     wanted = strings.pop("sha256", None)
     if wanted is None and checked:
@@ -96,7 +97,7 @@ def read_arrays(path: FilePath, checked: bool = False) -> tuple[dict[str, np.nda
 
 
 def _signed(data: bytes) -> bytes:
-    """The file with the digits that its checksum should have; nothing where it has no place for them."""
+    """The file with the right digits of its checksum. Empty bytes for a file without a place for the digits."""
     found = _SUM.search(data, 8, 8 + int.from_bytes(data[:8], "little"))
     if found is None:
         return b""

@@ -1,5 +1,5 @@
-"""What only a GPU has: kernels of our own, products by cuBLAS, seeded random numbers, and steps that are replayed.
+"""The parts that only a GPU needs: CUDA kernels, products by cuBLAS, seeded random numbers, and replayed steps.
 
-CuPy is not imported before somebody asks for a GPU. Everything else in the package is the same code as on the CPU,
-since CuPy's arrays have NumPy's methods; these are the places where that would be slow.
+The first use of a GPU imports CuPy. CuPy's arrays have NumPy's methods, so the rest of the package runs unchanged on a
+GPU. This folder replaces the functions that would be slow that way.
 """

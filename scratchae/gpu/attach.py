@@ -1,4 +1,4 @@
-"""What a GPU does in another way. The first use of a GPU imports this file (backend.rooms)."""
+"""The functions that a GPU computes in another way. The first use of a GPU imports this file (backend.rooms)."""
 
 from __future__ import annotations
 

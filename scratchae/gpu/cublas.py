@@ -1,7 +1,8 @@
 """Matrix products on GPUs: cuBLAS, called through a handle of our own.
 
-CuPy's products are cuBLAS's too, but CuPy refuses to make them while a CUDA graph records, and copies a stack of
-matrices that overlap, as those of a convolution do. cuBLAS minds neither. Nothing else in CUDA's libraries is called.
+CuPy's products use cuBLAS too. But CuPy refuses products while a CUDA graph records. CuPy also copies a stack of
+matrices that overlap in memory, as the matrices of a convolution do. A direct call of cuBLAS has neither limit. This
+file calls no other CUDA library.
 """
 
 from __future__ import annotations
@@ -16,16 +17,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-GEMM = {"float32": ("S", ctypes.c_float), "float64": ("D", ctypes.c_double)}  # its names in BLAS, its numbers in C
-WORKSPACE = 32 << 20  # bytes; what NVIDIA advises for Hopper. Own memory, since a recording must not allocate
+GEMM = {"float32": ("S", ctypes.c_float), "float64": ("D", ctypes.c_double)}  # letter in BLAS, number in C
+WORKSPACE = 32 << 20  # bytes, as NVIDIA advises for Hopper. Allocated beforehand: a recording must not allocate
 DEFAULT_MATH, TF32_MATH = 0, 3  # cublasMath_t
 
 _tf32 = False
 
 
 def allow_tf32(allowed: bool = True) -> None:
-    """Whether float32 products on GPUs may round their inputs to 10 bits of mantissa, which Ampere and later GPUs
-    multiply several times faster. Off at first: float32 is exact float32. On the CPU nothing changes.
+    """Set whether float32 products on GPUs may round their inputs to 10 bits of mantissa (TF32).
+
+    GPUs from Ampere on multiply TF32 several times faster. By default TF32 is off, and float32 is exact float32. The
+    CPU ignores the setting.
     """
     global _tf32
     _tf32 = bool(allowed)
@@ -36,7 +39,7 @@ def tf32_allowed() -> bool:
 
 
 class Handle:
-    """cuBLAS's state for one stream: it works in the stream's order, in memory that is this stream's alone."""
+    """The state of cuBLAS for one stream. Products run in the stream's order, in a workspace of the stream's own."""
 
     def __init__(self, cupy: ModuleType, stream: int):
         self.library, self.pointer, self.math = _library(), ctypes.c_void_p(), DEFAULT_MATH
@@ -57,10 +60,10 @@ def _call(library: Any, name: str, *arguments: Any) -> None:
 @functools.cache
 def _library() -> Any:
     try:
-        from cuda import pathfinder  # comes with CuPy, and knows where the CUDA wheels put their libraries
+        from cuda import pathfinder  # comes with CuPy, and finds the libraries in the CUDA wheels
 
         return ctypes.CDLL(pathfinder.load_nvidia_dynamic_lib("cublas").abs_path)
-    except Exception as first:  # its errors are of many classes
+    except Exception as first:  # pathfinder raises errors of many classes
         windows = sys.platform == "win32"
         names = [f"cublas64_{v}.dll" if windows else f"libcublas.so.{v}" for v in (13, 12)]
         for name in names:
@@ -85,11 +88,11 @@ def _handle(cupy: ModuleType, device: int) -> Handle:
 
 
 class _Operand(NamedTuple):
-    """A stack of matrices as BLAS takes it."""
+    """A stack of matrices in the form that BLAS takes."""
 
-    array: Any  # kept alive, in case it is a copy
+    array: Any  # a reference, so that a copy stays alive
     transposed: bool
-    leading: int  # elements from one row (of the transposed, column) to the next
+    leading: int  # elements from one row to the next; if transposed, from one column to the next
     apart: int  # elements from one matrix to the next
 
 
@@ -147,11 +150,11 @@ def _rows(x: Any) -> Any:
 
 
 def gemm(x: Any, y: Any, out: Any = None) -> Any:
-    """`x @ y` for arrays on one GPU, with NumPy's rules; written to `out` where that is given (C-contiguous)."""
+    """`x @ y` for arrays on one GPU, with NumPy's rules. `out`, if given, is a C-contiguous array for the result."""
     cupy = sys.modules["cupy"]
     fits = x.ndim > 0 and y.ndim > 0 and x.shape[-1] == y.shape[-min(2, y.ndim)]
     if not fits or x.dtype != y.dtype or x.dtype.name not in GEMM:
-        return cupy.matmul(x, y, out=out)  # which tells what is wrong, and knows other dtypes
+        return cupy.matmul(x, y, out=out)  # CuPy raises the error, or multiplies other dtypes
     a, b = x[None] if x.ndim == 1 else x, y[:, None] if y.ndim == 1 else y
     stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     (m, k), n, count = a.shape[-2:], b.shape[-1], int(np.prod(stack, dtype=int))
@@ -167,7 +170,7 @@ def gemm(x: Any, y: Any, out: Any = None) -> Any:
     if handle.math != mode:
         handle.call("cublasSetMathMode", mode)
         handle.math = mode
-    # BLAS counts columns first: what it calls the product of b and a is, as rows, that of a and b.
+    # BLAS reads memory by columns and NumPy by rows, so BLAS sees transposed matrices: b^T a^T = (a b)^T.
     sizes = (int(b.transposed), int(a.transposed), n, m, k)
     one, zero = ctypes.byref(number(1)), ctypes.byref(number(0))
     first, second, result = (ctypes.c_void_p(array.data.ptr) for array in (b.array, a.array, out))

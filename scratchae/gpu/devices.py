@@ -1,4 +1,4 @@
-"""What an error tells when the memory of a GPU is full."""
+"""The error for a GPU whose memory is full."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def told_when_full(formula: Callable) -> Callable[[str], AbstractContextManager[Any]]:
-    """For `backend.told_when_full`: a MemoryError that tells what was going on, with that memory released."""
+    """For `backend.told_when_full`: release the memory of the failed work, and raise a MemoryError that names it."""
 
     @contextmanager
     def told(what: str) -> Iterator[None]:
@@ -20,7 +20,7 @@ def told_when_full(formula: Callable) -> Callable[[str], AbstractContextManager[
             cupy = sys.modules.get("cupy")
             if cupy is None or not isinstance(error, cupy.cuda.memory.OutOfMemoryError):
                 raise
-            traceback.clear_frames(error.__traceback__)  # they hold the arrays of what was going on
+            traceback.clear_frames(error.__traceback__)  # the frames hold the arrays of the failed work
             cupy.get_default_memory_pool().free_all_blocks()
             free, total = (f"{n / 2**30:.2f}" for n in cupy.cuda.runtime.memGetInfo())
             reason = str(error).rstrip(".")

@@ -1,22 +1,22 @@
-// Convolution and pooling on images that lie in memory as (H, C, W, N), batch innermost: neighbouring threads have
-// neighbouring images of the batch, hence neighbouring addresses.
+// Convolution and pooling on images that lie in memory as (H, C, W, N), batch innermost. Neighbouring threads compute
+// neighbouring images of the batch, and so read neighbouring addresses.
 //
-// Whatever adds, gathers: a thread has one element of the result, visits the taps of the window in order and sums
-// what belongs to it. Nothing is added to memory that another thread writes, so the same input gives the same bits.
+// Sums are gathered. A thread computes one element of the result: it visits the taps of the window in order and adds
+// their values. No thread adds to memory that another thread writes, so the same input gives the same bits.
 
 #define GEOMETRY                                                                                              \
     int H, int C, int W, int N,    /* the larger images */                                                   \
-    int Ho, int Wo,                /* windows: rows and columns of the smaller ones, (Ho, C, Wo, N) */       \
+    int Ho, int Wo,                /* windows: rows and columns of smaller images, (Ho, C, Wo, N) */         \
     int kh, int kw, int sh, int sw, int dh, int dw, int top, int left  /* kernel, stride, dilation, padding */
 
-// The innermost of the coordinates that are left in `rest`, along an axis of `size`.
+// The innermost coordinate in `rest`, along an axis of `size`; the other coordinates stay in `rest`.
 __device__ int coordinate(int& rest, int size) {
     int innermost = rest % size;
     rest /= size;
     return innermost;
 }
 
-// The element of the result that this thread has; that as a pixel (h, c, w, b), or as a window (ho, c, wo, b).
+// The element of the result that this thread computes: its number, and its coordinates as a pixel or as a window.
 #define ELEMENT int element = blockIdx.x * blockDim.x + threadIdx.x, rest = element; if (element >= n) return;
 #define PIXEL ELEMENT int b = coordinate(rest, N), w = coordinate(rest, W), c = coordinate(rest, C), h = rest;
 #define WINDOW ELEMENT int b = coordinate(rest, N), wo = coordinate(rest, Wo), c = coordinate(rest, C), ho = rest;
@@ -27,13 +27,13 @@ __device__ int pixel_under(int window, int tap, int stride, int dilation, int pa
     return pixel < pixels ? pixel : -1;
 }
 
-// The reverse: the window whose `tap` lies on `pixel`; -1 where there is none.
+// The reverse: the window whose `tap` lies on `pixel`; -1 where no window does.
 __device__ int window_over(int pixel, int tap, int stride, int dilation, int pad, int windows) {
-    int start = pixel + pad - tap * dilation;  // where it begins, in the padded image
+    int start = pixel + pad - tap * dilation;  // where the window begins, in the padded image
     return start >= 0 && start % stride == 0 && start / stride < windows ? start / stride : -1;
 }
 
-// out (Ho, kh, kw, C, Wo, N): for every window the pixels under it, zeros in the padding (im2col).
+// out (Ho, kh, kw, C, Wo, N): the pixels under every window, zeros in the padding (im2col).
 extern "C" __global__ void columns(int n, const T* X, T* out, GEOMETRY) {
     ELEMENT
     int b = coordinate(rest, N), wo = coordinate(rest, Wo), c = coordinate(rest, C),
@@ -42,7 +42,7 @@ extern "C" __global__ void columns(int n, const T* X, T* out, GEOMETRY) {
     out[element] = h < 0 || w < 0 ? T(0) : X[((h * C + c) * W + w) * N + b];
 }
 
-// The adjoint (col2im): X (H, C, W, N), the sum of what `product` (Ho, kh, kw, C, Wo, N) has for each pixel.
+// The adjoint (col2im): X (H, C, W, N), the sum of the values in `product` (Ho, kh, kw, C, Wo, N) for each pixel.
 extern "C" __global__ void fold(int n, const T* product, T* X, GEOMETRY) {
     PIXEL
     T sum = 0;
@@ -57,8 +57,8 @@ extern "C" __global__ void fold(int n, const T* product, T* X, GEOMETRY) {
     X[element] = sum;
 }
 
-// best (Ho, C, Wo, N): the largest pixel of each window, `lowest` being -inf, and its tap; of equal ones the first.
-// A NaN passes on. The tap is then the last one that was the largest before.
+// best (Ho, C, Wo, N): the largest pixel of each window; index: its tap. Ties go to the first tap. `lowest` is -inf.
+// A NaN passes on. The tap is then the tap of the largest pixel before the NaN.
 extern "C" __global__ void max_pool(int n, const T* X, T* best, unsigned char* index, T lowest, GEOMETRY) {
     WINDOW
     T largest = lowest;
@@ -92,7 +92,7 @@ extern "C" __global__ void put_back(int n, const T* G, const unsigned char* inde
     X[element] = sum;
 }
 
-// The adjoint: Y (Ho, C, Wo, N), of each window the pixel that `index` names; 0 where that is padding.
+// The adjoint: Y (Ho, C, Wo, N), the pixel of each window that `index` names; 0 for a pixel of the padding.
 extern "C" __global__ void pick(int n, const T* X, const unsigned char* index, T* Y, GEOMETRY) {
     WINDOW
     int tap = index[element];

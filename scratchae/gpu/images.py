@@ -1,6 +1,6 @@
-"""Convolution and pooling on GPUs: the loops over taps of images/ in one launch each (`images.cu`).
+"""Convolution and pooling on GPUs: one kernel launch (`images.cu`) for each loop over taps in images/.
 
-Images have the shape and the memory (H, C, W, N), batch innermost, here as there. Sums are taken in the CPU's order.
+Images have shape and memory order (H, C, W, N), batch innermost, as in images/. Sums are taken in the CPU's order.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ def _takes(x: Array) -> bool:
     return not isinstance(x, np.ndarray) and x.dtype.name in TYPES
 
 
-# --- what attaches to images/conv.py ----------------------------------------------------------------
+# --- attached to images/conv.py ---------------------------------------------------------------------
 
 
 def by_kernel(kernel: Function) -> Callable[[Function], Function]:
-    """For a function on images (H, C, W, N): `kernel`, a function below of the same parameters."""
+    """For a function on images (H, C, W, N): on a GPU, call `kernel`, a function below with the same parameters."""
 
     def decorate(formula: Function) -> Function:
         @functools.wraps(formula)
@@ -41,13 +41,14 @@ def by_kernel(kernel: Function) -> Callable[[Function], Function]:
     return decorate
 
 
-# --- what attaches to images/pooling.py -------------------------------------------------------------
+# --- attached to images/pooling.py ------------------------------------------------------------------
 
 
 def pooled_by_kernel(kernel: Function) -> Callable[[Function], Function]:
-    """For a primitive on images (N, C, H, W), whose last argument is the window: `kernel`, a function below.
+    """For a primitive on images (N, C, H, W), whose last argument is the window: on a GPU, call `kernel`.
 
-    A kernel has one byte for a place in a window. Larger windows go the primitive's own way.
+    `kernel` is a function below. A kernel stores a place in a window in one byte. For larger windows the primitive's
+    own code runs.
     """
 
     def decorate(formula: Function) -> Function:
@@ -65,7 +66,7 @@ def pooled_by_kernel(kernel: Function) -> Callable[[Function], Function]:
 
 
 def kept_there(formula: Function) -> Function:
-    """A GPU keeps each matrix of an interpolation: a replayed step reads the matrix at its address."""
+    """Keep each matrix of an interpolation on the GPU, since a replayed step reads the matrix at its address."""
     made = functools.cache(lambda cupy, *arguments: formula(*arguments))
 
     @functools.wraps(formula)
@@ -80,10 +81,10 @@ def kept_there(formula: Function) -> Function:
 
 
 def launch_columns(X: Array, window: Window, out: Pair) -> Array:
-    """For every output row the matrix (kh kw C, Wo N) of the drawing in images/conv.py; together (Ho, kh kw C, Wo N).
+    """The matrix (kh kw C, Wo N) for every output row, as drawn in images/conv.py; together (Ho, kh kw C, Wo N).
 
-    Neighbouring matrices share rows in memory. Not so where the kernel is dilated vertically: the rows of one matrix
-    would have others between them, so there every matrix is written out.
+    Neighbouring matrices share rows in memory. If the kernel is dilated vertically, the rows of one matrix would not be
+    adjacent. Then every matrix is written out.
     """
     (_, C, _, N), (kh, kw), (Ho, Wo), xp = X.shape, window.kernel, out, xp_of(X)
     stride, dilation = window.stride, window.dilation
@@ -91,7 +92,7 @@ def launch_columns(X: Array, window: Window, out: Pair) -> Array:
     if dilation[0] > 1:
         full = xp.empty((Ho, kh, kw, C, Wo, N), X.dtype)
         return _run("columns", full, (X, full), X.shape, out, window).reshape(shape)
-    rows = max(0, (Ho - 1) * stride[0] + kh)  # of the padded input: each once, hence a kernel of one row at stride 1
+    rows = max(0, (Ho - 1) * stride[0] + kh)  # of the padded input; each row once, so the kernel has 1 row and stride 1
     taps = xp.empty((rows, kw, C, Wo, N), X.dtype)
     _run("columns", taps, (X, taps), X.shape, (rows, Wo), window._replace(kernel=(1, kw), stride=(1, stride[1])))
     step = taps.itemsize * Wo * N
@@ -99,7 +100,7 @@ def launch_columns(X: Array, window: Window, out: Pair) -> Array:
 
 
 def launch_fold(product: Array, size: Pair, window: Window) -> Array:
-    """Images of `size`: what `product` (Ho, kh, kw, C, Wo, N) has for every tap of every window, summed."""
+    """Images of `size`: the values in `product` (Ho, kh, kw, C, Wo, N) for every tap of every window, summed."""
     Ho, _, _, C, Wo, N = product.shape
     X = xp_of(product).empty((size[0], C, size[1], N), product.dtype)
     return _run("fold", X, (product, X), X.shape, (Ho, Wo), window)
@@ -109,7 +110,7 @@ def launch_fold(product: Array, size: Pair, window: Window) -> Array:
 
 
 def launch_max_pool(X: Array, window: Window) -> tuple[Array, Array]:
-    """The largest element of each window, and its place there; of equal ones the first, and NaN passes on."""
+    """The largest element of each window, and its place in the window. Ties go to the first element; NaN passes on."""
     out = output_size((X.shape[0], X.shape[2]), window)
     best = _images(X, out)
     index = xp_of(X).empty(best.shape, np.uint8)
@@ -137,7 +138,7 @@ def launch_pool_sum(X: Array, window: Window) -> Array:
 
 
 def launch_spread(G: Array, size: Pair, window: Window) -> Array:
-    """Each element of `G` to every place in its window; where windows overlap, they add up."""
+    """Each element of `G` at every place in its window. Where windows overlap, the elements are added."""
     X = _images(G, size)
     return _run("spread", X, (G, X), X.shape, (G.shape[0], G.shape[2]), window)
 

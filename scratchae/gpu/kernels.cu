@@ -1,6 +1,6 @@
-// What is computed on a GPU by kernels of our own, because NumPy's vocabulary would need many: activations and losses
-// with their slopes, the optimisers' updates, random numbers, and the bookkeeping of steps that nobody watches.
-// T is float or double. One thread computes one element. `step_x` is 1, or 0 where x is a single number for all.
+// One kernel for each formula that would need several launches with NumPy's functions. The formulas are activations and
+// losses with their derivatives, the optimisers' updates, random numbers, and the record of replayed steps.
+// T is float or double. One thread computes one element. `step_x` is 1, or 0 if x is one number for all elements.
 
 #define ELEMENT int i = blockIdx.x * blockDim.x + threadIdx.x; if (i >= n) return;
 #define ONCE if (blockIdx.x * blockDim.x + threadIdx.x > 0) return;
@@ -9,7 +9,7 @@
 
 extern "C" __global__ void sigmoid(int n, T* out, const T* x, int step_x) {
     ELEMENT
-    out[i] = T(1) / (T(1) + exp(-x[i * step_x]));  // exp(-x) = inf is the right way to 0
+    out[i] = T(1) / (T(1) + exp(-x[i * step_x]));  // exp(-x) = inf gives the right result, 0
 }
 
 extern "C" __global__ void sigmoid_slope(int n, T* out, const T* g, int step_g, const T* y, int step_y) {
@@ -62,7 +62,7 @@ extern "C" __global__ void bernoulli_slope(
     out[i] = g[i * step_g] * (p - t[i * step_t]) / (width < T(1e-12) ? T(1e-12) : width);
 }
 
-// The same of sigmoid(x): softplus(x) - t x
+// bernoulli_nll of sigmoid(x): softplus(x) - t x
 extern "C" __global__ void bernoulli_nll_of_logits(int n, T* out, const T* x, int step_x, const T* t, int step_t) {
     ELEMENT
     T logit = x[i * step_x];
@@ -77,9 +77,9 @@ extern "C" __global__ void logits_slope(
 }
 
 // --- optimisers -----------------------------------------------------------------------------------------------------
-// One launch over the flat buffer of all parameters. What changes from step to step stands in `numbers` on the GPU,
-// so that a recorded step goes on counting: 0 learning rate, 1 steps taken, 2 and 3 what `adam_factors` made of them.
-// While `halted` is not 0, nothing moves.
+// One launch updates the flat buffer of all parameters. `numbers` on the GPU holds 0 the learning rate, 1 the steps
+// taken, 2 and 3 the results of `adam_factors`. So a recorded step goes on counting. While `halted` is not 0, no weight
+// moves.
 
 extern "C" __global__ void count_step(int n, double* numbers, const double* halted) {
     ONCE
@@ -149,8 +149,8 @@ extern "C" __global__ void rmsprop(
 }
 
 // --- random numbers: Philox 4x32-10 (J. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011) ----------
-// Block number `counter` + i makes element i, so that what is drawn depends on seed and position alone. The counter lies
-// on the GPU: a recorded step that adds to it draws new numbers each time.
+// Block number `counter` + i gives element i, so a number depends on seed and position alone. The counter lies on the
+// GPU. A recorded step adds to the counter, and so draws new numbers at each replay.
 
 typedef unsigned int Word;
 typedef unsigned long long Long;
@@ -193,16 +193,16 @@ extern "C" __global__ void count_draws(int n, Long* seed_and_counter, int drawn)
     seed_and_counter[1] += drawn;
 }
 
-// --- steps that nobody watches --------------------------------------------------------------------------------------
-// `ledger` on the GPU: 0 the first step that was not finite (0: none yet), 1 what was not (-1 - term, or the number of
-// a parameters' buffer), 2 where in it, 3 the step in progress.
+// --- replayed steps -------------------------------------------------------------------------------------------------
+// `ledger` on the GPU holds 0 the first step that was not finite (0: none yet), 1 the cause (-1 - term for a loss term,
+// or the number of a buffer of gradients), 2 the place in that buffer, 3 the step in progress.
 
 extern "C" __global__ void begin_step(int n, double* ledger) {
     ONCE
     ledger[3] += 1;
 }
 
-// One loss term into its place in `values`, which holds the last `rows` steps.
+// Write one loss term to its place in `values`, which holds the last `rows` steps.
 extern "C" __global__ void write_down(
     int n, const T* value, double* values, int rows, int terms, int term, double* ledger
 ) {
@@ -211,7 +211,7 @@ extern "C" __global__ void write_down(
     if (!isfinite(value[0]) && ledger[0] == 0) ledger[0] = ledger[3], ledger[1] = -1 - term;
 }
 
-// Whichever thread finds something writes; if several do, one of theirs remains, and any will do.
+// A thread that finds a number that is not finite writes its place. If several threads write, any place will do.
 extern "C" __global__ void find_not_finite(int n, const T* gradients, double* ledger, int buffer) {
     ELEMENT
     if (isfinite(gradients[i]) || ledger[0] != 0) return;
@@ -220,7 +220,7 @@ extern "C" __global__ void find_not_finite(int n, const T* gradients, double* le
     ledger[0] = ledger[3];
 }
 
-// Keep what the step may change: of a step that is not finite, nothing shall remain.
+// Copy a buffer that the step may change. The copy is put back after a step that is not finite.
 extern "C" __global__ void keep(int n, T* kept, const T* now, const double* ledger) {
     ELEMENT
     if (ledger[0] == 0) kept[i] = now[i];

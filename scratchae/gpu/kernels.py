@@ -1,8 +1,8 @@
 """How the CUDA kernels of `kernels.cu` and `images.cu` are compiled and launched.
 
-Each is written for one element type T, and one thread computes one element of its result; none adds to memory that
-another thread writes, so that the same input gives the same bits. CuPy compiles a file at its first use and keeps
-what came out on disk.
+A kernel is compiled for one element type T. One thread computes one element of the result. No thread adds to memory
+that another thread writes, so the same input gives the same bits. CuPy compiles a file at its first use, and keeps the
+result on disk.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def source(file: str, dtype: str) -> str:
-    """The text for one element type. Not the option -DT=...: CUDA's own headers, which come first, have a T too."""
+    """A file's text for one element type T. The option -DT=... would also replace the T in CUDA's own headers."""
     return f"typedef {TYPES[dtype]} T; {(Path(__file__).parent / file).read_text(encoding='utf-8')}"
 
 
@@ -38,9 +38,9 @@ def _kernel(cupy: ModuleType, file: str, name: str, dtype: str) -> Any:
 
 
 def launch(cupy: ModuleType, file: str, name: str, dtype: Any, threads: int, *arguments: Any) -> None:
-    """Run kernel `name`(threads, *arguments): arrays, which must lie in one piece, Python's integers and floats.
+    """Run kernel `name`(threads, *arguments). Arguments are contiguous arrays, and Python's integers and floats.
 
-    A float becomes a T; NumPy's numbers keep their own type.
+    A float becomes a T. Numbers of NumPy keep their own type.
     """
     largest = max(threads, *(a.size for a in arguments if hasattr(a, "size")))
     if largest >= 2**31:
@@ -56,7 +56,7 @@ def launch(cupy: ModuleType, file: str, name: str, dtype: Any, threads: int, *ar
 def fused(name: str) -> Callable[[Function], Function]:
     """A decorator for `attach`: arrays of float32 or float64 on a GPU go to the kernel `name` of kernels.cu.
 
-    All else goes to the formula, also the Tensors of a gradient that is differentiated again.
+    All other arguments go to the formula, also the Tensors of a gradient that is differentiated again.
     """
 
     def decorate(formula: Function) -> Function:
@@ -85,7 +85,7 @@ def _elementwise(cupy: ModuleType, name: str, arrays: tuple) -> Any:
     out = cupy.empty(shape, arrays[0].dtype) if leader is None else cupy.empty_like(leader)
     arguments = []
     for a in arrays:
-        number = not any(_layout(a))  # one for all elements
+        number = not any(_layout(a))  # a single number for all elements
         if not number and _layout(a) != _layout(out):
             a, source = cupy.empty_like(out), a
             a[...] = source
@@ -95,12 +95,12 @@ def _elementwise(cupy: ModuleType, name: str, arrays: tuple) -> Any:
 
 
 def _layout(a: Any) -> list[int]:
-    """The strides that matter."""
+    """The strides of the axes longer than 1."""
     return [stride for stride, n in zip(a.strides, a.shape, strict=True) if n > 1]
 
 
 def _in_one_piece(a: Any) -> bool:
-    """Whether the elements fill a stretch of memory, in whatever order of axes."""
+    """Whether the elements fill one stretch of memory, in any order of axes."""
     expected = a.itemsize
     for stride, n in sorted((s, n) for s, n in zip(a.strides, a.shape, strict=True) if n > 1):
         if stride != expected:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-READ_EVERY = 64  # steps between two looks at the losses
+READ_EVERY = 64  # steps between two copies of the losses to the host
 
 
 class Losses:
@@ -20,24 +20,24 @@ class Losses:
 
     Args:
         ledger: the record that kernels.cu keeps of the steps, copied together with the losses.
-        stop: a function that gets the ledger's numbers where a step was not finite, and raises.
+        stop: a function that gets the ledger's numbers and raises, called if a step was not finite.
     """
 
     def __init__(self, cupy: ModuleType, ledger: Any, stop: Callable[[np.ndarray], None]):
         self.cupy, self.ledger, self.stop = cupy, ledger, stop
         self.names: list[str] = []
         self.done = self.fetched = 0  # steps replayed, and steps whose losses have arrived
-        self.rows: list[dict[str, float]] = []  # of the steps that have arrived, until `read` hands them out
-        self.asked: deque[int] = deque()  # the caller's numbers of the steps that were not fetched yet
+        self.rows: list[dict[str, float]] = []  # losses that have arrived, until `read` returns them
+        self.asked: deque[int] = deque()  # the caller's numbers of the steps whose losses have not arrived
         self.under_way: deque[tuple[Any, int]] = deque()  # copies to the host: (event at the end, steps until there)
 
     def make_room(self, names: list[str]) -> None:
-        """Make a list for these terms, unless the list is one for them already."""
+        """Make a list for these terms, unless the present list is for the same terms."""
         if names == self.names:
             return
         self.names, shape = names, (READ_EVERY, len(names))
         self.values = self.cupy.zeros((2 * READ_EVERY, len(names)), "float64")
-        # Only to pinned memory can a GPU copy while Python goes on.
+        # While Python goes on, a GPU can copy to pinned memory only.
         pinned = self.cupy.cuda.alloc_pinned_memory
         self.landing = [
             (np.frombuffer(pinned(8 * math.prod(shape)), float, math.prod(shape)).reshape(shape),
@@ -53,7 +53,7 @@ class Losses:
             self._start_copy()
 
     def read(self, wait: bool) -> list[dict[str, float]]:
-        """The losses that were not handed out yet: of all steps, or without `wait`, of the steps that have arrived."""
+        """The losses that were not returned before. Without `wait`, only the losses that have arrived."""
         while self.under_way and wait:
             self._finish_copy()
         if self.done > self.fetched and wait:

@@ -1,7 +1,7 @@
 """Random numbers drawn on the GPU, from a seed and a counter in the GPU's own memory.
 
-CuPy's generators keep a state per thread, which takes megabytes. Here two numbers say where the sequence stands. A
-checkpoint can hold these two numbers. A recorded step adds to the counter, and draws new numbers at each replay.
+CuPy's generators keep a state per thread, which takes megabytes. Here the state is two numbers, which a checkpoint can
+hold. A recorded step adds to the counter, and draws new numbers at each replay.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Generator:
         return self.standard_normal(size, dtype) * scale + loc
 
     def integers(self, low: int, high: int | None = None, size: Any = None, dtype: Any = np.int64) -> Any:
-        """From low to high - 1, or from 0 to low - 1; in steps of 2^-53 of the range."""
+        """From low to high - 1, or from 0 to low - 1 without `high`. The resolution is 2^-53 of the range."""
         low, high = (0, low) if high is None else (low, high)
         return self._cupy.floor(self.random(size) * (high - low) + low).astype(dtype)
 

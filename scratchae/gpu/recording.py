@@ -1,4 +1,4 @@
-"""A step that a CUDA graph records: Python must not wait for a number then."""
+"""While a CUDA graph records a step, Python must not wait for a number from the GPU."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _recording = _Recording()
 
 @contextmanager
 def recording() -> Iterator[list[Any]]:
-    """Inside, this thread looks at no number on a GPU. The numbers that `backend.seen` would look at are listed."""
+    """Inside, `backend.seen` waits for no number on a GPU, but adds the number to a list. Applies to this thread."""
     before, _recording.flags = _recording.flags, []
     try:
         yield _recording.flags
@@ -28,7 +28,7 @@ def recording() -> Iterator[list[Any]]:
 
 
 def noted(formula: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    """For `backend.seen`."""
+    """For `backend.seen`: while a step is recorded, note the number and return False."""
 
     def seen(flag: Any) -> bool:
         if _recording.flags is None or isinstance(flag, np.generic):  # a number on the CPU needs no waiting

@@ -3,14 +3,14 @@
 The step of a small model is dozens of kernels of some microseconds each. Python takes longer to launch the kernels one
 by one than the GPU takes to run them. A CUDA graph launches all kernels at once.
 
-A replay cannot look at a number and decide. So the losses are written into a list on the GPU and fetched later. The
-step count and the learning rate (updates.py) and the place in the sequence of random numbers (random.py) lie on the GPU
-too. A step whose loss or gradients are not finite raises a flag on the GPU. After that no kernel moves the weights
-until the host has read the flag.
+A replay runs no Python code, and so cannot branch on a number. The losses are written into a list on the GPU and
+fetched later. The GPU also holds the step count and the learning rate (updates.py), and the counter of random numbers
+(random.py). A step whose loss or gradients are not finite raises a flag on the GPU. A raised flag stops all updates of
+the weights until the host has read the flag.
 
-A graph repeats the recorded kernels, whatever Python would do by then. Before the graph is used, the step is therefore
-done twice from the same state, by Python and by the graph. Both must give the same bits. A step that changes something
-in Python is not recorded.
+A graph repeats the recorded kernels, even where Python would launch other kernels by then. Before the graph is used,
+the step is therefore done twice from the same state, by Python and by the graph. Both must give the same bits. A step
+that changes a value in Python is not recorded.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ from scratchae.gpu.updates import counters_of, has_kernels
 from scratchae.guards import Finite, not_finite
 from scratchae.plugins import STEP, Clip
 
-WATCHED = 2  # steps done in the usual way first: they compile the kernels, and an error shows where it is made
+WATCHED = 2  # first steps without a graph; these steps compile the kernels, and their errors have a clear traceback
 
 
-_streams: dict[tuple[Any, str, int], Any] = {}  # one per thread: a recording takes in everything on its stream
+_streams: dict[tuple[Any, str, int], Any] = {}  # one per thread: a recording contains all work on its stream
 
 
 @contextmanager
 def training_stream(device: str) -> Iterator[None]:
-    """Inside, `device` is the current one, and its work goes to a stream that can be recorded. The default cannot."""
+    """Inside, `device` is current, and its work goes to a stream that can be recorded. The default stream cannot."""
     cupy = sys.modules.get("cupy")
     if cupy is None or device == "cpu":
         yield
@@ -76,7 +76,7 @@ def replayable(model: Any, optimizer: Any) -> bool:
 
 
 class Replay:
-    """The plug-in that replays steps, where that is possible. `steps` is None where all steps are done one by one."""
+    """The plug-in that replays steps where possible. `steps` is None where Python does every step."""
 
     steps: Steps | None = None
 
@@ -88,7 +88,7 @@ class Replay:
             try:
                 yield
             finally:
-                self.steps = None  # and with it the memory of its graph
+                self.steps = None  # releases the graph's memory too
                 for loader in filter(None, (run.loader, run.held_out)):
                     loader.forget_copies()
 
@@ -114,7 +114,7 @@ class Replay:
     before_save = after_steps
 
     def _catch_up(self, run: Any, wait: bool = True) -> None:
-        """Take in the losses of the steps that were replayed: of all, or of those that have arrived."""
+        """Add the losses of replayed steps to the means. Without `wait`, only the losses that have arrived."""
         if self.steps is not None:
             rows = self.steps.read(wait)
             for i, terms in enumerate(rows, run.batch - len(self.steps.asked) - len(rows)):
@@ -122,7 +122,7 @@ class Replay:
 
 
 def steps_of(trainer: Any, plugins: list[Any]) -> Steps | None:
-    """What replays the steps of a trainer; None on the CPU, or where a plug-in has to look at every step."""
+    """The `Steps` of a trainer; None on the CPU, or where a plug-in must see every step."""
     others = (plugin for plugin in plugins if not isinstance(plugin, (Finite, Clip)))
     if any(hasattr(plugin, moment) for plugin in others for moment in STEP):
         return None
@@ -135,8 +135,8 @@ class Steps:
     """The steps of one `fit`.
 
     Args:
-        model, optimizer: what is trained; the optimiser has kernels (`updates.has_kernels`).
-        terms: from a batch, a tuple of arrays on the GPU, to the loss terms by name.
+        model, optimizer: the trained model, and its optimiser, which has kernels (`updates.has_kernels`).
+        terms: a function from a batch, a tuple of arrays on the GPU, to the loss terms by name.
         max_norm: scale gradients down to this norm, if not None.
     """
 
@@ -148,7 +148,7 @@ class Steps:
         self.state = State(model, optimizer, self.ledger)
         self.losses = Losses(self.cupy, self.ledger, self._stop)
         self.graph: Any = None
-        self.given_up: str | None = None  # why
+        self.given_up: str | None = None  # the reason why steps are no longer replayed
         self.watched = 0
 
     # --- from step to step ---
@@ -162,12 +162,12 @@ class Steps:
             self.graph = None
 
     def take(self, batch: Any, number: int) -> bool:
-        """Do step `number` on `batch` and return True; return False where the step must be done in the usual way."""
+        """Do step `number` on `batch` and return True. Return False where Python must do the step."""
         if self.given_up or self.watched < WATCHED:
             self.watched += 1
             return False
         batch = tuple(map(self.cupy.asarray, batch if isinstance(batch, tuple) else (batch,)))
-        if self.graph is None or len(batch[0]) > len(self.inputs[0]):  # the first one was a short last batch
+        if self.graph is None or len(batch[0]) > len(self.inputs[0]):  # recorded on a short last batch
             self._record(batch)
         elif [(a.shape, a.dtype) for a in batch] != [(a.shape, a.dtype) for a in self.inputs]:
             return False  # the short last batch
@@ -180,19 +180,19 @@ class Steps:
         return True
 
     def read(self, wait: bool = True) -> list[dict[str, float]]:
-        """The loss terms of the steps since the last reading, or without `wait`, of those that have arrived.
+        """The loss terms of the steps since the last call. Without `wait`, only the terms that have arrived.
 
-        Raises FloatingPointError where a step was not finite. Model and optimiser are then as before that step.
+        Raises FloatingPointError if a step was not finite. Model and optimiser are then in the state before the step.
         """
         return self.losses.read(wait)
 
     @property
     def asked(self) -> deque[int]:
-        """The numbers of the steps whose losses were not fetched yet."""
+        """The numbers of the steps whose losses have not arrived."""
         return self.losses.asked
 
     def _stop(self, ledger: np.ndarray) -> None:
-        """Raise the error of the step that raised the flag, with everything as it was before that step."""
+        """Put back the state before the step that raised the flag, and raise the error of the step."""
         bad = int(ledger[0])
         for kept, module, name in self.state.kept:
             getattr(module, name)[...] = kept
@@ -244,9 +244,9 @@ class Steps:
             stream.begin_capture()
             try:
                 self._step()
-            except Exception as error:  # any operation of a model that a graph cannot record
-                reason = _told(error)  # not the error, which would hold the step's arrays
-            finally:  # also after a second Ctrl-C: a stream that records is of no other use
+            except Exception as error:  # from an operation that a graph cannot record
+                reason = _told(error)  # only the text, since the error would hold the step's arrays
+            finally:  # also after a second Ctrl-C, since no other work can use a stream that records
                 try:
                     self.graph = stream.end_capture()
                 except Exception as error:  # follows from the first error
@@ -265,7 +265,7 @@ class Steps:
         warnings.warn(f"the training steps are done one by one, not replayed from a CUDA graph: {why}", stacklevel=8)
 
     def _step(self) -> None:
-        """Forward, backward and update on `inputs`, with nothing read back."""
+        """Forward pass, backward pass and update on `inputs`. The host reads no number back."""
         run = functools.partial(launch, self.cupy, "kernels.cu")
         run("begin_step", "float64", 1, self.ledger)
         for kept, module, name in self.state.kept:
@@ -277,7 +277,7 @@ class Steps:
                 self.losses.make_room(list(terms))
                 for i, value in enumerate(terms.values()):
                     place, number = (*self.losses.values.shape, i, self.ledger), value.data
-                    for flag in flags:  # of values out of range: the step counts as not finite
+                    for flag in flags:  # a true flag means values out of range, and makes the loss NaN
                         number = self.cupy.where(flag, np.nan, number).astype(number.dtype)
                     run("write_down", value.dtype, 1, number, self.losses.values, *place)
                 self.optimizer.zero_grad()
@@ -297,14 +297,14 @@ class Steps:
                 counters_of(flat).halted = halted
 
     def _gradients(self) -> Iterator[tuple[Any, list]]:
-        """Each array of gradients, with the parameters that it belongs to, in its order."""
+        """Each array of gradients, with its parameters in the order of the array."""
         for flat in self.flats:
             found = list(flat.all_gradients())
             owners = [p for p in flat.params if p.grad is not None]
             yield from [(found[0], flat.params)] if len(found) == 1 else zip(found, ([p] for p in owners), strict=True)
 
     def _clip(self) -> None:
-        """As optim.clip_grad_norm; in float64, where no square is too large."""
+        """As optim.clip_grad_norm, but in float64, where no square overflows."""
         arrays = list(self.optimizer.gradients())
         norm = self.cupy.sqrt(sum((g.astype("float64") ** 2).sum() for g in arrays))
         factor = self.cupy.where(norm > self.max_norm, self.max_norm / (norm + 1e-6), 1.0)

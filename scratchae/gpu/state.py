@@ -58,7 +58,7 @@ class State:
     def signature(self) -> dict[str, Any]:
         """The arrays that a recording reads and writes, and the options with which the recording was made."""
         places = {
-            # Only the address of the gradients: a reference to the buffer would tell Flat that the gradients are kept.
+            # Only the gradients' address: with a second reference to their buffer, Flat would make a new buffer.
             f"buffer {i}": (flat.values, flat.gradients.data.ptr, *flat.state.values())
             for i, flat in enumerate(self.flats)
         }
@@ -69,7 +69,7 @@ class State:
             if name != "lr"
         }
         source = random.generator(backend.device_of(self.ledger))
-        moving = tuple(p.requires_grad or p.data for p in self.model.parameters())  # frozen: read where it lies
+        moving = tuple(p.requires_grad or p.data for p in self.model.parameters())  # frozen: read at its address
         rest = {"moving": moving, "random numbers": source, "TF32": cublas.tf32_allowed()}
         return {**places, **options, **self._attributes(), **rest}
 

@@ -1,7 +1,7 @@
-"""An optimiser's update on a GPU: one launch over the flat buffer, with what changes from step to step kept there.
+"""An optimiser's update on a GPU: one launch over the flat buffer.
 
-The learning rate and the number of steps lie in an array on the GPU, and the kernels of kernels.cu count on by
-themselves. A recorded step can so be replayed, and the host writes only numbers that differ from its own.
+An array on the GPU holds the learning rate and the number of steps. The kernels of kernels.cu count the steps, so a
+recorded step can be replayed. The host writes to the array only where its own numbers differ.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from scratchae.optim import SGD, Adam, RMSprop
 
 
 class Counters:
-    """The numbers of one flat buffer on its GPU, and the host's copies of them."""
+    """The learning rate and the step count of one flat buffer on its GPU, and the host's copies."""
 
     def __init__(self, cupy: ModuleType, values: Any):
         self.cupy, self.values = cupy, values
         self.numbers = cupy.zeros(4, "float64")  # learning rate, steps taken, two factors: see kernels.cu
-        self.halted = cupy.zeros(1, "float64")  # not 0: nothing moves
+        self.halted = cupy.zeros(1, "float64")  # while not 0, no weight moves
         self.lr, self.step = 0.0, 0
-        self.corrections = 0  # of the number of steps, by the host
+        self.corrections = 0  # how often the host has written the number of steps
 
     def prepare(self, lr: float, taken: int) -> None:
-        """Tell the GPU the learning rate and the number of steps taken, where the GPU has others."""
+        """Write the learning rate and the number of steps taken to the GPU, where the GPU's numbers differ."""
         if lr != self.lr:
             self.numbers[0] = self.lr = lr
         if taken != self.step:
@@ -42,7 +42,7 @@ _counters: WeakKeyDictionary[Any, Counters] = WeakKeyDictionary()  # by flat buf
 
 
 def counters_of(flat: Any) -> Any:
-    """The counters of a flat buffer, new ones where the buffer was laid out anew; None where no kernel moves it."""
+    """The counters of a flat buffer, or None where no kernel moves the buffer. A new layout gets new counters."""
     if not isinstance(flat, Flat) or flat.xp is np or flat.values.dtype.name not in TYPES:
         return None
     counters = _counters.get(flat)
@@ -52,12 +52,12 @@ def counters_of(flat: Any) -> Any:
 
 
 def has_kernels(optimizer: Any) -> bool:
-    """Whether kernels move all of an optimiser's parameters: not where a subclass has an `update` of its own."""
+    """Whether kernels move all of an optimiser's parameters. A subclass with its own `update` has no kernels."""
     return type(optimizer).update in RULES and all(counters_of(flat) is not None for _, flat in optimizer.updaters())
 
 
 def move(formula: Callable) -> Callable[..., None]:
-    """For `fast.flat.move`: each run of parameters by two kernels, one that counts and one that moves."""
+    """For `fast.flat.move`: two kernels for each run of parameters. One counts steps, the other moves weights."""
 
     def by_kernels(optimizer: Any, flat: Any, group: dict) -> None:
         rule, counters = RULES.get(type(optimizer).update), counters_of(flat)
@@ -72,7 +72,7 @@ def move(formula: Callable) -> Callable[..., None]:
                 counters.step += 1
                 launch(flat.xp, "kernels.cu", counting, "float64", 1, counters.numbers, *constants[0], counters.halted)
             p, state = flat.values[span], flat.state_of(span)
-            arrays = [state.get(name, p) for name in names_of]  # a kernel does not read what the options leave out
+            arrays = [state.get(name, p) for name in names_of]  # no kernel reads the `p` in place of unused state
             numbers = (counters.numbers, counters.halted, *constants[1])
             launch(flat.xp, "kernels.cu", moving, p.dtype, p.size, p, g, *arrays, *numbers)
             counted = step
@@ -101,4 +101,4 @@ RULES: dict[Any, tuple[str, str, Callable, tuple[str, ...]]] = {
     Adam.update: ("adam_factors", "adam", _of_adam, ("sum", "sum_sq", "max_sum_sq")),
     RMSprop.update: ("count_step", "rmsprop", _of_rmsprop, ("square_avg", "momentum_buffer", "grad_avg")),
 }
-"""By a rule's `update`: the kernel that counts, the kernel that moves, their constants, and the arrays of the state."""
+"""For each rule's `update`: the kernel that counts, the kernel that moves, their constants, and the state's arrays."""

@@ -14,7 +14,7 @@ RESIDENT = 1 << 30  # bytes; data sets up to this size are copied to the GPU onc
 
 
 def batches_on_the_gpu(formula: Callable[..., Iterator[tuple]]) -> Callable[..., Iterator[tuple]]:
-    """The batches of a loader on a GPU: cut from a copy of the arrays there, or sent ahead where the set is large."""
+    """The batches of a loader on a GPU. A small data set is copied once and cut there; a large one is sent ahead."""
 
     def batches_of(
         arrays: tuple, order: Any, rows: Iterator[slice], device: str | None, copies: dict[str, tuple]
@@ -34,9 +34,9 @@ def batches_on_the_gpu(formula: Callable[..., Iterator[tuple]]) -> Callable[...,
 
 
 def ahead(batches: Iterable[tuple[np.ndarray, ...]], device: str) -> Iterator[tuple[Any, ...]]:
-    """The `batches` on `device`; each batch is sent off before the batch ahead of it is handed out.
+    """The `batches` on `device`. Each batch is sent before the previous batch is returned.
 
-    The batches go through pinned memory, from which the GPU reads by itself, and on a stream of their own. A stream
+    The batches go through pinned memory, which the GPU reads by itself. A separate stream makes the copies. A stream
     waits for another stream only by an event. `send` and `receive` let the streams wait for each other.
     """
     uploads: Any = None
@@ -50,14 +50,14 @@ def ahead(batches: Iterable[tuple[np.ndarray, ...]], device: str) -> Iterator[tu
             previous = sent
         if previous is not None:
             yield uploads.receive(previous)
-    finally:  # a loop that breaks off leaves a batch on its way, whose memory must not be reused before the arrival
+    finally:  # after a `break`, a batch is still on its way, and its memory must not be reused before it arrives
         if uploads is not None:
             uploads.finish()
 
 
 class _Uploads:
     def __init__(self, device: str):
-        to_device(np.zeros(1, np.float32), device)  # raises where there is no such device
+        to_device(np.zeros(1, np.float32), device)  # raises if the device does not exist
         import cupy
 
         self._cupy, self._device = cupy, device

@@ -1,4 +1,4 @@
-"""Convolution: three linear maps that are each other's derivatives, and the memory layout that makes them fast.
+"""Convolution: three linear maps that are each other's derivatives, and a memory layout for speed.
 
 The textbook's convolution, for images x (N, C, H, W), a weight w (O, C, kh, kw), stride s and dilation d:
 
@@ -10,15 +10,15 @@ or, with s = d = 1, in NumPy:
         for j in range(kw):
             y += np.einsum("oc, nchw -> nohw", w[:, :, i, j], padded[:, :, i : i + Ho, j : j + Wo])
 
-For one kernel, let y = C(x, w) be the convolution, T(g, w) its gradient for x and W(x, g) its gradient for w. C is
-linear in both arguments. Hence T and W are linear too, and the derivatives close up:
+For one kernel, let y = C(x, w) be the convolution. Let T(g, w) be its gradient for x and W(x, g) its gradient for w. C
+is linear in both arguments. Hence T and W are linear too, and every gradient is again one of the three maps:
 
     C(x, w)   gives y; its gradients are  T(g, w)  and  W(x, g)
     T(y, w)   gives x; its gradients are  C(g, w)  and  W(g, y)       T is the transposed convolution
     W(x, y)   gives w; its gradients are  T(y, g)  and  C(x, g)
 
-Layout. Callers see (N, C, H, W), but the results of this file lie in memory as (H, C, W, N), batch innermost. Copies
-then move runs of N numbers. Elementwise layers keep the order, so that a network transposes once, at its first layer.
+Layout. Results have the shape (N, C, H, W), but lie in memory as (H, C, W, N), batch innermost. Copies then move runs
+of N numbers. Elementwise layers keep the order, so that a network transposes once, at its first layer.
 For the products, the padded input is copied once per horizontal tap j:
 
     taps[h, j, c, b] = padded[h, c, s b + d j]                 memory (H + padding, kw, C, Wo, N)
@@ -27,8 +27,8 @@ For the products, the padded input is copied once per horizontal tap j:
          row h+1   [ j=0: c=0, c=1, ... | j=1: ... | j=2: ... ]   |  kh rows, as they lie, are ONE matrix of
          row h+2   [ j=0: c=0, c=1, ... | j=1: ... | j=2: ... ]  /   kh * kw * C rows and Wo * N columns
 
-Each row of the output is the product of the weight (O, kh kw C) with its matrix. Neighbouring matrices share rows,
-so the copy is kw times the input and not kh kw times.
+Each row of the output is the product of the weight (O, kh kw C) with the row's matrix. Neighbouring matrices share
+rows, so the copy is kw times the input and not kh kw times.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def conv_weight(x: Array, y: Array, window: Window, groups: int) -> Array:
 
     def one_group(X: Array, Y: Array) -> Array:
         c, o = X.shape[1], Y.shape[1]
-        if window.stride == (1, 1) and o < c:  # shift the thinner of the two
+        if window.stride == (1, 1) and o < c:  # shift the array with fewer channels
             sums = _summed_products(matrices(Y, _reversed(window), size), X)
             return sums.reshape(*window.kernel, o, c)[::-1, ::-1].transpose(2, 3, 0, 1)
         return _summed_products(matrices(X, window, out), Y).reshape(*window.kernel, c, o).transpose(3, 2, 0, 1)
@@ -101,8 +101,10 @@ def sum_over_images(g: Array) -> Array:
 
 
 def shift_the_output(channels_out: int, channels_in: int) -> bool:
-    """The order for stride 1. Shifting the input copies kw * channels_in images, shifting the output adds
-    kh * kw * channels_out. Measured (ms, batch 128, 3x3, two cores of a Zen 5 machine), input against output:
+    """Whether to shift the output, for stride 1.
+
+    Shifting the input copies kw * channels_in images. Shifting the output adds kh * kw * channels_out images. Times in
+    ms (batch 128, 3x3, two cores of a Zen 5 machine), input / output:
 
         16 -> 1  at 28x28    1.13 / 0.34        64 -> 32 at 14x14    6.2 / 5.9
         16 -> 16 at 14x14    1.13 / 2.01        32 -> 64 at 14x14    4.1 / 10.0
@@ -114,7 +116,7 @@ def shift_the_output(channels_out: int, channels_in: int) -> bool:
 
 
 def inner(x: Array) -> Array:
-    """(N, C, H, W) as (H, C, W, N) in one piece: free where the array lies so already."""
+    """(N, C, H, W) as contiguous (H, C, W, N). Copies nothing if the memory has this order already."""
     return xp_of(x).ascontiguousarray(x.transpose(2, 1, 3, 0))
 
 
@@ -124,7 +126,7 @@ def outer(y: Array) -> Array:
 
 
 def shift_then_multiply(X: Array, w: Array, window: Window, out: Pair) -> Array:
-    """C by shifting the input: each output row is the weight times its matrix. Returns (Ho, O, Wo, N)."""
+    """C by shifting the input: each output row is the weight times the row's matrix. Returns (Ho, O, Wo, N)."""
     Y = product(w.transpose(0, 2, 3, 1).reshape(len(w), -1), matrices(X, window, out))
     return Y.reshape(out[0], len(w), out[1], X.shape[3])
 
@@ -138,7 +140,7 @@ def multiply_then_shift(Y: Array, w: Array, window: Window, size: Pair) -> Array
 
 
 def matrices(X: Array, window: Window, out: Pair) -> Array:
-    """For every output row the matrix (kh kw C, Wo N) of the drawing above; together (Ho, kh kw C, Wo N)."""
+    """The matrix (kh kw C, Wo N) for every output row, as drawn above; together (Ho, kh kw C, Wo N)."""
     H, C, W, N = X.shape
     if window[:3] == ((1, 1), (1, 1), ((0, 0), (0, 0))) and out == (H, W):
         return X.reshape(H, C, W * N)
@@ -167,7 +169,7 @@ def columns(X: Array, window: Window, out: Pair) -> Array:
 
 @replaceable
 def fold(products: Array, size: Pair, window: Window) -> Array:
-    """The reverse of `columns`, from (Ho, kh, kw, C, Wo, N): images of `size`, and what overlaps is added."""
+    """The reverse of `columns`, from (Ho, kh, kw, C, Wo, N) to images of `size`. Overlapping values are added."""
     (Ho, kh, kw, C, Wo, N), xp = products.shape, xp_of(products)
     X = xp.zeros((size[0], C, size[1], N), products.dtype)
     for i in range(kh):
@@ -191,18 +193,18 @@ def _summed_products(stack: Array, Y: Array) -> Array:
 
 
 def _half_turn(w: Array) -> Array:
-    """The kernel that leads back at stride 1: rotated by half a turn, input and output channels exchanged."""
+    """The kernel of the reverse map at stride 1: rotated by half a turn, input and output channels exchanged."""
     return w[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
 
 
 def _reversed(window: Window) -> Window:
-    """The window that leads back at stride 1."""
+    """The window of the reverse map at stride 1."""
     rows, across = ((d * (k - 1) - a, d * (k - 1) - b) for k, _, (a, b), d in zip(*window, strict=True))
     return window._replace(pads=(rows, across))
 
 
 def _by_group(function: Callable[..., Array], groups: int, x: Array, y: Array, axes: tuple[int, int, int]) -> Array:
-    """`function` of each group's part of `x` and of `y`, put together. `axes` are those of the channels."""
+    """`function` of each group's part of `x` and of `y`, concatenated. `axes` are the axes of the channels."""
     if groups == 1:
         return function(x, y)
     xp = xp_of(x, y)
@@ -211,7 +213,7 @@ def _by_group(function: Callable[..., Array], groups: int, x: Array, y: Array, a
 
 
 def _plus_bias(Y: Array, bias: Array | None) -> Array:
-    """(H, C, W, N) and (C) or None to (N, C, H, W); `Y` is written over."""
+    """(H, C, W, N) and (C) or None to (N, C, H, W). The memory of `Y` is overwritten."""
     if bias is not None:
         Y += bias[:, None, None]
     return outer(Y)

@@ -1,4 +1,4 @@
-"""Operations on images (N, C, H, W) as people call them: arguments are checked and filled in here."""
+"""Operations on images (N, C, H, W) for users. The arguments are checked and completed here."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def conv2d(
     x: Any, weight: Any, bias: Any = None, stride: Size = 1, padding: Size | str = 0,
     dilation: Size = 1, groups: int = 1,
 ) -> Any:  # fmt: skip
-    """Cross-correlation, as PyTorch has it.
+    """Cross-correlation, as in PyTorch.
 
     Args:
         x: (N, C, H, W).
@@ -32,7 +32,7 @@ def conv2d(
         stride, dilation: one number or (vertical, horizontal).
         padding: zeros around the image, one number or a pair. "valid" is 0. "same" gives an output of the
             input's size, for stride 1 only; an even kernel puts the odd row or column below and to the right.
-        groups: input and output channels are cut into so many blocks that see only each other.
+        groups: the number of blocks of channels. Each block of outputs depends on one block of inputs only.
 
     Returns: (N, O, Ho, Wo) with Ho = floor((H + 2 p - d (kh - 1) - 1) / s) + 1.
     """
@@ -46,11 +46,11 @@ def conv_transpose2d(
     x: Any, weight: Any, bias: Any = None, stride: Size = 1, padding: Size = 0, output_padding: Size = 0,
     groups: int = 1, dilation: Size = 1,
 ) -> Any:  # fmt: skip
-    """The gradient of conv2d for its input, used forwards: it undoes conv2d's change of shape.
+    """The gradient of conv2d for its input, used as a forward map. The map undoes conv2d's change of shape.
 
-    Args as in conv2d, but `weight` is (C, O / groups, kh, kw). Several input sizes of conv2d give one output
-    size; `output_padding` adds rows and columns below and to the right, and so chooses among them. It must be
-    smaller than the stride or the dilation.
+    Args as in conv2d, but `weight` is (C, O / groups, kh, kw). Several input sizes of conv2d give one output size.
+    `output_padding` chooses among these sizes: rows and columns are added below and to the right. `output_padding` must
+    be smaller than the stride or the dilation.
 
     Returns: (N, O, Ho, Wo) with Ho = (H - 1) s - 2 p + d (kh - 1) + output_padding + 1.
     """
@@ -80,7 +80,7 @@ def avg_pool2d(x: Any, kernel_size: Size, stride: Size | None = None, padding: S
 
 @in_float32
 def upsample(x: Any, scale_factor: Size, mode: str = "nearest") -> Any:
-    """Images `scale_factor` times as large, by repeating pixels or by straight lines between their centres."""
+    """Images `scale_factor` times as large, by repeated pixels or by linear interpolation between pixel centres."""
     options.check_images("upsample", x)
     scale = options.scaling("upsample", scale_factor, mode)
     return upsample_nearest(x, scale) if mode == "nearest" else upsample_bilinear(x, scale)
@@ -97,7 +97,7 @@ def pixel_shuffle(x: Any, factor: int) -> Any:
 
 
 def pixel_unshuffle(x: Any, factor: int) -> Any:
-    """(N, C, H f, W f) to (N, C f^2, H, W), the reverse."""
+    """(N, C, H f, W f) to (N, C f^2, H, W), the reverse of `pixel_shuffle`."""
     options.check_images("pixel_unshuffle", x)
     f, (n, c, h, w) = check_count("pixel_unshuffle: factor", factor), x.shape
     if h % f or w % f:
@@ -107,7 +107,7 @@ def pixel_unshuffle(x: Any, factor: int) -> Any:
 
 
 def _check_arrays(name: str, x: Any, weight: Any, bias: Any, groups: int, transposed: bool = False) -> None:
-    """Errors for shapes that do not fit each other, in the order weight, groups, bias, images."""
+    """Raise errors for shapes that do not fit each other, in the order weight, groups, bias, images."""
     shape = values_of(weight, f"{name}: the weight").shape
     if len(shape) != 4 or 0 in shape[:2]:
         wanted = "(C, O / groups, kh, kw)" if transposed else "(O, C / groups, kh, kw)"

@@ -15,7 +15,7 @@ from scratchae.nn.pointwise import Dropout
 
 
 class _Conv(Layer):
-    """What both convolutions share: channels that `groups` cuts, a weight and a bias."""
+    """The base of both convolutions: channels in `groups`, a weight and a bias."""
 
     def _make(self, channels: tuple[Any, Any], kernel: Pair, groups: Any, bias: Any, transposed: bool = False) -> None:
         inputs, outputs = size(self, "in_channels", channels[0]), size(self, "out_channels", channels[1])
@@ -62,7 +62,7 @@ class ConvTranspose2d(_Conv):
 
 
 class _Pool(Layer):
-    """What both pools share: their options."""
+    """The base of both pools: their options."""
 
     def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0):
         options.pool_window(type(self).__name__, kernel_size, stride, padding)
@@ -121,7 +121,7 @@ class BatchNorm2d(BatchNorm1d):
 
 
 class Dropout2d(Dropout):
-    """In train mode, whole channels become 0 with probability `p`, the others are divided by 1 - p."""
+    """In train mode, whole channels become 0 with probability `p`. The other channels are divided by 1 - p."""
 
     def forward(self, x: Any) -> Any:
         options.check_images("Dropout2d", x)

@@ -15,9 +15,9 @@ from scratchae.images.window import Pair, Size, Window, output_size
 
 
 def check_images(name: str, x: Any, channels: int | None = None) -> None:
-    """ValueError for other shapes than (N, C, H, W) with `channels` channels; TypeError for other things than arrays.
+    """ValueError for other shapes than (N, C, H, W) with `channels` channels. TypeError for an `x` that is no array.
 
-    There may be no image (N = 0), but no images without channels or pixels.
+    N = 0 is allowed, but no other axis of length 0.
     """
     shape, c = values_of(x, f"{name}: the input").shape, "C" if channels is None else channels
     if len(shape) != 4:
@@ -31,7 +31,7 @@ def check_images(name: str, x: Any, channels: int | None = None) -> None:
 
 
 def check_groups(name: str, groups: Any, what: str, *channels: int) -> int:
-    """`groups` as an int; ValueError unless the number divides all `channels`, which the error calls `what`."""
+    """`groups` as an int. ValueError unless the number divides all `channels`, which the error calls `what`."""
     groups = check_count(f"{name}: groups", groups)
     if any(n % groups for n in channels):
         raise ValueError(f"{name}: {groups=} must divide {what} {', '.join(map(str, channels))}")
@@ -39,7 +39,7 @@ def check_groups(name: str, groups: Any, what: str, *channels: int) -> int:
 
 
 def pair(name: str, value: Any, least: int, also: str = "") -> Pair:
-    """A size for (vertical, horizontal), given as one integer or as two; `also` is what else an error offers."""
+    """A size for (vertical, horizontal), given as one integer or as two. `also` adds to the error's text."""
     down, across = value if isinstance(value, (tuple, list)) and len(value) == 2 else (value, value)
     for n in (down, across):
         whole = isinstance(n, (int, np.integer)) and not isinstance(n, bool)
@@ -52,7 +52,7 @@ def pair(name: str, value: Any, least: int, also: str = "") -> Pair:
 def conv_window(
     name: str, kernel_size: Size, stride: Size, padding: Size | str, dilation: Size, size: Pair | None = None
 ) -> Window:
-    """The options of a convolution in full; they must fit images of `size`."""
+    """The options of a convolution in full. The options must fit images of `size`."""
     kernel, stride = pair(f"{name}: kernel_size", kernel_size, 1), pair(f"{name}: stride", stride, 1)
     dilation, word = pair(f"{name}: dilation", dilation, 1), padding if isinstance(padding, str) else None
     if word == "same" and stride != (1, 1):
@@ -71,10 +71,10 @@ def conv_window(
 def transposed_window(
     name: str, kernel_size: Size, stride: Size, padding: Size, output_padding: Size, dilation: Size
 ) -> Window:
-    """The options of a transposed convolution in full: the window of the convolution that leads back.
+    """The options of a transposed convolution in full: the window of the convolution in the reverse direction.
 
-    That window moves over the larger images. Rows that `output_padding` adds below are rows that the window need not
-    reach, and so they lessen the padding there.
+    The window moves over the larger images. The window need not reach the rows that `output_padding` adds below. So
+    these rows reduce the padding below.
     """
     extra, padding = pair(f"{name}: output_padding", output_padding, 0), pair(f"{name}: padding", padding, 0)
     window = conv_window(name, kernel_size, stride, padding, dilation)
@@ -86,7 +86,7 @@ def transposed_window(
 
 
 def pool_window(name: str, kernel_size: Size, stride: Size | None, padding: Size, size: Pair | None = None) -> Window:
-    """The options of a pool in full; they must fit images of `size`. The stride is the kernel's size if None."""
+    """The options of a pool in full. The options must fit images of `size`. A stride of None is the kernel's size."""
     zeros = pair(f"{name}: padding", padding, 0)
     window = conv_window(name, kernel_size, kernel_size if stride is None else stride, zeros, 1, size)
     if any(2 * n > k for n, k in zip(zeros, window.kernel, strict=True)):

@@ -1,4 +1,4 @@
-"""Pooling and its reverse, on the layout of conv.py: the batch innermost in memory.
+"""Pooling and its reverse, in the memory layout of conv.py, batch innermost.
 
     max_pool    y[n, c, a, b] = max over i, j of  padded[n, c, s a + i, s b + j]        padding is -inf
     pool_sum    y[n, c, a, b] = sum over i, j of  padded[n, c, s a + i, s b + j]        padding is 0
@@ -27,7 +27,7 @@ from scratchae.images.window import Pair, Window, output_size, reach
 
 @primitive(x=lambda g, index, x_shape, window: put_back(g, index, x_shape[2:], window))
 def max_pool(x: Array, window: Window) -> Any:
-    """The largest element of each window, padding being -inf; of equal ones the first gets the gradient."""
+    """The largest element of each window, where padding is -inf. Of equal elements the first gets the gradient."""
     X, size = inner(x), x.shape[2:]
     xp, out = xp_of(X), output_size(size, window)
     best = xp.full((out[0], X.shape[1], out[1], X.shape[3]), -np.inf, X.dtype)
@@ -38,7 +38,7 @@ def max_pool(x: Array, window: Window) -> Any:
             continue
         won = X[source] > best[to]
         xp.maximum(best[to], X[source], out=best[to])  # NaN passes on
-        # Taps come in order, so the last one that won is the largest that did.
+        # Taps come in order, so the last tap with a new maximum has the largest number.
         xp.maximum(index[to], won.view(np.uint8) * index.dtype.type(t), out=index[to])
     return outer(best), {"index": outer(index)}
 
@@ -72,13 +72,13 @@ def pool_sum(x: Array, window: Window) -> Array:
 
 @primitive(g=lambda h, window: pool_sum(h, window))
 def spread(g: Array, size: Pair, window: Window) -> Array:
-    """Each element of `g` to every place in its window; where windows overlap, they add up."""
+    """Each element of `g` at every place in its window. Where windows overlap, the elements are added."""
     G = inner(g)
     return _into_windows(G, size, window, lambda t, to: G[to])
 
 
 def _into_windows(G: Array, size: Pair, window: Window, value: Callable[[int, tuple], Array]) -> Array:
-    """Images of `size`: place t of the windows `to` gets `value(t, to)`; where windows overlap, the values add up."""
+    """Images of `size`. Place t of the windows `to` gets `value(t, to)`. Where windows overlap, values are added."""
     tiled, xp = _tiled(size, window), xp_of(G)
     X = (xp.empty if tiled else xp.zeros)((size[0], G.shape[1], size[1], G.shape[3]), G.dtype)
     for t, to, source in _taps(size, (G.shape[0], G.shape[2]), window):
@@ -99,7 +99,7 @@ def _taps(size: Pair, out: Pair, window: Window) -> Iterator[tuple[int, tuple, t
 
 
 def _tiled(size: Pair, window: Window) -> bool:
-    """Whether the windows cover every pixel exactly once: results can then be stored instead of added."""
+    """Whether the windows cover every pixel exactly once. Results can then be stored instead of added."""
     kernel, stride, pads, _ = window
     return kernel == stride and pads == ((0, 0), (0, 0)) and not (size[0] % kernel[0] or size[1] % kernel[1])
 
@@ -113,7 +113,7 @@ def upsample_nearest(x: Any, scale: Pair) -> Any:
 
 
 def upsample_bilinear(x: Any, scale: Pair) -> Any:
-    """Straight lines between pixel centres (PyTorch's align_corners=False)."""
+    """Linear interpolation between pixel centres (PyTorch's align_corners=False)."""
     device = device_of(values_of(x, "upsample: the input"))
     rows, columns = (interpolation(n, s, x.dtype, device) for n, s in zip(x.shape[2:], scale, strict=True))
     return matmul(matmul(rows, x), columns.T)
@@ -121,9 +121,9 @@ def upsample_bilinear(x: Any, scale: Pair) -> Any:
 
 @replaceable
 def interpolation(n: int, scale: int, dtype: np.dtype, device: str) -> Array:
-    """The matrix (n * scale, n) that puts `scale` numbers for each of n, on straight lines between neighbours.
+    """The matrix (n * scale, n) of linear interpolation, which gives `scale` numbers for each of n numbers.
 
-    Row i has its centre at (i + 0.5) / scale - 0.5 among the n; the weight of number j is 1 - |centre - j|, or 0.
+    Row i has its centre at (i + 0.5) / scale - 0.5. The weight of number j is max(0, 1 - |centre - j|).
     """
     centres = np.clip((np.arange(n * scale) + 0.5) / scale - 0.5, 0, n - 1)
     weights = np.maximum(0, 1 - abs(centres[:, None] - np.arange(n)))

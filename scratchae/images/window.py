@@ -1,17 +1,17 @@
-"""What moves over an image: a kernel in steps over a padded image."""
+"""The window: a kernel that moves in steps over a padded image."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 Pair = tuple[int, int]
-Size = int | Pair  # for (vertical, horizontal): a number for both, or two
+Size = int | Pair  # one number for both directions, or (vertical, horizontal)
 
 
 class Window(NamedTuple):
-    """A kernel of so many rows and columns, its steps, the zeros around the image, and the gaps in the kernel.
+    """The rows and columns of a kernel, its steps, the zeros around the image, and the gaps in the kernel.
 
-    A padding below 0, at the bottom or on the right, keeps the kernel so far from that edge.
+    A padding below 0, at the bottom or on the right, keeps the kernel at that distance from the edge.
     """
 
     kernel: Pair
@@ -21,7 +21,7 @@ class Window(NamedTuple):
 
 
 def output_size(size: Pair, window: Window) -> Pair:
-    """Rows and columns of the output, from those of the input: floor((n + pads - d (k - 1) - 1) / s) + 1."""
+    """Rows and columns of the output, for n rows or columns of the input: floor((n + pads - d (k - 1) - 1) / s) + 1."""
     h, w = ((n + sum(p) - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(size, *window, strict=True))
     return h, w
 

@@ -1,6 +1,6 @@
 """Models in and out: ONNX files for other runtimes, and PyTorch's modules in both directions.
 
-Nothing here is needed to train; the packages that it needs (`onnx`, `torch`) are imported when a function is called.
+Training needs no function of this folder. A call of a function imports the package that it needs, `onnx` or `torch`.
 """
 
 from scratchae.interop.onnx import to_onnx

@@ -1,4 +1,4 @@
-"""What other libraries may do with a Tensor, and which of their values an operation takes."""
+"""The functions that let other libraries work with Tensors, and let operations take other libraries' values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What both translations need: the optional package, and which layer something is."""
+"""Helpers of both translations: import an optional package, and find the class of a layer."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import importlib
 from collections.abc import Iterable
 from typing import Any
 
-# Whoever inherits all of these from a class computes what that class computes.
+# A subclass that overrides none of these methods computes the same as its base class.
 _COMPUTES = ("__call__", "forward", "encode", "decode", "posterior", "shaped_like")
 
 
 def require(package: str, extra: str) -> Any:
-    """The module `package`; ModuleNotFoundError that says how to install it where it is missing."""
+    """Import the module `package`. If the package is missing, a ModuleNotFoundError says how to install it."""
     try:
         return importlib.import_module(package)
     except ModuleNotFoundError as error:
@@ -20,7 +20,7 @@ def require(package: str, extra: str) -> Any:
 
 
 def known_class(layer: Any, classes: Iterable[type]) -> Any:
-    """The class among `classes` that `layer` is of, or inherits from without computing anything else; or None."""
+    """The class among `classes` that `layer` is an instance of. None for no class, or if a subclass computes more."""
     base = next((c for c in type(layer).__mro__ if c in classes), None)
     changed = any(getattr(type(layer), name, None) is not getattr(base, name, None) for name in _COMPUTES)
     return None if changed else base

@@ -1,7 +1,7 @@
-"""NumPy's functions and other libraries' operators on Tensors: recorded, or refused with the way out.
+"""NumPy's functions and other libraries' operators on Tensors: recorded, or refused with advice.
 
 `np.exp(tensor)` is `F.exp(tensor)`. A function of NumPy without a counterpart here is refused, since the graph would
-end there without a word.
+end there without a warning.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _LOOK = ("allclose", "array_equal", "isclose", "shape", "ndim", "size")  # funct
 
 
 def _no_operator(name: str) -> str:
-    """The error's text for a function of NumPy that has no counterpart; it names one that is called the same."""
+    """The error's text for a function of NumPy without a counterpart. Advice names an operator of the same name."""
     ours = name.rpartition(".")[2]
     advice = f"use F.{ours}, or " if hasattr(ops, ours) else ""
     return f"{name} is not an operator of Tensors; {advice}for the values alone use .numpy()"
 
 
 def array(self: Any, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-    """The values. An operator of another library, with the Tensor on its right, is refused: it would drop the graph."""
+    """The values. TypeError for an operator of another library, with the Tensor on its right, which drops the graph."""
     if self.requires_grad and sys._getframe(1).f_globals.get("__name__", "").startswith(_OPERATE_ON_ARRAYS):
         raise TypeError(f"a Tensor of shape {self.shape} would lose its graph as a NumPy array: pass its .numpy()")
     return np.array(self.numpy(), dtype=dtype, copy=copy)
@@ -47,7 +47,7 @@ def other(self: Any, function: Any, types: Any, args: Any, options: Any) -> Any:
     if of_numpy and (op := getattr(ops, function.__name__, None)) is not None:
         return op(*args, **options)
     if of_numpy and function.__name__ in ("shape", "ndim") and args:
-        return getattr(args[0], function.__name__)  # of an array on a GPU, too, without copying it
+        return getattr(args[0], function.__name__)  # also for an array on a GPU, without a copy
     if function.__name__ in _LOOK:
         plain = [a.numpy() if isinstance(a, Tensor) else a for a in (*args, *options.values())]
         return function(*plain[: len(args)], **dict(zip(options, plain[len(args) :], strict=True)))
@@ -56,5 +56,5 @@ def other(self: Any, function: Any, types: Any, args: Any, options: Any) -> Any:
 
 @property  # type: ignore[misc]
 def mask(self: Any) -> Any:
-    """numpy.ma asks the other operand for its mask first, and would go on with bare arrays."""
+    """Raises TypeError. numpy.ma reads this attribute first, and would go on with plain arrays."""
     return plain_array(np.ma.masked_array(0.0), "an operand of a Tensor")

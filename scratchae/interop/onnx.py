@@ -1,8 +1,8 @@
 """Models as ONNX files, which other runtimes and other languages run.
 
-A layer becomes one operator of ONNX, or a few: `LAYERS` says which. Weights keep their names and their layout, since
-both are PyTorch's and ONNX's too. The model is walked with one sample, which tells each layer's shapes, and written
-down in plain Python first: what cannot be exported is refused before the package `onnx` is imported or a file touched.
+`LAYERS` maps each layer to one operator of ONNX, or to a few. Weights keep their names and their layout, since PyTorch
+and ONNX have the same. One sample runs through the model and gives each layer's shapes. The graph is first built in
+plain Python. So a model that cannot be exported is refused before `onnx` is imported or a file is changed.
 """
 
 from __future__ import annotations
@@ -23,28 +23,30 @@ from scratchae.images.options import conv_window, pair
 from scratchae.interop.common import known_class, place, require
 from scratchae.nn.module import device_of_model, evaluating, places_in
 
-OPSET, IR_VERSION = 17, 8  # of 2022: the first with LayerNormalization, and old enough for every runtime in use
+OPSET, IR_VERSION = 17, 8  # of 2022: the first opset with LayerNormalization, and old enough for every runtime in use
 
 
 def to_onnx(model: nn.Module, path: FilePath, example: Array) -> None:
-    """Write `model` as it computes in eval mode: input "x", output "y", both with a batch of any size, "N".
+    """Write `model` in eval mode, with the input "x" and the output "y". Both have a batch of any size, "N".
 
     Args:
         model: layers of `scratchae.nn`, `Sequential`s of them, or an autoencoder of any kind.
         path: the file, replaced as a whole.
         example: inputs (n, ...), float32 or float64, in the shape and dtype that the exported model will take.
 
-    An autoencoder gives what `forward` does in eval mode: reconstructions in the shape of `x`, a variational one's from
-    the mean, and logits where its loss is "bce_logits". The halves are models too: `to_onnx(model.encoder, ...)`. A
-    variational autoencoder's `encoder` ends in features; its codes are `nn.Sequential(model.encoder, model.mu)`.
+    The output of an autoencoder is the result of `forward` in eval mode: reconstructions in the shape of `x`. A
+    variational autoencoder decodes the mean. With the loss "bce_logits" the output is logits. You can also export one
+    half, as in `to_onnx(model.encoder, ...)`. A variational autoencoder's `encoder` gives features. For codes, export
+    `nn.Sequential(model.encoder, model.mu)`.
 
-    Raises TypeError for a layer that is not one of ours. Runtimes can do less in float64 than in float32 (onnxruntime
-    1.31 has no convolution, for one), and ONNX keeps options such as `eps` and slopes in float32 in either case.
+    Raises TypeError for a layer that is not of `scratchae.nn`. Runtimes have fewer operators for float64 than for
+    float32: onnxruntime 1.31 has no convolution for float64. ONNX stores options such as `eps` and slopes in float32
+    in either case.
     """
     value = _one_sample(model, example)
     graph = _Graph(model)
     with evaluating(model), no_grad():
-        model(value)  # an example that does not fit is refused here, in the layers' own words
+        model(value)  # for an example of a wrong shape, a layer raises its own error here
         y, out = _add(graph, model, "", "x", value)
     if len(out) != 1:
         raise ValueError(f"the model makes shape {out.shape} of one sample; expected one output per sample: (1, ...)")
@@ -58,12 +60,12 @@ class _Graph:
     def __init__(self, model: nn.Module):
         self.nodes: list[tuple[str, list[str], str, dict[str, Any]]] = []  # operator, inputs, output, attributes
         self.arrays: dict[str, np.ndarray] = {}
-        self.names: dict[int, str] = {}  # of parameters and buffers; a shared one is stored once
+        self.names: dict[int, str] = {}  # of parameters and buffers; a shared array is stored once
         for held in places_in(model):
             self.names.setdefault(id(held.value), held.name)
 
     def __call__(self, operator: str, *inputs: Any, **attributes: Any) -> str:
-        """Add an operator and name its output. Inputs are names, arrays, or None for one left out."""
+        """Add an operator and return its output's name. Inputs are names, arrays, or None for a missing input."""
         output = f"{operator}_{len(self.nodes)}"
         self.nodes.append((operator, [self._named(i) for i in inputs], output, attributes))
         return output
@@ -77,7 +79,7 @@ class _Graph:
 
 
 def _add(g: _Graph, layer: nn.Module, path: str, x: str, value: Array) -> tuple[str, Array]:
-    """Add `layer` behind the output `x`, which is `value` for the sample; its output's name and value."""
+    """Add `layer` after the output named `x`, with `value` for the sample. Returns name and value of the new output."""
     known = known_class(layer, LAYERS | CHAINS)
     if known is None:
         raise TypeError(
@@ -98,13 +100,13 @@ def _add(g: _Graph, layer: nn.Module, path: str, x: str, value: Array) -> tuple[
 
 # --- every layer ----------------------------------------------------------------------------------
 #
-# A function of the graph, the layer, its input's name, and its input and output for the sample, as arrays.
+# A writer gets the graph, the layer, the name of its input, and the sample's input and output as arrays.
 
 Writer = Callable[[_Graph, Any, str, Array, Array], str]
 
 
 def _operator(name: str, *arrays: str, **options: str) -> Writer:
-    """One operator: the layer's attributes `arrays` follow x as inputs, `options` are attributes under ONNX's names."""
+    """A writer of one operator. Inputs are x and the layer's attributes `arrays`; `options` have ONNX's names."""
     return lambda g, m, x, *_: g(
         name, x, *[getattr(m, a) for a in arrays], **{theirs: getattr(m, ours) for theirs, ours in options.items()}
     )
@@ -138,14 +140,14 @@ def _upsample(g: _Graph, m: nn.Upsample, x: str, *_: Array) -> str:
 
 
 def _pixel_unshuffle(g: _Graph, m: nn.PixelUnshuffle, x: str, before: Array, after: Array) -> str:
-    """Not SpaceToDepth, which puts the channels last among what it merges."""
+    """ONNX's SpaceToDepth would merge the axes in another order, with the channels last."""
     f, (_, c, h, w) = m.downscale_factor, before.shape
     blocks = g("Reshape", x, np.array([-1, c, h // f, f, w // f, f]))
     return g("Reshape", g("Transpose", blocks, perm=[0, 1, 3, 5, 2, 4]), np.array([-1, *after.shape[1:]]))
 
 
 def _reshape(g: _Graph, m: nn.Module, x: str, before: Array, after: Array) -> str:
-    """What changes no number in eval mode: the shape, or nothing at all."""
+    """A layer that changes no number in eval mode becomes a reshape, or no operator at all."""
     return x if before.shape == after.shape else g("Reshape", x, np.array([-1, *after.shape[1:]]))
 
 
@@ -181,7 +183,7 @@ LAYERS: dict[type[nn.Module], Writer] = {
     **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d), _batch_norm),
 }
 
-# Modules that are parts one after the other, by name.
+# The named parts of modules that are a chain of parts.
 CHAINS: dict[type[nn.Module], Callable[[Any], dict[str, nn.Module]]] = {
     nn.Sequential: lambda m: {str(i): layer for i, layer in enumerate(m)},
     Autoencoder: lambda m: {"encoder": m.encoder, "decoder": m.decoder},

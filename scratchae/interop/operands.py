@@ -39,7 +39,7 @@ def _beside(tensor: Tensor, a: Any, parents: Any, argument: str, name: str) -> A
             return xp_of(tensor.data).asarray(numbers(a, what), tensor.dtype)  # [1, 2] beside a Tensor
         return a
     if isinstance(a, np.generic) or type(a) is np.ndarray and not a.ndim:
-        number = numbers(a, what).item()  # as a NumPy float64 it would drag float32 up
+        number = numbers(a, what).item()  # a NumPy float64 would turn float32 into float64
         return float(number) if isinstance(number, np.generic) else number  # of a longdouble
     a = plain_array(a, what)
     same_kind = a.ndim == 0 and a.dtype.kind == tensor.dtype.kind == "f"

@@ -1,7 +1,8 @@
-"""PyTorch's modules and ours, in both directions.
+"""Modules of PyTorch and of scratchae, translated in both directions.
 
-Names, options, weight layouts and the names of the weights are the same on both sides, so that `LAYERS` is the whole
-translation: each has there the options of its constructor here. What PyTorch has besides must be at its default.
+The names of layers, options and weights and the weight layouts are the same on both sides. So `LAYERS` is the whole
+translation. A layer is translated with the options of its constructor here. Further options of PyTorch must have their
+defaults.
 """
 
 from __future__ import annotations
@@ -24,17 +25,17 @@ LAYERS: tuple[type[nn.Module], ...] = (
     nn.Conv2d, nn.ConvTranspose2d, nn.MaxPool2d, nn.AvgPool2d, nn.Upsample, nn.PixelShuffle, nn.PixelUnshuffle,
     nn.Dropout, nn.Dropout2d, nn.LayerNorm, nn.BatchNorm1d, nn.BatchNorm2d,
 )  # fmt: skip
-THEIR_NAMES = {"shape": "unflattened_size"}  # the one option that is called something else there
-NO_MATTER = ("training", "inplace")  # the first is carried over, the second saves memory
+THEIR_NAMES = {"shape": "unflattened_size"}  # the only option with another name in PyTorch
+NO_MATTER = ("training", "inplace")  # `training` is copied separately, `inplace` only saves memory
 
 
 def to_torch(model: nn.Module) -> Any:
-    """A `torch.nn.Sequential` (or a single layer) on the CPU, with copies of the weights of `model`, one of ours.
+    """A `torch.nn.Sequential` (or a single layer) on the CPU, with copies of the weights of `model`.
 
-    Dtype, train or eval mode and what is frozen are carried over, and PyTorch's random numbers go on as if nothing
-    had been made. An autoencoder's halves go one by one, or as `nn.Sequential(model.encoder, model.decoder)`.
+    The dtype, train or eval mode and frozen parameters are the same as in `model`. PyTorch's random generator keeps its
+    state. Convert an autoencoder half by half, or as `nn.Sequential(model.encoder, model.decoder)`.
 
-    Raises TypeError for a layer that PyTorch has not.
+    Raises TypeError for a layer that PyTorch does not have.
     """
     torch = require("torch", "torch")
 
@@ -43,7 +44,7 @@ def to_torch(model: nn.Module) -> Any:
         state = {name: torch.tensor(to_device(a, "cpu")) for name, a in layer.state_dict().items()}
         theirs = getattr(torch.nn, found.__name__)(**options)
         theirs.to("cpu", next((a.dtype for a in state.values()), None))
-        theirs.load_state_dict({**theirs.state_dict(), **state})  # theirs counts a BatchNorm's batches, ours does not
+        theirs.load_state_dict({**theirs.state_dict(), **state})  # PyTorch's BatchNorm also counts batches
         return theirs
 
     with torch.random.fork_rng(devices=[]):
@@ -53,10 +54,10 @@ def to_torch(model: nn.Module) -> Any:
 def from_torch(module: Any) -> Any:
     """A `Sequential` (or a single layer) with copies of the weights of `module`, a `torch.nn.Sequential`.
 
-    Dtype, train or eval mode and what is frozen are carried over, and random numbers, here and there, go on as if
-    nothing had been made. The layers are numbered, whatever they were called.
+    The dtype, train or eval mode and frozen parameters are the same as in `module`. The random generators of both
+    libraries keep their states. The layers are numbered, and lose their names.
 
-    Raises TypeError for a layer that is not here, or has an option that ours has not.
+    Raises TypeError for a layer or an option that scratchae does not have.
     """
     torch = require("torch", "torch")
     counterparts = {getattr(torch.nn, cls.__name__): cls for cls in LAYERS}
@@ -65,11 +66,11 @@ def from_torch(module: Any) -> Any:
         given = {name: option(layer, THEIR_NAMES.get(name, name)) for name in signature(found).parameters}
         options = {name: _in_our_way(name, value) for name, value in given.items()}
         lacking = [f"{name}={given[name]!r}" for name, value in options.items() if value is None]
-        # Whatever else differs from a layer that was made of these options alone, ours cannot follow.
+        # `twin` has these options alone. Any other difference of `layer` from `twin` has no counterpart here.
         twin = type(layer)(**{THEIR_NAMES.get(name, name): value for name, value in given.items()})
         rest = {name: value for name, value in vars(twin).items() if not name.startswith("_") and name not in NO_MATTER}
         for name, value in rest.items():
-            if (getattr(layer, name) or False) != (value or False):  # None, False and 0 all say no
+            if (getattr(layer, name) or False) != (value or False):  # None, False and 0 mean the same
                 lacking.append(f"{name}={getattr(layer, name)!r}")
         state = layer.state_dict()
         if state.keys() != twin.state_dict().keys():
@@ -87,9 +88,9 @@ def from_torch(module: Any) -> Any:
 
 
 def _converted(model: Any, old_chain: type, new_chain: type, find: Callable[[Any], Any], convert: Callable) -> Any:
-    """`model` with every chain made anew and every layer converted; what was shared is shared again.
+    """`model` with every chain rebuilt and every layer converted. Shared layers stay shared.
 
-    `find` gives a layer's class here, or None; `convert` takes a layer, its class here, and its place.
+    `find` gives a layer's class in scratchae, or None. `convert` takes a layer, that class, and the layer's path.
     """
     made: dict[int, Any] = {}
 
@@ -115,12 +116,12 @@ def _converted(model: Any, old_chain: type, new_chain: type, find: Callable[[Any
 
 
 def _in_our_way(name: str, value: Any) -> Any:
-    """PyTorch's option as ours; None where we have nothing like it."""
+    """PyTorch's option as an option here; None where there is no counterpart."""
     if name == "mode":
         return value if value in ("nearest", "bilinear") else None
     if name == "shape":
         return tuple(value) if all(isinstance(n, int) and n >= 0 for n in value) else None
-    if name == "scale_factor" and value is not None:  # floats there, even where they are whole
+    if name == "scale_factor" and value is not None:  # PyTorch keeps floats, even for whole numbers
         whole = np.asarray(value).astype(int)
         if (whole != value).any():
             return None

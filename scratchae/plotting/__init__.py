@@ -1,9 +1,9 @@
-"""Pictures of training and of what an autoencoder has learned.
+"""Pictures of training and of the results of an autoencoder.
 
-Every function takes arrays and names, returns a ``matplotlib.figure.Figure``, and saves it too when ``path`` is
-given: PNG, SVG or PDF by its suffix, creating the folders it needs. A notebook shows the returned figure.
+Every function takes arrays and names, and returns a ``matplotlib.figure.Figure``. With ``path``, the figure is also
+saved, as PNG, SVG or PDF by the suffix. Missing folders are made. A notebook shows the returned figure.
 
-matplotlib is imported only when something is drawn, and never pyplot: figures need no display, may be drawn in
+matplotlib is imported at the first drawing, and pyplot is never imported. So figures need no display, may be drawn in
 threads, and are freed with their last reference.
 """
 

@@ -1,4 +1,4 @@
-"""Pictures: the list of what this room attaches to the core."""
+"""Pictures: the list of functions that this folder attaches to the core."""
 
 from __future__ import annotations
 

@@ -23,8 +23,8 @@ Trainer = Any  # of training.py
 class Snapshots(Callback):
     """A film strip of learning: reconstructions of the same images after every `every` epochs, one row each.
 
-    The picture at `path` is written anew each time, so that you can watch it grow. The attribute `frames` maps each
-    row's title ("original", "before", "epoch 1", ...) to its images.
+    The picture at `path` is written anew each time, so that you can watch the picture grow. The attribute `frames` maps
+    each row's title ("original", "before", "epoch 1", ...) to its images.
     """
 
     only_writes = True
@@ -40,7 +40,7 @@ class Snapshots(Callback):
         check_place(self.path)
         self.frames = {"original": self.images}
         self._take(trainer, "before")
-        # A trial drawing, not saved: a run that is resumed may still be refused, or be complete.
+        # A trial drawing raises errors early. No file is written yet, since a resumed run may be refused or complete.
         image_rows(self.frames, n=len(self.images))
 
     def on_epoch_end(self, trainer: Trainer, row: Mapping[str, float]) -> None:
@@ -53,7 +53,7 @@ class Snapshots(Callback):
         return {"frames": self.frames}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` gave; ValueError, with nothing changed, for what does not fit."""
+        """Load a state of `state_dict`. Raises ValueError, and changes nothing, for a state that does not fit."""
         check_names(state, ["frames"])
         frames = arrays_by_name("Snapshots: frames", state["frames"])
         if wrong := [title for title, frame in frames.items() if frame.shape != self.images.shape]:
@@ -67,7 +67,7 @@ class Snapshots(Callback):
 
 
 class LivePlot(Callback):
-    """Loss curves in a notebook, drawn anew after every epoch; RuntimeError where there is no IPython."""
+    """Loss curves in a notebook, drawn anew after every epoch. Raises RuntimeError without IPython."""
 
     only_writes = True
 

@@ -72,7 +72,7 @@ def curves(
     for name, pair in points.items():
         ax.plot(*pair, label=name, lw=1.8, ms=5, **({} if markers else {"marker": "None"}))
     for i, (name, level) in enumerate(levels.items()):
-        # From the far end of the palette, black first, so that lines keep their colours to themselves.
+        # From the end of the palette, black first, so that lines and levels have different colours.
         ax.axhline(level[0], ls=":", lw=1.6, color=PALETTE[-1 - i % len(PALETTE)], label=name)
     xs, ys = ({name: pair[k] for name, pair in points.items()} for k in (0, 1))
     for axis, log, *numbers in (("x", xlog, xs), ("y", ylog, ys, levels)):
@@ -92,7 +92,7 @@ def bars(
 ) -> Figure:
     """Each named value as a bar with its number: ``{"PCA": 0.01}``, or ``{"mnist": {"PCA": 0.01}}`` in groups.
 
-    Bars lie, so that long names and numbers have room; ``ylabel`` says what the values are.
+    Bars are horizontal, so that long names and numbers have room. ``ylabel`` names the values.
     """
     nested = {isinstance(value, Mapping) for value in values.values()}
     if len(nested) > 1:
@@ -139,7 +139,7 @@ def roc_curves(
     fig, ax = new_axes(5.0, 5.0, "false positive rate", "true positive rate", title)
     ax.axline((0, 0), (1, 1), ls=":", color=SPINE, lw=1.4)
     for name, pair in points.items():
-        # Good curves run along the frame: unclipped, they keep their width there.
+        # Good curves run along the frame, and would lose half of their width by clipping.
         ax.plot(*pair, label=name, lw=1.8, marker="None", clip_on=False)
     ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
     _legend(fig, ax, "lower right")
@@ -176,9 +176,9 @@ def _logarithmic(ax: Axes, which: str, values: np.ndarray) -> None:
     steps = np.diff(np.log(places))
     ratio = places[-1] / places[0]
     if which == "x" and 1 < len(places) <= 10 and steps.min() > 0.05 * steps.sum():
-        axis.set_ticks(places)  # powers of two, say: name what was measured
+        axis.set_ticks(places)  # for example powers of two: label the measured points
         axis.set_ticks([], minor=True)
-    elif ratio < 5:  # there may be no 1, 2 or 5 at all
+    elif ratio < 5:  # the range may hold no 1, 2 or 5
         axis.set_major_locator(MaxNLocator(5))
     else:
         axis.set_major_locator(LogLocator(subs=(1, 2, 5) if ratio < 1000 else (1,)))
@@ -187,7 +187,7 @@ def _logarithmic(ax: Axes, which: str, values: np.ndarray) -> None:
 
 
 def _legend(fig: Any, ax: Axes, loc: str = "best", beside: bool = False) -> None:
-    """Within the axes while it is short, else beside them."""
+    """A short legend within the axes; a long legend beside the axes."""
     names = ax.get_legend_handles_labels()[1]
     if beside or len(names) > 5:
         fig.set_figwidth(fig.get_figwidth() + 1.8)

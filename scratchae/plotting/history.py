@@ -1,4 +1,4 @@
-"""A run's history as a picture, and as a notebook shows it."""
+"""A run's history as a picture, and its display in a notebook."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def plot(self: History, path: FilePath | None = None) -> Any:
 
 
 def html_of(self: History) -> str:
-    """How a notebook shows it: the curves, and the first and last epoch's numbers."""
+    """A notebook's display of a history: the curves, and the first and last epoch's numbers."""
     epochs = max(map(len, self.values()), default=0)
     if not epochs:
         return "<i>no epochs yet</i>"

@@ -1,4 +1,4 @@
-"""Pictures of many images: rows of them, a grid, and the filters of a layer."""
+"""Pictures of many images: named rows, a grid, and the filters of a layer."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def image_rows(rows: Mapping[str, ArrayLike], path: FilePath | None = None, n: i
     shapes = {name: as_array(row).shape[:1] + images[name].shape[1:3] for name, row in rows.items()}
     if len(set(shapes.values())) > 1:
         raise ValueError(f"expected as many images of one size in each row, got {shapes}; pass matching batches")
-    channels = max(row.shape[-1] for row in images.values())  # grey beside colour is repeated
+    channels = max(row.shape[-1] for row in images.values())  # in a picture with colour, grey is repeated
     tiles = np.concatenate([row.repeat(channels // row.shape[-1], axis=-1) for row in images.values()])
 
     fig, ax = _mosaic(tiles, len(tiles) // len(rows))
@@ -60,10 +60,10 @@ def image_grid(
 def filters(
     weights: ArrayLike, path: FilePath | None = None, n: int = 64, shape: tuple[int, int] | None = None
 ) -> Figure:
-    """The first ``n`` weight vectors as images in a square grid, each scaled symmetrically about 0 to its own largest.
+    """The first ``n`` weight vectors as images in a square grid, each divided by its largest absolute value.
 
-    ``weights`` holds one filter per row: (N, H * W), with ``shape=(H, W)`` unless square, or (N, H, W) or
-    (N, 1, H, W).
+    ``weights`` holds one filter per row: (N, H * W), (N, H, W) or (N, 1, H, W). For (N, H * W), ``shape=(H, W)`` is
+    needed unless the filters are square.
     """
     images = _images(weights, "weights", n, shape)
     if images.shape[-1] != 1:
@@ -84,10 +84,10 @@ def _mosaic(
 ) -> tuple[Any, Axes]:
     """A figure filled by axes that show all tiles, (N, H, W, 1 or 3), row by row with gaps of ``fill``.
 
-    They are one picture, not axes each: hundreds of tiles are drawn as fast as ten. On the axes a tile is 1 by 1, the
-    gaps, about ``apart`` of it, included. Grey ones are mapped from [``low``, 1].
+    All tiles are one picture in one axes, so hundreds of tiles are drawn as fast as ten. In axes units, a tile with its
+    gap is 1 by 1. The gap is about ``apart`` of a tile. Grey tiles are mapped from [``low``, 1].
     """
-    # Gaps are thin, yet whole pixels: tiles of few pixels get several for each.
+    # Gaps are thin, yet whole pixels. So each pixel of a small tile is repeated.
     repeats = max(1, 28 // max(tiles.shape[1:3]))
     tiles = tiles.repeat(repeats, axis=1).repeat(repeats, axis=2)
     count, height, width, channels = tiles.shape
@@ -97,9 +97,9 @@ def _mosaic(
     canvas = canvas.reshape(rows, columns, *canvas.shape[1:]).swapaxes(1, 2)
     canvas = canvas.reshape(rows * (height + gap), columns * (width + gap), channels)[:-gap, :-gap]
 
-    inches = min(0.75, max(0.25, min(7.5 / columns, 10 / rows)))  # a tile's: all on a page, but large enough to name
+    inches = min(0.75, max(0.25, min(7.5 / columns, 10 / rows)))  # of a tile: all fit a page, but names fit a tile
     zoom = inches * SAVED_DPI / max(height, width)
-    # Whole dots per pixel, or else some pixels and gaps come out wider than others.
+    # Whole dots per pixel, since otherwise some pixels and gaps would be wider than others.
     zoom, smoothing = (max(1, round(zoom)), "nearest") if zoom > 0.75 else (zoom, "antialiased")
     fig = new_figure(canvas.shape[1] * zoom / SAVED_DPI, canvas.shape[0] * zoom / SAVED_DPI, None, SAVED_DPI)
     ax = fig.add_axes((0, 0, 1, 1))
@@ -111,7 +111,7 @@ def _mosaic(
 
 
 def _fitted(fig: Any, ax: Axes, path: FilePath | None) -> Figure:
-    """The figure, enlarged for what stands around the axes that filled it, and saved if there is a path."""
+    """The figure, enlarged for the labels around its axes, and saved if there is a path."""
     width, height = fig.get_size_inches()
     box = fig.get_tightbbox()
     fig.set_size_inches(box.width, box.height)
@@ -128,7 +128,7 @@ def _pixels(array: ArrayLike, name: str, n: int) -> np.ndarray:
 
 
 def _images(array: ArrayLike, name: str, n: int, shape: tuple[int, int] | None = None) -> np.ndarray:
-    """The first ``n`` as images (n, H, W, 1) or (n, H, W, 3), from any of the accepted shapes."""
+    """The first ``n`` images as (n, H, W, 1) or (n, H, W, 3), from any of the accepted shapes."""
     images = as_array(array)
     given = images.shape
     if not images.size or images.dtype.kind not in "biuf" or n < 1:

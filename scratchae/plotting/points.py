@@ -25,7 +25,7 @@ def latent_scatter(
     """Codes (N, 2) as points on equal axes, coloured by ``labels`` (N,).
 
     Integers, booleans and strings are classes (at most ten) with a legend; floats get a colour bar.
-    ``label_name`` says what the labels are, e.g. "digit".
+    ``label_name`` names the labels, e.g. "digit".
     """
     codes = _points("codes", codes, 2)
     fig, ax = new_axes(6.4, 5.6, "latent dimension 1", "latent dimension 2", title)
@@ -79,7 +79,7 @@ def _points(name: str, points: ArrayLike, width: int) -> np.ndarray:
 
 
 def _paint(fig: Any, sets: Mapping[str, np.ndarray], labels: ArrayLike | None, name: str | None) -> dict[str, Any]:
-    """How `scatter` is to colour each of the sets; what the colours mean is put to the right of all axes."""
+    """The options of `scatter` that colour each set. Draws the legend or colour bar to the right of all axes."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.lines import Line2D
 
@@ -90,7 +90,7 @@ def _paint(fig: Any, sets: Mapping[str, np.ndarray], labels: ArrayLike | None, n
         if labels.shape != (len(points),):
             raise ValueError(f"{one!r}: got labels of shape {labels.shape}, expected ({len(points)},): one a point")
     if labels.dtype.kind == "f":
-        values = ScalarMappable(cmap="viridis")  # the bar has one of its own, which is opaque: the points are not
+        values = ScalarMappable(cmap="viridis")  # for the bar alone, which is opaque, unlike the points
         values.set_array(labels)
         tidy_bar(fig.colorbar(values, ax=fig.axes, aspect=30, shrink=0.8), name)
         return {"c": labels, "norm": values.norm, "cmap": values.cmap}

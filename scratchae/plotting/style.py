@@ -1,4 +1,4 @@
-"""What all pictures share: colours, an empty figure, tidy axes, a legend, and saving."""
+"""The common parts of all pictures: colours, an empty figure, tidy axes, a legend, and saving."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scratchae.files.storage import FilePath, write_whole
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Axes = Any  # matplotlib's stubs know neither the projections nor the layout engines used here
+Axes = Any  # matplotlib's stubs lack the projections and the layout engines used here
 
 # Paul Tol's "muted" scheme, distinct under the common colour-vision deficiencies, with black as the tenth.
 PALETTE = ("#332288", "#CC6677", "#44AA99", "#DDCC77", "#882255", "#88CCEE", "#117733", "#AA4499", "#999933", "#000000")
@@ -26,7 +26,7 @@ TIGHT: Any = {"bbox_inches": "tight", "pad_inches": 0.08}
 
 
 def as_array(values: Any) -> np.ndarray:
-    """What is to be drawn as a NumPy array: a Tensor's values too, wherever they are."""
+    """The values as a NumPy array, also the values of a Tensor on any device."""
     return values.numpy() if hasattr(values, "numpy") else np.asarray(values)
 
 
@@ -34,13 +34,13 @@ def new_figure(width: float, height: float, layout: Any = "constrained", dpi: in
     from matplotlib.figure import Figure
 
     fig: Any = Figure(figsize=(width, height), dpi=dpi, layout=layout, facecolor="white")
-    # Notebooks learn to show figures only once pyplot is imported; this one brings its own way.
+    # Notebooks show figures only after an import of pyplot, unless the figure has its own method.
     fig._repr_png_ = functools.partial(png, fig)
     return fig
 
 
 def new_axes(width: float, height: float, xlabel: str, ylabel: str, title: str | None) -> tuple[Any, Axes]:
-    """A figure and its axes, on which lines differ by colour and marker, and by their dashes where those run out."""
+    """A figure and its axes. Lines differ by colour and marker; after all colours, lines also differ by dashes."""
     from matplotlib.rcsetup import cycler
 
     fig = new_figure(width, height)
@@ -58,7 +58,7 @@ def new_axes(width: float, height: float, xlabel: str, ylabel: str, title: str |
 
 
 def legend(owner: Any, loc: str = "outside right center", **options: Any) -> None:
-    """A legend within axes, or of a figure, to the right of everything, where it hides nothing."""
+    """A legend within axes, or of a figure. The default place, to the right of all axes, hides nothing."""
     owner.legend(loc=loc, facecolor="white", edgecolor="none", framealpha=0.8, fontsize=10, labelcolor=INK, **options)
 
 
@@ -69,14 +69,14 @@ def tidy_bar(bar: Any, label: str | None) -> None:
 
 
 def png(fig: Figure, **options: Any) -> bytes:
-    """The picture as a PNG file's bytes; `options` are those of matplotlib's `savefig`."""
+    """The picture as a PNG file's bytes; `options` go to matplotlib's `savefig`."""
     buffer = io.BytesIO()
     fig.savefig(buffer, **{"format": "png", **TIGHT, **options})
     return buffer.getvalue()
 
 
 def finish(fig: Figure, path: FilePath | None) -> Figure:
-    """The figure, saved if there is a path: whole, or not at all."""
+    """The figure, saved if there is a path. The file is written as a whole, or not at all."""
     if path is not None:
         path = Path(path) if Path(path).suffix else Path(f"{os.fspath(path)}.png")  # as matplotlib does
         write_whole(path, png(fig, format=path.suffix[1:], dpi=SAVED_DPI))
