@@ -24,7 +24,7 @@ def backward(output: Tensor, gradient: Any = None, retain_graph: bool = False) -
     seed = _seed(output, gradient, create_graph=False)
     arrived = _walk([output], [seed], retain_graph, False, None, (), memories)
     for leaf, g in arrived.items():
-        leaf.add(g, copied=g is memories.get(leaf))
+        leaf.add(g, written=g is memories.get(leaf))
 
 
 Tensors = Tensor | Sequence[Tensor]

@@ -47,9 +47,9 @@ class Leaf:
             memory, self.memory = self.memory, None
         return xp_of(like).empty(self.shape, self.dtype) if memory is None else memory
 
-    def add(self, g: Array, copied: bool) -> None:
-        """Take in a gradient. The first gradient is stored (`copied`, or copied here); later gradients are added."""
-        if not copied and self.grad is None:
+    def add(self, g: Array, written: bool) -> None:
+        """Take in a gradient. Later gradients are added to the first, which is copied unless a vjp has `written` it."""
+        if not written and self.grad is None:
             # A copy in the memory order of `g`. A copy into another order can take longer than the whole vjp.
             memory = xp_of(g).empty_like(g, self.dtype) if self.memory is None else self.take_memory(g)
             memory[...] = g

@@ -1,4 +1,4 @@
-"""The functions that NumPy computes faster in another way on the CPU. `SCRATCHAE_PLAIN=1` leaves all of these out."""
+"""Faster ways to the same results, mostly for NumPy on the CPU. `SCRATCHAE_PLAIN=1` leaves all of these out."""
 
 from __future__ import annotations
 

@@ -29,6 +29,9 @@ For the products, the padded input is copied once per horizontal tap j:
 
 Each row of the output is the product of the weight (O, kh kw C) with the row's matrix. Neighbouring matrices share
 rows, so the copy is kw times the input and not kh kw times.
+
+Rooms attach to `columns`, `fold`, `product` and `multiply_then_shift`. On a GPU, kernels of gpu/images.cu compute
+`columns` and `fold`, and cuBLAS computes `product`: see gpu/attach.py.
 """
 
 from __future__ import annotations
@@ -69,6 +72,7 @@ def conv_input(y: Array, weight: Array, bias: Any, size: Pair, window: Window, g
     """T: (N, O, Ho, Wo) and weight (O, C / groups, kh, kw) to (N, C, *size)."""
 
     def one_group(Y: Array, w: Array) -> Array:
+        # `Y` is the input here, so the kernel's channels change their roles.
         if window.stride == (1, 1) and not shift_the_output(w.shape[1], len(w)):
             return shift_then_multiply(Y, _half_turn(w), _reversed(window), size)
         return multiply_then_shift(Y, w, window, size)
