@@ -1,4 +1,4 @@
-"""Reverse-mode automatic differentiation: record the operations here, and walk the record backwards in backprop.py.
+"""Reverse-mode automatic differentiation: this file records operations, backprop.py walks the record backwards.
 
 A *primitive* is a function on arrays plus, for each argument, a vector-Jacobian product (vjp). The vjp turns the
 gradient `g` of the output into the gradient of that argument. An example:

@@ -1,4 +1,4 @@
-"""What the looking glasses attach: longer texts for errors, and the watch over memory that a graph still reads."""
+"""What debug/ attaches: longer texts for errors, checks of arguments, and views of models and Tensors."""
 
 from __future__ import annotations
 
