@@ -1,7 +1,5 @@
 """Checks of options, with errors that tell the value given and the values allowed."""
 
-from __future__ import annotations
-
 import math
 import sys
 from collections.abc import Iterable

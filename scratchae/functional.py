@@ -4,8 +4,6 @@ All functions take Tensors and arrays. A function gives an array where all its o
 """
 # isort: skip_file
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -30,8 +28,17 @@ from scratchae.losses import (
 )  # fmt: skip
 from scratchae.random import generator
 
-_IMPORTED = "annotations Any np random Tensor box data_of operand device_of check_bool check_number generator".split()
-__all__ = [*(n for n in dir() if not n.startswith("_") and n not in _IMPORTED), "dropout", "normal_like"]
+__all__ = [
+    "abs", "add", "all", "any", "argmax", "argmin", "astype", "avg_pool2d", "batch_mean", "bernoulli_kl",
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "bitwise_and", "bitwise_or", "broadcast_to", "clip",
+    "concatenate", "conv2d", "conv_transpose2d", "cos", "cross_entropy", "divide", "dropout", "elu", "equal", "exp",
+    "expand_dims", "expm1", "gaussian_kl", "gelu", "getitem", "greater", "greater_equal", "invert", "kl_div",
+    "l1_loss", "leaky_relu", "less", "less_equal", "linear", "log", "log1p", "log_softmax", "logsumexp", "matmul",
+    "max", "max_pool2d", "maximum", "mean", "min", "minimum", "mse_loss", "multiply", "negative", "norm",
+    "normal_like", "not_equal", "pad", "pixel_shuffle", "pixel_unshuffle", "power", "relu", "reshape", "sigmoid",
+    "sign", "sin", "softmax", "softplus", "sqrt", "squeeze", "stack", "subtract", "sum", "sum_of_squares", "swapaxes",
+    "tanh", "transpose", "upsample", "var", "where",
+]  # fmt: skip
 
 
 def dropout(x: Any, p: float = 0.5, training: bool = True, per_sample: bool = True) -> Any:

@@ -4,8 +4,6 @@ Input and target have equal shapes, and never broadcast. `reduction` is as in Py
 or "none" for the elements themselves. All losses take Tensors and arrays. The result of two arrays is an array.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any

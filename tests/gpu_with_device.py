@@ -17,6 +17,7 @@ import strict_cupy
 
 import scratchae as sa
 from scratchae import backend, nn
+from scratchae import functional as F
 from scratchae.gpu import replay
 
 HAS_GPU = backend.gpu_available()

@@ -1,8 +1,6 @@
 """All operators by name. The methods of Tensor, and NumPy's functions of a Tensor, find their operator here."""
 # isort: skip_file
 
-from __future__ import annotations
-
 from scratchae.autograd.elementwise import (
     abs, add, astype, bitwise_and, bitwise_or, clip, cos, divide, elu, equal, exp, expm1, gelu, greater, greater_equal,
     invert, leaky_relu, less, less_equal, log, log1p, maximum, minimum, multiply, negative, not_equal, power, relu,

@@ -1,7 +1,5 @@
 """Matrix products. `linear` and its weight's gradient are primitives that are each other's derivatives."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -3,8 +3,6 @@
 Each operator has its reverse: a slice has a scatter, a pad has a crop, a concatenation has a split.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -3,8 +3,6 @@
 debug/guards.py attaches the checks of what is filled, and of the numbers.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Layer: the base class of layers, the checks of options and inputs, and the first weights."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The chain of layers, the fully connected layer, and the layers that only change shapes."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from typing import Any

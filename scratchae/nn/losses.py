@@ -1,7 +1,5 @@
 """Losses as modules: `reduction` is set once, the call takes (input, target). See scratchae.functional."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from scratchae import functional as F

@@ -1,7 +1,5 @@
 """Layers that normalise: (x - mean) / sqrt(variance + eps), then a learned scale and shift."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

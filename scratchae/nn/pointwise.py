@@ -1,7 +1,5 @@
 """Layers without parameters: activations, and randomness in train mode. The formulas are in `functional`."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from scratchae import functional as F

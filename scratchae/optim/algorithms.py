@@ -3,8 +3,6 @@
 A rule works in place: a new array for each result would cost more than the arithmetic.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any
