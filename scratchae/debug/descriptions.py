@@ -14,7 +14,11 @@ def describe(self: Layer) -> str:
     An argument at its default is left out. A tuple of one number counts as the number.
     """
     told = []
-    for name, parameter in inspect.signature(type(self)).parameters.items():
+    _, *parameters = inspect.signature(type(self).__init__).parameters.values()
+    for parameter in parameters:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        name = parameter.name
         value = option(self, name) if hasattr(self, name) else getattr(self, "_made_with", {}).get(name)
         value = value[0] if isinstance(value, tuple) and len(value) == 1 else value
         if parameter.default is parameter.empty:
