@@ -11,7 +11,10 @@ from scratchae.nn.module import Module, Parameter, titled
 
 
 class Layer(Module):
-    """A module of one array that keeps its constructor's options as attributes of the same names."""
+    """A module of one array that keeps its constructor's options as attributes of the same names.
+
+    debug/ attaches a `describe` that prints these options.
+    """
 
 
 # The checks of a constructor's options: ValueErrors that name layer and option.
