@@ -171,6 +171,7 @@ TABLE = [
     op("relu", F.relu, lambda x: np.where(x > 0, x, 0), real(...)),
     op("leaky_relu", lambda x: F.leaky_relu(x, 0.2), lambda x: np.where(x > 0, x, 0.2 * x), real(...)),
     op("elu", lambda x: F.elu(x, 1.3), lambda x: np.where(x > 0, x, 1.3 * (np.exp(x) - 1)), real(...)),
+    op("elu below 0", lambda x: F.elu(x, -0.7), lambda x: np.where(x > 0, x, -0.7 * (np.exp(x) - 1)), real(...)),
     op("gelu", F.gelu, lambda x: x * _phi(x), real(...)),
     op("astype", lambda x: F.astype(x, x.dtype) * 2, lambda x: x * 2, real(...)),
     op("dropout", _seeded_dropout, lambda x: _kept(x) * x / 0.75, real(...)),

@@ -165,7 +165,7 @@ def leaky_relu(x: Array, slope: float = 0.01) -> Array:
     return maximum(x, 0) + slope * minimum(x, 0)
 
 
-@primitive(x=lambda g, x, out, alpha: masked(g, x > 0) + masked(g, x <= 0) * (minimum(out, 0.0) + alpha))
+@primitive(x=lambda g, x, out, alpha: masked(g, x > 0) + masked(g, x <= 0) * (masked(out, x <= 0) + alpha))
 def elu(x: Array, alpha: float = 1.0) -> Array:
     """x where positive, alpha * (exp(x) - 1) elsewhere."""
     return maximum(x, 0) + alpha * expm1(minimum(x, 0))
