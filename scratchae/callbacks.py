@@ -26,12 +26,18 @@ class Callback:
     the gradients are those of the whole batch, finite, and not yet clipped. This callback records their norms:
 
         class GradientNorms(sa.Callback):
-            def __init__(self):
+            def on_fit_begin(self, trainer):
                 self.norms = []
 
             def after_backward(self, run):
                 squares = sum(float((g * g).sum()) for g in run.trainer.optimizer.gradients())
                 self.norms.append(squares**0.5)
+
+            def state_dict(self):
+                return {"norms": self.norms}
+
+            def load_state_dict(self, state):
+                self.norms = list(state["norms"])
 
     Where a callback has methods for moments of a step, a GPU does the steps one by one: no step is replayed.
 

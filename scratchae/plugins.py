@@ -25,6 +25,13 @@
 Plug-ins tell two more moments to each other: `before_save`, before a checkpoint is written, and `before_end`, before a
 signal ends the run. A plug-in has the methods that it needs. `ORDER` says which plug-in acts first at a moment.
 Callbacks act at the moments inside a step too: see `Callback`.
+
+A plug-in with `state_dict` and `load_state_dict` has a state in checkpoints. Three things are easy to overlook:
+
+- A signal saves and ends the run in `between_steps`, before later plug-ins act. Note a step in `after_step`.
+- Where `take` returns True, the moments from `around_step` to `after_step` are left out. A plug-in with one of these
+  moments makes a GPU do the steps one by one, so that no step is replayed.
+- At `end` the last checkpoint is written, and callbacks were told. A complete run that is resumed comes to `end` again.
 """
 
 from __future__ import annotations
@@ -48,7 +55,8 @@ class Run:
         trainer: has the model, the optimiser, the callbacks and the history.
         loader, held_out: the DataLoaders of the training data and of the validation data, or None.
         device: where the batches go; None leaves them where they are.
-        options: the arguments of `fit` by name.
+        options: `epochs`, `progress`, `checkpoint`, `checkpoint_every` and `resume` of `fit`, by name.
+        plugins: the plug-ins, in the order in which they act.
         epoch: number of complete epochs; `batch`, `means` and `seconds` are of the epoch in progress.
         first_epoch: the loader's own count of epochs when the run began.
         told: how many callbacks were told of the last complete epoch.

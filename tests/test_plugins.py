@@ -146,3 +146,41 @@ def test_numpy_is_a_few_frames_below(
     trainer_of().fit(X, progress=False)
     assert found[0][-2:] == ["call", "counting"] and len(found[0]) <= most
     assert start != "fit" or found[0][:3] == ["fit", "_epoch", "_step"]
+
+
+class Counting:
+    """A plug-in with a state."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+
+    def after_step(self, run: plugins.Run) -> None:
+        self.steps.append(run.step + 1)
+        if len(self.steps) == self.fails_after:
+            raise KeyboardInterrupt
+
+    fails_after = -1
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"steps": self.steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.steps = list(state["steps"])
+
+
+def test_a_plug_in_keeps_its_state_in_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Counting] = []
+    monkeypatch.setitem(plugins.ORDER, "counting", lambda run: made.append(Counting()) or made[-1:])  # type: ignore[func-returns-value]
+    run = {"epochs": 3, "batch_size": 8, "progress": False, "checkpoint": tmp_path / "run.safetensors"}
+    trainer_of().fit(X, **run, checkpoint_every=1)
+    whole = made[-1].steps
+    (tmp_path / "run.safetensors").unlink()
+    monkeypatch.setattr(Counting, "fails_after", len(whole) // 3)
+    with pytest.raises(KeyboardInterrupt):
+        trainer_of().fit(X, **run)
+    monkeypatch.setattr(Counting, "fails_after", -1)
+    trainer_of().fit(X, **run, resume=True)
+    assert made[-1].steps == whole
+    monkeypatch.delitem(plugins.ORDER, "counting")
+    with pytest.raises(ValueError, match=r"its plug-ins with a state are \['Counting'\], those of this run \[\]"):
+        trainer_of().fit(X, **(run | {"epochs": 4}), resume=True)

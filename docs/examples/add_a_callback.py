@@ -15,6 +15,12 @@ class GradientNorms(sa.Callback):
         squares = sum(float((g * g).sum()) for g in run.trainer.optimizer.gradients())
         self.norms.append(squares**0.5)
 
+    def state_dict(self):
+        return {"norms": self.norms}
+
+    def load_state_dict(self, state):
+        self.norms = list(state["norms"])
+
 
 class Bounded(sa.Callback):
     def __init__(self, bound):

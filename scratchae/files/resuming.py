@@ -46,6 +46,7 @@ def restore(run: Any, checkpoint: Any, state: Mapping[str, Any], began: Mapping[
     try:
         if isinstance(trainer.loss, Module) and "loss" in state:  # older versions saved no state of the loss
             trainer.loss.load_state_dict(state["loss"])
+        _restore_plugins(run.plugins, state.get("plugins", {}))  # older versions saved no states of plug-ins
         _restore_callbacks(trainer.callbacks, state["callbacks"])
     except Exception as error:
         apply_state(path, before, trainer.model, trainer.optimizer)
@@ -172,6 +173,15 @@ def _restore_callbacks(callbacks: list[Any], states: list[dict]) -> None:
                 earlier.load_state_dict(its_state)
             raise ValueError(f"callback {type(callback).__name__}: {error}") from None
         restored.append((callback, before))
+
+
+def _restore_plugins(plugins: list[Any], states: Mapping[str, Any]) -> None:
+    """Load the states of the plug-ins that have one. The plug-ins belong to this run alone, and need no undoing."""
+    own = {type(p).__name__: p for p in plugins if hasattr(p, "state_dict")}
+    if set(own) != set(states):
+        raise ValueError(f"its plug-ins with a state are {sorted(states)}, those of this run {sorted(own)}")
+    for name, plugin in own.items():
+        plugin.load_state_dict(states[name])
 
 
 def _restore_place(run: Any, checkpoint: Any, state: Mapping[str, Any]) -> None:

@@ -111,6 +111,7 @@ class Checkpoint:
             "history": trainer.history,
             "random": random.random_state(),
             "callbacks": [c.state_dict() if hasattr(c, "state_dict") else {} for c in trainer.callbacks],
+            "plugins": {type(p).__name__: p.state_dict() for p in run.plugins if hasattr(p, "state_dict")},
         }
 
 
