@@ -55,6 +55,12 @@ class Alone:
             _in_training.difference_update(moving)
 
 
+class NotFinite(FloatingPointError):
+    """The error of a run whose loss, gradients or weights are not finite."""
+
+    complete = False  # whether the error has left its `fit`, which adds the last checkpoint to the text
+
+
 class Finite:
     """Stops training where a number is NaN or infinite.
 
@@ -64,6 +70,14 @@ class Finite:
     """
 
     warned = False
+
+    @contextmanager
+    def around_fit(self, run: Run) -> Iterator[None]:
+        try:
+            yield
+        except NotFinite as error:
+            error.complete = True
+            raise
 
     def begin_epoch(self, run: Run) -> None:
         self.buffers = run.trainer.model.buffer_places()
@@ -99,7 +113,7 @@ class Finite:
         if all(map(is_finite, trainer.optimizer.values())):  # few arrays, since each check on a GPU waits
             return
         if names := non_finite_weights(trainer.model, trainer.optimizer):
-            raise FloatingPointError(
+            raise NotFinite(
                 f"the weights {', '.join(names[:3])} are not finite after step {run.step}: an update has overflowed. "
                 "Lower the learning rate, or clip gradients with Trainer(..., clip_grad_norm=1.0)"
             )
@@ -124,9 +138,9 @@ def is_finite(g: Any) -> bool:
     return math.isfinite(square) or bool((abs(g) < math.inf).all())
 
 
-def not_finite(found: str, step: int) -> FloatingPointError:
+def not_finite(found: str, step: int) -> NotFinite:
     """The error of a step that is not taken. `found` names the loss or the gradient that is not finite."""
-    return FloatingPointError(
+    return NotFinite(
         f"{found} at step {step}; the weights are those of the step before. Check the data for NaN and targets outside "
         "their range, lower the learning rate, or clip gradients with Trainer(..., clip_grad_norm=1.0)"
     )

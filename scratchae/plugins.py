@@ -137,8 +137,9 @@ class Clip:
 
 
 def _in_step(callback: Any) -> Any:
-    """A callback as a plug-in: its methods that are named after moments inside a step, and no others."""
-    return SimpleNamespace(**{moment: getattr(callback, moment) for moment in STEP if hasattr(callback, moment)})
+    """A callback as a plug-in: the methods of its class that are named after moments inside a step."""
+    own = [moment for moment in STEP if callable(getattr(type(callback), moment, None))]
+    return SimpleNamespace(**{moment: getattr(callback, moment) for moment in own})
 
 
 def _none(run: Run) -> list:

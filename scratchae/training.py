@@ -211,8 +211,8 @@ class Trainer:
         row = {name: values[-1] for name, values in self.history.items() if len(values) == run.epoch}
         try:
             with run.around("around_callbacks"):
-                while run.told < len(self.callbacks):
-                    self._tell(run, self.callbacks[run.told], "on_epoch_end", row)
+                for callback in self.callbacks[run.told :]:
+                    self._tell(run, callback, "on_epoch_end", row)
                     run.told += 1
         finally:  # a callback that raised does not cost the epoch: a run that is resumed tells the callback again
             run.tell("save")
@@ -262,11 +262,17 @@ def remaining_batches(run: Run) -> Iterator[Any]:
 def totals_of(run: Run, loader: DataLoader) -> Means:
     """The loss terms over all batches of a loader; always of its first order, where the loader shuffles."""
     totals = Means()
-    for i, batch in enumerate(loader.placed(0, device=run.device)):
-        totals.add(numbers_of(run.trainer._terms(batch)), loader.batch_length(i))
+    for batch in loader.placed(0, device=run.device):
+        if n := samples_of(batch):
+            totals.add(numbers_of(run.trainer._terms(batch)), n)
         if run.tell("breaks_off"):
             break
     return totals
+
+
+def samples_of(batch: Any) -> int:
+    """The number of samples in a batch."""
+    return len(batch[0] if isinstance(batch, tuple) else batch)
 
 
 def numbers_of(terms: Mapping[str, Any]) -> dict[str, float]:

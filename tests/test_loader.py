@@ -1,6 +1,9 @@
 """Batches, noise and toy sets."""
 
+import mmap
 import re
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -269,3 +272,20 @@ def test_a_file_of_the_other_byte_order_gives_native_batches(tmp_path) -> None:
 def test_a_list_of_samples_is_told_from_several_arrays() -> None:
     with pytest.raises(ValueError, match=r"a list of 3 samples becomes one array by np.stack"):
         DataLoader([np.zeros(3), np.zeros(4), np.zeros(3)], 2)
+
+
+@pytest.mark.parametrize("kind", ["copy on write", "anonymous", "private memmap"])
+def test_the_pages_of_a_private_map_are_never_dropped(kind: str, tmp_path: Path) -> None:
+    rows = 5000
+    (tmp_path / "rows").write_bytes(bytes(4 * rows * 16))
+    with open(tmp_path / "rows", "r+b") as file:
+        if kind == "copy on write":
+            memory: Any = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        elif kind == "anonymous":
+            memory = mmap.mmap(-1, 4 * rows * 16, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        else:
+            memory = np.memmap(tmp_path / "rows", np.float32, "c", shape=(rows, 16))
+        a = np.ndarray((rows, 16), np.float32, buffer=memory)
+        a[...] = 1
+        assert sum(float(batch.sum()) for batch in DataLoader(a, 1)) == a.size
+        assert a.sum() == a.size

@@ -9,11 +9,13 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
 import scratchae as sa
+from scratchae import functional as F
 from scratchae import plugins
 from scratchae.autograd import products
 
@@ -184,3 +186,74 @@ def test_a_plug_in_keeps_its_state_in_checkpoints(tmp_path: Path, monkeypatch: p
     monkeypatch.delitem(plugins.ORDER, "counting")
     with pytest.raises(ValueError, match=r"its plug-ins with a state are \['Counting'\], those of this run \[\]"):
         trainer_of().fit(X, **(run | {"epochs": 4}), resume=True)
+
+
+def test_callbacks_that_change_the_list_are_told_as_the_list_was_before_them() -> None:
+    told: list[str] = []
+
+    class Logging(sa.Callback):
+        def on_epoch_end(self, trainer: sa.Trainer, row: Any) -> None:
+            told.append("log")
+
+    class Once(sa.Callback):
+        def on_epoch_end(self, trainer: sa.Trainer, row: Any) -> None:
+            told.append("once")
+            trainer.callbacks.remove(self)
+
+    trainer_of(Once(), Logging()).fit(X, epochs=2, progress=False)
+    assert told == ["once", "log", "log"]
+
+
+def test_an_attribute_named_after_a_moment_is_no_method() -> None:
+    log = GradientNorms()
+    log.after_step = 3  # type: ignore[attr-defined]
+    trainer_of(log, Mock()).fit(X, batch_size=8, progress=False)
+    assert len(log.norms) == 5
+
+
+class Mine(FloatingPointError):
+    """An error of the user's own."""
+
+
+def test_an_error_of_a_callback_leaves_fit_as_it_is(tmp_path: Path) -> None:
+    class Failing(sa.Callback):
+        def on_epoch_end(self, trainer: sa.Trainer, row: Any) -> None:
+            if len(trainer.history["loss"]) == 2:
+                raise Mine("my own")
+
+    with pytest.raises(Mine, match="^my own$") as caught:
+        trainer_of(Failing()).fit(X, epochs=3, checkpoint=tmp_path / "run.safetensors", progress=False)
+    assert traceback.extract_tb(caught.tb)[-1].name == "on_epoch_end"
+
+
+def test_the_error_of_a_fit_inside_a_callback_names_one_checkpoint(tmp_path: Path) -> None:
+    class Nested(sa.Callback):
+        def on_epoch_end(self, trainer: sa.Trainer, row: Any) -> None:
+            bad = np.concatenate([X, np.full((8, 6), np.nan, np.float32)])
+            run = {"checkpoint": tmp_path / "inner.safetensors", "checkpoint_every": 1, "progress": False}
+            trainer_of(loss=F.mse_loss).fit((bad, bad), batch_size=8, shuffle=False, **run)
+
+    with pytest.raises(FloatingPointError, match="not finite") as caught:
+        trainer_of(Nested()).fit(X, epochs=3, checkpoint=tmp_path / "outer.safetensors", progress=False)
+    assert str(caught.value).count("last good checkpoint") == 1
+    assert "inner.safetensors, of step 5" in str(caught.value)
+
+
+def test_a_loader_that_filters_its_batches_is_weighted_by_their_lengths() -> None:
+    class Bright(sa.DataLoader):
+        def __iter__(self) -> Iterator[Any]:
+            return (batch[batch[:, 0] > 0.5] for batch in super().__iter__())
+
+    trainer = trainer_of(loss=None)
+    bright = X[X[:, 0] > 0.5]
+    wanted = trainer.evaluate(bright)["loss"]
+    np.testing.assert_allclose(trainer.evaluate(Bright(X, 16))["loss"], wanted, rtol=1e-6)
+
+
+def test_the_loss_of_a_part_in_one_process_is_the_mean_of_the_part() -> None:
+    loader = sa.DataLoader(X, 16)
+    loader.part = (0, 2)
+    trainer = trainer_of()
+    before = trainer.evaluate(loader)["loss"]
+    trainer.optimizer.lr = 0.0
+    np.testing.assert_allclose(trainer.fit(loader, progress=False)["loss"], [before], rtol=1e-6)

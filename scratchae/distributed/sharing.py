@@ -24,7 +24,7 @@ from scratchae.files.runs import identity_of
 from scratchae.history import Means
 from scratchae.nn import Module
 from scratchae.plugins import Run
-from scratchae.training import numbers_of
+from scratchae.training import numbers_of, samples_of
 
 Function = Callable[..., Any]
 
@@ -91,12 +91,16 @@ class Sharing:
         self.forward.close()
         if share != 1:
             run.loss = run.loss * share
+        if self.world.size == 1:  # the loader's own part: no other process has the rest
+            return
         asked = [signals.held.pending == number for number in HELD]
         self.names = list(run.numbers)
         self.arrived = self.world.start_sum(np.array([*(share * v for v in run.numbers.values()), *asked]))
         run.numbers = {}  # not known yet
 
     def after_backward(self, run: Run) -> None:
+        if self.world.size == 1:
+            return
         *values, interrupted, terminated = self.arrived().tolist()
         run.numbers = dict(zip(self.names, values, strict=True))
         self.asked, self.at_step = HELD[0] if interrupted else HELD[1] if terminated else None, True
@@ -160,9 +164,9 @@ def summed(alone: Function) -> Function:
         own, totals = Means(), Means()
         for i, batch in enumerate(loader.placed(0, part=part, device=run.device)):
             rows = rows_of(loader.batch_length(i), *part)
-            if rows.stop > rows.start:  # a process may get no row of a short last batch
+            if n := samples_of(batch):  # a process may get no row of a short last batch
                 with part_of_batch(rows, loader.batch_length(i)):
-                    own.add(numbers_of(run.trainer._terms(batch)), rows.stop - rows.start)
+                    own.add(numbers_of(run.trainer._terms(batch)), n)
             if run.tell("breaks_off"):
                 break
         for its_part in run.trainer.world.gather(own):

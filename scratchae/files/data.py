@@ -45,8 +45,8 @@ def _with_advice(batches: Iterator[tuple], maps: list[mmap.mmap], shuffled: bool
 def _memory_map(array: Array) -> mmap.mmap | None:
     """The map behind an array, if its pages can be dropped and read again from the file."""
     base: object = array
+    shared = False  # the pages of a private map are in memory alone, and so are the changes of one with mode "c"
     while isinstance(base, np.ndarray):
-        if isinstance(base, np.memmap) and base.mode == "c":
-            return None  # changes are in memory alone
+        shared |= isinstance(base, np.memmap) and base.mode != "c"
         base = base.base
-    return base if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED") else None
+    return base if shared and isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED") else None

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -22,6 +22,7 @@ from scratchae.files.disk import check_place, locked
 from scratchae.files.identity import frozen, plain, settings_of, structure
 from scratchae.files.resuming import restore, state_in
 from scratchae.files.storage import FilePath
+from scratchae.guards import NotFinite
 from scratchae.nn import Module
 from scratchae.plugins import Run
 
@@ -62,11 +63,11 @@ class Checkpoint:
         with locked(self.path) if run.first else nullcontext():
             try:
                 yield
-            except FloatingPointError as error:
-                if self.saved_step is None:
-                    raise
-                last = f"The last good checkpoint is {self.path}, of step {self.saved_step}"
-                raise FloatingPointError(f"{error}. {last}") from None
+            except NotFinite as error:
+                if self.saved_step is not None and not error.complete:
+                    last = f"The last good checkpoint is {self.path}, of step {self.saved_step}"
+                    error.args = (f"{error}. {last}",)
+                raise
 
     def begin(self, run: Run) -> None:
         self.settings, self.identity = settings_in(run), identity_of(run)
@@ -122,7 +123,8 @@ def identity_of(run: Run) -> dict[str, Any]:
         f"callback {i}, {name}": value
         for i, c in enumerate(trainer.callbacks)
         if not getattr(c, "only_writes", False)
-        for name, value in getattr(c, "_made_with", {}).items()
+        if isinstance(made_with := getattr(c, "_made_with", None), Mapping)
+        for name, value in made_with.items()
     }
     rules = {
         f"optimizer, group {i}, {name}": plain(value)
