@@ -1,13 +1,7 @@
 """scratchae: neural networks and autoencoders from scratch, on NumPy and CuPy."""
 
-import scratchae.debug.attach
-import scratchae.distributed.attach
-import scratchae.fast.attach
-import scratchae.files.attach
-import scratchae.guards
-import scratchae.interop.attach
-import scratchae.plotting.attach
-import scratchae.progress  # noqa: F401
+from importlib import import_module
+
 from scratchae import autoencoders, data, distributed, functional, nn, optim
 from scratchae.autoencoders import (
     Autoencoder,
@@ -26,7 +20,8 @@ from scratchae.autograd import (
     primitive,
     tensor,
 )
-from scratchae.backend import gpu_available, rooms
+from scratchae.backend import gpu_available
+from scratchae.backend import rooms as _rooms
 from scratchae.callbacks import Callback, EarlyStopping, Schedule
 from scratchae.data import DataLoader
 from scratchae.debug.anomaly import detect_anomaly
@@ -39,7 +34,10 @@ from scratchae.plotting.callbacks import LivePlot, Snapshots
 from scratchae.random import generator, manual_seed
 from scratchae.training import Trainer
 
-rooms.append("scratchae.gpu.attach")  # imported with the first array on a GPU
+for _room in ("debug.attach", "distributed.attach", "fast.attach", "files.attach", "guards", "interop.attach",
+              "plotting.attach", "progress"):  # fmt: skip
+    import_module(f"scratchae.{_room}")
+_rooms.append("scratchae.gpu.attach")  # imported with the first array on a GPU
 
 __version__ = "0.1.0"
 

@@ -55,8 +55,8 @@ def attach(function: Callable[..., Any], forward: Callable | None = None, **vjps
         name = getattr(function, "__name__", repr(function))
         problem = "is neither a primitive nor replaceable" if op is None else f"has no vjps for {sorted(unknown)}"
         raise TypeError(f"attach: {name} {problem}")
-    if forward is not None:
-        op.forward = forward(op.forward)
-    for name, decorator in vjps.items():
-        op.vjps[name] = decorator(op.vjps[name])
+    computing = op.forward if forward is None else forward(op.forward)
+    new = {name: decorator(op.vjps[name]) for name, decorator in vjps.items()}  # all are made before one is attached
+    op.forward = computing
+    op.vjps.update(new)
     op.plans.clear()  # they hold the vjps from before

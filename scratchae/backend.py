@@ -4,10 +4,9 @@
 CuPy.
 """
 
-from __future__ import annotations
-
 import importlib
 import sys
+import threading
 from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 from typing import Any
@@ -86,6 +85,7 @@ def xp_of(*arrays: object) -> ModuleType:
 
 # --- devices --------------------------------------------------------------------------------------
 
+_entering = threading.RLock()  # a second thread waits until the rooms are attached
 rooms: list[str] = []
 """Modules that attach functions for a GPU. The first use of a GPU imports these modules and empties the list."""
 
@@ -142,8 +142,10 @@ def load_cupy() -> ModuleType:
         raise RuntimeError(no_gpu(error)) from error
     if count == 0:
         raise RuntimeError("CuPy is installed, but CUDA reports no device; stay on 'cpu'")
-    while rooms:
-        importlib.import_module(rooms.pop())
+    with _entering:
+        while rooms:
+            importlib.import_module(rooms[-1])
+            rooms.pop()
     return cupy
 
 

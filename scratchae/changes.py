@@ -1,7 +1,5 @@
 """Moments: each operation that is recorded has one, and each change of memory that a graph may still read."""
 
-from __future__ import annotations
-
 from itertools import count
 from typing import Any
 

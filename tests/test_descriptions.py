@@ -12,6 +12,7 @@ import pytest
 
 from scratchae import nn
 from scratchae.nn.layer import Layer
+from scratchae.nn.losses import Loss
 from scratchae.nn.module import titled
 
 # For each description the values of the same layer with all its options by name.
@@ -69,7 +70,7 @@ def kind(text: str) -> type[nn.Module]:
 
 
 def test_every_layer_is_among_them_and_none_describes_itself() -> None:
-    layers = {thing for thing in vars(nn).values() if inspect.isclass(thing) and issubclass(thing, Layer)}
+    layers = {thing for thing in vars(nn).values() if inspect.isclass(thing) and issubclass(thing, (Layer, Loss))}
     assert layers == set(map(kind, DESCRIPTIONS))
     assert all(layer.describe is Layer.describe for layer in layers)
 

@@ -18,7 +18,7 @@ import scratchae as sa
 from scratchae import nn
 from scratchae.autoencoders import VariationalAutoencoder
 from scratchae.interop import from_torch, onnx, to_onnx, to_torch, torch
-from scratchae.nn.losses import _Loss
+from scratchae.nn.losses import Loss
 
 X = np.ones((2, 4), np.float32)
 
@@ -77,7 +77,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(no_extras:
 
 def test_there_is_a_translation_of_every_layer() -> None:
     modules = {m for m in vars(nn).values() if inspect.isclass(m) and issubclass(m, nn.Module)}
-    layers = {m for m in modules if not issubclass(m, (_Loss, nn.Parameter)) and m not in (nn.Module, nn.Sequential)}
+    layers = {m for m in modules if not issubclass(m, (Loss, nn.Parameter)) and m not in (nn.Module, nn.Sequential)}
     assert set(onnx.LAYERS) == layers
     assert set(torch.LAYERS) == layers - {nn.GaussianNoise}
 

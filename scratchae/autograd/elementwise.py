@@ -3,8 +3,6 @@
 Activations mask their gradients by `masked`, so that one faster function can be attached for all activations.
 """
 
-from __future__ import annotations
-
 import math
 import operator
 from typing import Any
@@ -180,7 +178,7 @@ def gelu(x: Any) -> Any:
 @primitive(x=lambda g, x: g * exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi)))
 def normal_cdf(x: Array) -> Array:
     """Phi(x) = erfc(-x / sqrt 2) / 2, with a small relative error in the left tail too."""
-    return (0.5 * _erfc(x * -math.sqrt(0.5))).astype(x.dtype)
+    return (0.5 * _erfc(x * -math.sqrt(0.5))).astype(x.dtype if x.dtype.kind == "f" else np.float64)
 
 
 _erfc = np.vectorize(math.erfc, otypes=[float])

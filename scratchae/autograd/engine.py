@@ -112,10 +112,9 @@ class _Op:
 
     def plan(self, mask: int) -> _Plan:
         """The plan for the arguments whose bits are set in `mask`."""
-        if mask not in self.plans:
-            needed = [a for i, a in enumerate(self.arguments) if mask >> i & 1 and a in self.vjps]
-            self.plans[mask] = _Plan(self, needed)
-        return self.plans[mask]
+        needed = [a for i, a in enumerate(self.arguments) if mask >> i & 1 and a in self.vjps]
+        plan = self.plans[mask] = _Plan(self, needed)
+        return plan
 
 
 def primitive(**vjps: Callable) -> Callable[[Callable], Callable[..., Any]]:

@@ -1,7 +1,5 @@
 """Half precision (float16) only stores numbers. Functions that add up many numbers compute in float32."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Any

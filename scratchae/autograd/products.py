@@ -12,8 +12,9 @@ from scratchae.autograd.tensor import Tensor
 from scratchae.backend import Array, numbers, xp_of
 
 
-@primitive(x=lambda g, y: _matmul(g, swapaxes(y, -1, -2)), y=lambda g, x: _matmul(swapaxes(x, -1, -2), g))
-def _matmul(x: Array, y: Array) -> Array:
+@primitive(x=lambda g, y: product(g, swapaxes(y, -1, -2)), y=lambda g, x: product(swapaxes(x, -1, -2), g))
+def product(x: Array, y: Array) -> Array:
+    """`x @ y` of matrices, or of stacks of matrices, which may overlap in memory."""
     return x @ y
 
 
@@ -24,8 +25,8 @@ def matmul(x: Any, y: Any) -> Any:
     if x.ndim == 0 or y.ndim == 0:
         raise ValueError(f"matmul needs an axis on each side, got shapes {x.shape} and {y.shape}; use * for scalars")
     if x.ndim > 2 and y.ndim == 2:  # one product of many rows, not many products
-        return reshape(_matmul(reshape(x, (math.prod(x.shape[:-1]), x.shape[-1])), y), (*x.shape[:-1], y.shape[1]))
-    out = _matmul(expand_dims(x, 0) if x.ndim == 1 else x, expand_dims(y, 1) if y.ndim == 1 else y)
+        return reshape(product(reshape(x, (math.prod(x.shape[:-1]), x.shape[-1])), y), (*x.shape[:-1], y.shape[1]))
+    out = product(expand_dims(x, 0) if x.ndim == 1 else x, expand_dims(y, 1) if y.ndim == 1 else y)
     lost = (*([-2] if x.ndim == 1 else []), *([-1] if y.ndim == 1 else []))
     return squeeze(out, lost) if lost else out
 

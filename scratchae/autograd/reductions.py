@@ -3,8 +3,6 @@
 In the backward pass, `_spread` puts the reduced axes back and repeats the gradient along these axes.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -10,6 +10,7 @@ from scratchae.debug import changes as memory
 from scratchae.nn import init
 from scratchae.nn.layer import Layer
 from scratchae.nn.linear import Sequential
+from scratchae.nn.losses import Loss
 from scratchae.nn.module import Module, check_buffer, evaluating, inside, places_in, taken
 from scratchae.optim import base as optimizers
 
@@ -28,7 +29,7 @@ Tensor.__repr__ = tensors.printed  # type: ignore[method-assign]
 # --- modules ---
 
 Module.summary, Module._repr_html_ = summary.summary, summary._repr_html_
-Layer.describe = descriptions.describe  # type: ignore[method-assign, assignment]
+Layer.describe = Loss.describe = descriptions.describe  # type: ignore[method-assign, assignment]
 Module.training = property(modes.training, modes.set_training)  # type: ignore[assignment]
 Module._starts_in_train_mode = True  # type: ignore[attr-defined]
 Module.__init_subclass__ = classmethod(modes.started)  # type: ignore[method-assign, assignment]
@@ -51,5 +52,6 @@ attach(init.constant_, forward=guards.constant)
 attach(init.fan, forward=guards.fan)
 attach(optimizers.members, forward=guards.members)
 attach(optimizers.tensors, forward=guards.tensors)
+attach(optimizers.clip_grad_norm, forward=guards.clipped)
 attach(optimizers.check_leaves, forward=guards.leaves)
 attach(optimizers.checked_option, forward=guards.option)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from scratchae.nn.layer import Layer
+import numpy as np
 
 
-def describe(self: Layer) -> str:
+def describe(self: Any) -> str:
     """The constructor's arguments: those without a default as values, others as `name=value`.
 
     An argument at its default is left out. A tuple of one number counts as the number.
@@ -23,9 +23,17 @@ def describe(self: Layer) -> str:
         value = value[0] if isinstance(value, tuple) and len(value) == 1 else value
         if parameter.default is parameter.empty:
             told.append(repr(value))
-        elif not hasattr(value, "shape") and value != parameter.default:  # an array is too long to tell
+        elif not hasattr(value, "shape") and not _equal(value, parameter.default):  # an array is too long to tell
             told.append(f"{name}={value!r}")
     return ", ".join(told)
+
+
+def _equal(value: Any, default: Any) -> bool:
+    """Whether an option is at its default, which may be an array or an object of any kind."""
+    try:
+        return bool(np.all(value == default))
+    except Exception:  # an object that cannot be compared
+        return False
 
 
 def option(layer: Any, name: str) -> Any:

@@ -289,6 +289,20 @@ def tensors(formula: Callable[[Any], list[Tensor]]) -> Callable[[Any], list[Tens
     return listed
 
 
+def clipped(formula: Callable[..., float]) -> Callable[..., float]:
+    """For `base.clip_grad_norm`: TypeError for anything but Tensors."""
+
+    def clip(params: Any, max_norm: float) -> float:
+        if not isinstance(params, Iterable) or isinstance(params, Mapping):
+            raise TypeError(f"clip_grad_norm: params is a {type(params).__name__}; pass model.parameters()")
+        given = [params] if isinstance(params, Tensor) else list(params)
+        if odd := [type(p).__name__ for p in given if not isinstance(p, Tensor)]:
+            raise TypeError(f"clip_grad_norm takes Tensors, got a {odd[0]}; pass model.parameters()")
+        return formula(given, max_norm)
+
+    return clip
+
+
 def leaves(formula: Callable) -> Callable[[list[Tensor]], None]:
     """For `base.check_leaves`: ValueError for a result, or for a parameter given twice."""
 

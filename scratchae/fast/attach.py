@@ -16,6 +16,8 @@ if not PLAIN:
     attach(elementwise.maximum, forward=elements.against_a_row)
     attach(elementwise.minimum, forward=elements.against_a_row)
     attach(elementwise.relu, forward=elements.relu)
+    attach(elementwise.leaky_relu, forward=elements.leaky_relu)
+    attach(elementwise.elu, forward=elements.elu)
     attach(elementwise.log_1_plus, forward=elements.log_1_plus)
     attach(elementwise.normal_cdf, forward=elements.normal_cdf)
     attach(products.sum_rows, forward=elements.sum_rows)

@@ -39,7 +39,7 @@ def against_a_row(formula: Way) -> Way:
     """
 
     def with_a_row(x: Array, y: Any) -> Array:
-        return formula(x, _row(x, y) if type(y) in (int, float) and type(x) is np.ndarray else y)
+        return formula(x, _row(x, y) if isinstance(y, (int, float)) and type(x) is np.ndarray else y)
 
     return with_a_row
 
@@ -49,6 +49,30 @@ def relu(formula: Way) -> Way:
 
     def with_a_row(x: Array) -> Array:
         return np.maximum(x, _row(x, 0)) if type(x) is np.ndarray else formula(x)
+
+    return with_a_row
+
+
+def leaky_relu(formula: Way) -> Way:
+    """The formula with one row of zeros."""
+
+    def with_a_row(x: Array, slope: float = 0.01) -> Array:
+        if type(x) is not np.ndarray:
+            return formula(x, slope)
+        zeros = _row(x, 0)
+        return np.maximum(x, zeros) + slope * np.minimum(x, zeros)
+
+    return with_a_row
+
+
+def elu(formula: Way) -> Way:
+    """The formula with one row of zeros."""
+
+    def with_a_row(x: Array, alpha: float = 1.0) -> Array:
+        if type(x) is not np.ndarray:
+            return formula(x, alpha)
+        zeros = _row(x, 0)
+        return np.maximum(x, zeros) + alpha * np.expm1(np.minimum(x, zeros))
 
     return with_a_row
 
@@ -121,7 +145,7 @@ def normal_cdf(formula: Way) -> Way:
         z = xp.abs(x) * math.sqrt(0.5)
         t = 2 / (2 + z)
         s, b, b_next = 4 * t - 2, 0.0, 0.0
-        for c in (_ERFC_SERIES[11:0:-1] if x.dtype.itemsize <= 4 else _ERFC_SERIES[:0:-1]):  # Clenshaw
+        for c in (_ERFC_SERIES[11:0:-1] if x.dtype in (np.float16, np.float32) else _ERFC_SERIES[:0:-1]):  # Clenshaw
             b, b_next = s * b - b_next + c, b
         tail = 0.5 * t * xp.exp(0.5 * (s * b + _ERFC_SERIES[0]) - b_next - z * z)
         positive = x > 0

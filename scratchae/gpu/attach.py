@@ -19,7 +19,7 @@ from scratchae.plugins import ORDER
 attach(backend.told_when_full, forward=devices.told_when_full)
 attach(backend.seen, forward=noted)
 attach(random.new_generator, forward=generator_on_the_gpu)
-attach(elementwise.normal_cdf, forward=elements.normal_cdf)  # the formula is a loop in Python
+attach(elementwise.normal_cdf, forward=devices.on_gpus(elements.normal_cdf))  # the formula is a loop in Python
 
 if not PLAIN:
     attach(loader.batches_of, forward=batches_on_the_gpu)
@@ -34,8 +34,7 @@ if not PLAIN:
     # cuBLAS: products that a CUDA graph can record
     attach(products.linear, forward=cublas.linear)
     attach(products.linear_weight_grad, forward=cublas.linear_weight_grad)
-    attach(products._matmul, forward=cublas.product)
-    attach(conv.product, forward=cublas.product)
+    attach(products.product, forward=cublas.product)
     # images.cu: one launch for a loop over taps
     attach(conv.columns, forward=images.by_kernel(images.launch_columns))
     attach(conv.fold, forward=images.by_kernel(images.launch_fold))

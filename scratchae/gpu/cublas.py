@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from scratchae.backend import xp_of
+
 GEMM = {"float32": ("S", ctypes.c_float), "float64": ("D", ctypes.c_double)}  # letter in BLAS, number in C
 WORKSPACE = 32 << 20  # bytes, as NVIDIA advises for Hopper. Allocated beforehand: a recording must not allocate
 DEFAULT_MATH, TF32_MATH = 0, 3  # cublasMath_t
@@ -118,6 +120,7 @@ def linear(formula: Callable) -> Callable:
     def by_cublas(x: Any, weight: Any, bias: Any = None) -> Any:
         if isinstance(x, np.ndarray):
             return formula(x, weight, bias)
+        xp_of(x, weight, bias)  # refuses two devices
         out = gemm(_rows(x), weight.T)
         if bias is not None:
             out += bias
@@ -151,7 +154,7 @@ def _rows(x: Any) -> Any:
 
 def gemm(x: Any, y: Any, out: Any = None) -> Any:
     """`x @ y` for arrays on one GPU, with NumPy's rules. `out`, if given, is a C-contiguous array for the result."""
-    cupy = sys.modules["cupy"]
+    cupy = xp_of(x, y)  # refuses two devices
     fits = x.ndim > 0 and y.ndim > 0 and x.shape[-1] == y.shape[-min(2, y.ndim)]
     if not fits or x.dtype != y.dtype or x.dtype.name not in GEMM:
         return cupy.matmul(x, y, out=out)  # CuPy raises the error, or multiplies other dtypes

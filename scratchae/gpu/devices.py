@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+import numpy as np
+
 
 def told_when_full(formula: Callable) -> Callable[[str], AbstractContextManager[Any]]:
     """For `backend.told_when_full`: release the memory of the failed work, and raise a MemoryError that names it."""
@@ -30,3 +32,13 @@ def told_when_full(formula: Callable) -> Callable[[str], AbstractContextManager[
             ) from None
 
     return told
+
+
+def on_gpus(decorator: Callable) -> Callable:
+    """A decorator of one argument `x` whose way is taken for arrays on a GPU alone."""
+
+    def decorate(formula: Callable) -> Callable:
+        way = decorator(formula)
+        return lambda x: formula(x) if isinstance(x, np.ndarray) else way(x)
+
+    return decorate

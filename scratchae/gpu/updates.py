@@ -44,6 +44,7 @@ _counters: WeakKeyDictionary[Any, Counters] = WeakKeyDictionary()  # by flat buf
 def counters_of(flat: Any) -> Any:
     """The counters of a flat buffer, or None where no kernel moves the buffer. A new layout gets new counters."""
     if not isinstance(flat, Flat) or flat.xp is np or flat.values.dtype.name not in TYPES:
+        _counters.pop(flat, None)  # they hold the flat buffer's old memory on a GPU
         return None
     counters = _counters.get(flat)
     if counters is None or counters.values is not flat.values:

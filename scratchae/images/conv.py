@@ -41,6 +41,7 @@ from typing import Any
 
 from scratchae.attach import replaceable
 from scratchae.autograd.engine import primitive
+from scratchae.autograd.products import product
 from scratchae.autograd.shaping import broadcast_to, reshape
 from scratchae.backend import Array, xp_of
 from scratchae.images.window import Pair, Window, output_size, reach
@@ -182,12 +183,6 @@ def fold(products: Array, size: Pair, window: Window) -> Array:
             across, to_across = reach(window, 1, j, size[1], Wo)
             X[to_rows, :, to_across] += products[rows, i, j, :, across]
     return X
-
-
-@replaceable
-def product(x: Array, y: Array) -> Array:
-    """`x @ y` of stacks of matrices, which may overlap in memory."""
-    return x @ y
 
 
 def _summed_products(stack: Array, Y: Array) -> Array:

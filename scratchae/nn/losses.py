@@ -4,10 +4,12 @@ from typing import Any
 
 from scratchae import functional as F
 from scratchae.checks import check_bool, check_choice
-from scratchae.nn.layer import Layer
+from scratchae.nn.module import Module
 
 
-class _Loss(Layer):
+class Loss(Module):
+    """A loss with its reduction. debug/ attaches a `describe` that prints the options."""
+
     function: Any  # of (input, target, reduction=...)
     reductions: tuple[str, ...] = ("mean", "sum", "none")
 
@@ -18,37 +20,37 @@ class _Loss(Layer):
         return type(self).function(input, target, reduction=self.reduction)
 
 
-class MSELoss(_Loss):
+class MSELoss(Loss):
     """(input - target)^2."""
 
     function = F.mse_loss
 
 
-class L1Loss(_Loss):
+class L1Loss(Loss):
     """|input - target|."""
 
     function = F.l1_loss
 
 
-class BCELoss(_Loss):
+class BCELoss(Loss):
     """Binary cross-entropy of probabilities."""
 
     function = F.binary_cross_entropy
 
 
-class BCEWithLogitsLoss(_Loss):
+class BCEWithLogitsLoss(Loss):
     """Binary cross-entropy of logits: sigmoid and logarithm in one, exact for any logit."""
 
     function = F.binary_cross_entropy_with_logits
 
 
-class CrossEntropyLoss(_Loss):
+class CrossEntropyLoss(Loss):
     """-log softmax(input)[label], with integer labels."""
 
     function = F.cross_entropy
 
 
-class KLDivLoss(_Loss):
+class KLDivLoss(Loss):
     """target (log target - input) for a log-probability `input`."""
 
     function = F.kl_div

@@ -69,7 +69,7 @@ class Module:
 
         Raises ValueError where two modules have one name.
         """
-        return once((path, module) for path, module, _ in walk(self, prefix))
+        return ((path, module) for path, module, _ in walk(self, prefix, set()))
 
     def modules(self) -> Iterator[Module]:
         return (module for _, module in self.named_modules())
@@ -226,14 +226,19 @@ def places_in(model: Module) -> Iterator[Place]:
                 yield Place(joined(path, name), module, name, value)
 
 
-def walk(model: Module, path: str = "") -> Iterator[tuple[str, Module, list[tuple[str, Any]]]]:
+Held = list[tuple[str, Any]]  # names and values inside a module
+
+
+def walk(model: Module, path: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, Module, Held]]:
     """(path, module, what is inside) of a model and all modules in it, depth first and under all of their names.
 
-    A module that contains itself is not entered again.
+    With a set `seen`, a module comes once, under its first name. A module that contains itself is not entered again.
     """
     stack: list[tuple[str, Module, tuple[int, ...]]] = [(path, model, ())]
     while stack:
         path, module, around = stack.pop()
+        if seen is not None and (id(module) in seen or seen.add(id(module))):
+            continue
         around = (*around, id(module))
         yield path, module, (held := list(inside(module)))
         for name, value in reversed(held):

@@ -93,4 +93,6 @@ class GaussianNoise(Layer):
     def forward(self, x: Any) -> Any:
         if not self.training or self.std == 0:
             return x
+        if x.dtype.kind != "f":
+            raise TypeError(f"{titled(self)}: the input is {x.dtype}; convert it with .astype('float32')")
         return x + F.normal_like(x) * self.std

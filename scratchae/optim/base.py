@@ -131,7 +131,8 @@ class Updater:
         value, grad = (array.astype(state_dtype(p), copy=False) for array in (p.data, p.grad))
         scratch = [xp_of(value).empty_like(value) for _ in range(2)]
         optimizer.update(value, grad, self.state, self.steps, group, scratch)
-        p.data[...] = value
+        if value is not p.data:
+            p.data[...] = value
         p.changed()
 
     def provide(self, state_names: Iterable[str]) -> None:
@@ -214,13 +215,14 @@ def checked_option(name: str, value: Any) -> Any:
 # --- clipping -------------------------------------------------------------------------------------
 
 
+@replaceable
 def clip_grad_norm(params: Iterable[Tensor] | Tensor, max_norm: float) -> float:
     """Scale all gradients together so that their joint Euclidean norm is at most `max_norm`; return the norm before.
 
     Raises ValueError, before anything changes, where the norm is not finite or `max_norm` is negative.
     """
     max_norm = check_number("max_norm", max_norm)
-    grads = [p.grad for p in tensors(params) if p.grad is not None]
+    grads = [p.grad for p in ([params] if isinstance(params, Tensor) else params) if p.grad is not None]
     norm = _joint_norm(grads)
     if not math.isfinite(norm):
         raise ValueError(f"clip_grad_norm: the gradients' norm is {norm}, not finite; nothing was changed")

@@ -1,7 +1,5 @@
 """Learning-rate schedules: `step()` once per epoch changes the optimiser's rate."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any
