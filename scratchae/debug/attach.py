@@ -29,7 +29,7 @@ Tensor.__repr__ = tensors.printed  # type: ignore[method-assign]
 # --- modules ---
 
 Module.summary, Module._repr_html_ = summary.summary, summary._repr_html_
-Layer.describe = Loss.describe = descriptions.describe  # type: ignore[method-assign, assignment]
+Layer.describe = Loss.describe = descriptions.describe  # type: ignore[method-assign]
 Module.training = property(modes.training, modes.set_training)  # type: ignore[assignment]
 Module._starts_in_train_mode = True  # type: ignore[attr-defined]
 Module.__init_subclass__ = classmethod(modes.started)  # type: ignore[method-assign, assignment]

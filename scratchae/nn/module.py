@@ -237,8 +237,10 @@ def walk(model: Module, path: str = "", seen: set[int] | None = None) -> Iterato
     stack: list[tuple[str, Module, tuple[int, ...]]] = [(path, model, ())]
     while stack:
         path, module, around = stack.pop()
-        if seen is not None and (id(module) in seen or seen.add(id(module))):
-            continue
+        if seen is not None:
+            if id(module) in seen:
+                continue
+            seen.add(id(module))
         around = (*around, id(module))
         yield path, module, (held := list(inside(module)))
         for name, value in reversed(held):
