@@ -1,4 +1,7 @@
-"""The contractive penalty against its closed form and explicit Jacobians, and where it must not be computed."""
+"""The contractive penalty against its closed form and explicit Jacobians, in both ways of computing it.
+
+`Opaque` hides the layers of an encoder, and so makes the penalty a double backward pass.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,14 @@ from family import SIZES, assert_gradients_are_slopes, bits, images
 
 import scratchae as sa
 from scratchae import nn, optim
-from scratchae.autoencoders import Autoencoder, ContractiveAutoencoder, VariationalAutoencoder, conv_encoder, jacobian
+from scratchae.autoencoders import (
+    Autoencoder,
+    ContractiveAutoencoder,
+    VariationalAutoencoder,
+    contractive,
+    conv_encoder,
+    jacobian,
+)
 
 X = images(5, np.float64)
 
@@ -110,6 +120,186 @@ def test_jacobian_is_taken_in_eval_mode_and_changes_nothing(device: str) -> None
     assert all(p.grad is None for p in model.parameters())
     with pytest.raises(ValueError, match="empty array"):
         jacobian(model, X[:0])
+
+
+# --- the Gram matrix of the first layer -----------------------------------------------------------
+
+
+class Opaque(nn.Module):
+    def __init__(self, encoder: nn.Module):
+        self.inner = encoder
+
+    def forward(self, x: Any) -> Any:
+        return self.inner(x)
+
+
+@pytest.fixture
+def backward_passes(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The `encode` of each Jacobian that is computed row by row, while the test runs."""
+    calls: list[Any] = []
+    rows = contractive._jacobian_rows
+
+    def counted(encode: Any, x: Any, create_graph: bool) -> list[Any]:
+        calls.append(encode)
+        return rows(encode, x, create_graph)
+
+    monkeypatch.setattr(contractive, "_jacobian_rows", counted)
+    return calls
+
+
+def penalty_and_gradients(encoder: nn.Module, x: np.ndarray) -> list[np.ndarray]:
+    model = around(encoder)
+    model.zero_grad()
+    value = model.penalties(sa.Tensor(x), None)["contraction"]
+    value.backward()
+    # the bias of a layer without an activation gets no gradient in one way, and zeros in the other
+    return [value.data, *(np.zeros(p.shape) if p.grad is None else p.grad for p in encoder.parameters())]
+
+
+def assert_both_ways_agree(encoder: nn.Module, x: np.ndarray) -> None:
+    encoder.to(np.float64)
+    found, wanted = penalty_and_gradients(encoder, x), penalty_and_gradients(Opaque(encoder), x)
+    assert len(found) == len(wanted)
+    for f, w in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(f, w, rtol=1e-10, atol=1e-12)
+
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "identity": nn.Identity, "relu": nn.ReLU, "leaky": nn.LeakyReLU, "steep leaky": lambda: nn.LeakyReLU(1.7),
+    "elu": nn.ELU, "elu, alpha 0.3": lambda: nn.ELU(0.3), "gelu": nn.GELU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh,
+    "softplus": nn.Softplus,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("sizes", [(15, 4), (15, 7, 3), (3, 7, 4), (15, 7, 5, 2), (6, 4, 5, 9)])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_it_is_what_double_backward_gives(name: str, sizes: Any, bias: bool, backward_passes: list[Any]) -> None:
+    layers = [
+        layer
+        for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True)
+        for layer in (nn.Linear(n_in, n_out, bias), ACTIVATIONS[name]())
+    ]
+    x = np.random.default_rng(1).standard_normal((5, 1, sizes[0] // 3, 3))
+    for encoder in (nn.Sequential(nn.Flatten(), *layers), nn.Sequential(nn.Flatten(), *layers[:-1])):
+        backward_passes.clear()
+        assert_both_ways_agree(encoder, x)
+        assert len(backward_passes) == 1  # of the Opaque one
+
+
+def shared(activation: nn.Module) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, 5), activation, nn.Linear(5, 4), activation, nn.Linear(4, 2))
+
+
+def tied(layer: nn.Module) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, 5), nn.Tanh(), layer, nn.Tanh(), layer, nn.Linear(5, 2))
+
+
+# name -> an encoder of 4 x 4 images for which a formula must do
+CHAINS: dict[str, Callable[[], nn.Module]] = {
+    "nested": lambda: nn.Sequential(nn.Sequential(nn.Flatten(), nn.Sequential(nn.Linear(16, 5), nn.Tanh())),
+                                    nn.Sequential(), nn.Linear(5, 2)),
+    "two activations": lambda: dense(16, nn.Tanh(), nn.Softplus()),
+    "one activation in two places": lambda: shared(nn.Sigmoid()),
+    "one layer in two places": lambda: tied(nn.Linear(5, 5)),
+    "reshaping between": lambda: dense(16, nn.Flatten(), nn.GELU(), nn.Identity(), nn.Flatten(-1)),
+    "reshaping of the code": lambda: nn.Sequential(*dense(16, nn.Tanh()), nn.Flatten(0)),
+    "shapes kept in front": lambda: nn.Sequential(nn.Identity(), nn.Flatten(-1), *dense(16)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_chains_need_no_backward_pass_for_each_unit(name: str, backward_passes: list[Any]) -> None:
+    encoder = CHAINS[name]()
+    assert_both_ways_agree(encoder, X)
+    assert len(backward_passes) == 1
+
+
+def test_a_linear_layer_alone_is_a_chain(backward_passes: list[Any]) -> None:
+    model = around(nn.Linear(16, 2))
+    assert contraction(model, X.reshape(5, 16)) == pytest.approx(0.7 * (model.encoder.weight.data**2).sum(), rel=1e-12)
+    assert not backward_passes
+
+
+@pytest.mark.parametrize("frozen", [(0,), (2,), (0, 2), (0, 2, 4)])
+def test_frozen_layers_have_slopes_too(frozen: tuple[int, ...], backward_passes: list[Any]) -> None:
+    layers = [nn.Linear(16, 5), nn.Sigmoid(), nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 2)]
+    encoder = nn.Sequential(nn.Flatten(), *layers)
+    for i in frozen:
+        layers[i].requires_grad_(False)
+    if len(frozen) < 3:
+        assert_both_ways_agree(encoder, X)
+        assert len(backward_passes) == 1
+    wanted = (jacobian(around(encoder), X) ** 2).sum((1, 2)).mean()
+    assert contraction(around(encoder)) == pytest.approx(0.7 * wanted, rel=1e-12)
+
+
+class Doubled(nn.Tanh):
+    def forward(self, x: Any) -> Any:
+        return 2 * super().forward(x)
+
+
+class Residual(nn.Sequential):
+    def forward(self, x: Any) -> Any:
+        return x + super().forward(x)
+
+
+class Halved(nn.Linear):
+    def forward(self, x: Any) -> Any:
+        return super().forward(x) / 2
+
+
+def changed(layer: nn.Module) -> nn.Module:
+    forward = layer.forward
+    layer.forward = lambda x: 3 * forward(x)  # type: ignore[method-assign]
+    return layer
+
+
+# name -> an encoder of 4 x 4 images that is no chain
+OTHERS: dict[str, Callable[[], nn.Module]] = {
+    "subclass of an activation": lambda: dense(16, Doubled()),
+    "subclass of a chain": lambda: dense(16, Residual(nn.Linear(5, 5), nn.Tanh())),
+    "subclass of a linear layer": lambda: dense(16, nn.Tanh(), Halved(5, 5)),
+    "an activation's own forward": lambda: dense(16, changed(nn.Tanh())),
+    "a layer's own forward": lambda: dense(16, nn.Tanh(), changed(nn.Linear(5, 5))),
+    "a chain's own forward": lambda: changed(dense(16, nn.Tanh())),
+    "an activation of the inputs": lambda: nn.Sequential(nn.Flatten(), nn.Tanh(), nn.Linear(16, 2)),
+    "a layer along the rows": lambda: nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(12, 2)),
+    "Softmax": lambda: dense(16, nn.Softmax()),
+    "Dropout in eval mode": lambda: dense(16, nn.Dropout(0.5)).eval(),
+    "LayerNorm": lambda: dense(16, nn.LayerNorm(5)),
+    "no layer": lambda: nn.Flatten(),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_encoders_take_a_backward_pass_for_each_unit(name: str, backward_passes: list[Any]) -> None:
+    model = around(OTHERS[name]())
+    wanted = 0.7 * (by_differences(model, X) ** 2).sum((1, 2)).mean()
+    assert contraction(model) == pytest.approx(wanted, rel=1e-8)
+    assert len(backward_passes) == 1
+
+
+class Twice(ContractiveAutoencoder):
+    def encode(self, x: Any) -> Any:
+        return 2 * super().encode(x)
+
+
+def test_an_encode_of_ones_own_is_followed(backward_passes: list[Any]) -> None:
+    model = build()
+    twice = Twice(model.encoder, model.decoder, weight=0.7)
+    assert contraction(twice) == pytest.approx(4 * contraction(model), rel=1e-12)
+    assert len(backward_passes) == 1
+    model.encode = twice.encode  # type: ignore[method-assign]
+    assert contraction(model) == pytest.approx(contraction(twice), rel=1e-12)
+    assert len(backward_passes) == 3
+
+
+def test_wrong_inputs_are_told_with_the_place_of_the_layer() -> None:
+    model = build()
+    for x in (X[:, :, :3], X[:, :, 0]):
+        with pytest.raises(ValueError, match=r"layer 1: Linear\(16, 5\): the input has shape"):
+            model.penalties(sa.Tensor(x), None)
 
 
 # --- graphs and modes -----------------------------------------------------------------------------
