@@ -5,8 +5,8 @@ alone would make the code constant. But the reconstruction must tell images apar
 sensitive to the few directions in which images vary. The encoder should become insensitive to the many other directions
 (Rifai, Vincent, Muller, Glorot & Bengio, "Contractive auto-encoders", 2011).
 
-    python tutorials/08_contractive.py                 the embedded sample, about 2 minutes
-    python tutorials/08_contractive.py --data full     all 60,000 images, about 5 minutes
+    python tutorials/08_contractive.py                 the embedded sample, about half a minute
+    python tutorials/08_contractive.py --data full     all 60,000 images, about a minute
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ import scratchae as sa
 from scratchae import data, optim, plotting
 from scratchae.autoencoders import ContractiveAutoencoder, jacobian
 
-CODE_SIZE = 64  # a training step needs a backward pass for each code unit
+CODE_SIZE = 64
 WEIGHT = 5e-4
 BATCH_SIZE = 128
 LR = 1e-2
