@@ -3,8 +3,6 @@
 Your own derives from `Callback` and defines the methods that it needs.
 """
 
-from __future__ import annotations
-
 import math
 import warnings
 from collections.abc import Mapping

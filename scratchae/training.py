@@ -10,8 +10,6 @@ At each step the Trainer does four lines that anybody can write:
 Everything around them (clipping, progress, checkpoints, several processes, ...) is a plug-in: see plugins.py.
 """
 
-from __future__ import annotations
-
 import math
 import os
 import time

@@ -11,8 +11,6 @@ options of both. An option of both, such as `weight`, goes to the first; the att
 `contraction_weight` are separate. Convolutional halves for any kind come from `conv_encoder` and `conv_decoder`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any

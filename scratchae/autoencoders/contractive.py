@@ -19,8 +19,6 @@ sigmoid layer h = sigmoid(W x + b) the norm is (Rifai et al., eq. 4)
 For any other encoder, each row of J is one backward pass. Training differentiates these passes again.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

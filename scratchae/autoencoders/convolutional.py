@@ -11,8 +11,6 @@ Two ways to halve an image and to double its size again, for channels = (1, 16, 
 conv_decoder(c), ...)`. With `code_size` a linear layer turns the last images into a flat code, and another back.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

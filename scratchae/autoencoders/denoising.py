@@ -7,8 +7,6 @@ each other. Source: P. Vincent, H. Larochelle, Y. Bengio, P.-A. Manzagol, "Extra
 with denoising autoencoders", ICML 2008.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

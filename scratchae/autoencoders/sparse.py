@@ -7,8 +7,6 @@ Under "kl" every unit is active for a share `target` of the samples. Under "l1" 
 Source: A. Ng, "Sparse autoencoder", CS294A lecture notes, Stanford 2011.
 """
 
-from __future__ import annotations
-
 from numbers import Real
 from typing import Any
 

@@ -9,8 +9,6 @@ Bayes", ICLR 2014; beta: I. Higgins et al., ICLR 2017; importance weighting: Y. 
 ICLR 2016.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Mini-batches: cutting arrays along their first dimension, in order or shuffled anew each epoch."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice

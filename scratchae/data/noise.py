@@ -8,8 +8,6 @@ Source: P. Vincent, H. Larochelle, I. Lajoie, Y. Bengio, P.-A. Manzagol, "Stacke
 autoencoders", Journal of Machine Learning Research 11, 2010, section 3.3.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -34,8 +34,6 @@ Rooms attach to `columns`, `fold`, `product` and `multiply_then_shift`. On a GPU
 `columns` and `fold`, and cuBLAS computes `product`: see gpu/attach.py.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

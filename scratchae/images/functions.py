@@ -1,7 +1,5 @@
 """Operations on images (N, C, H, W) for users. The arguments are checked and completed here."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Layers for images (N, C, H, W); positional order and defaults are PyTorch's."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from scratchae import functional as F

@@ -3,8 +3,6 @@
 The checks raise ValueErrors that begin with `name`: the operation or the layer that was given the option.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -7,8 +7,6 @@ Two pairs of linear maps, each the other's derivative: `pool_sum` with `spread`,
 Nearest-neighbour upsampling is `spread` with windows that do not overlap.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator
 from typing import Any

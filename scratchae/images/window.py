@@ -1,7 +1,5 @@
 """The window: a kernel that moves in steps over a padded image."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 Pair = tuple[int, int]
