@@ -1,0 +1,188 @@
+"""A pool of threads that share the work inside one operation, and sleep between operations.
+
+    run(lambda piece: np.exp(x[piece], out=y[piece]), cut(len(x), 1 << 15))
+
+The thread that calls `run` computes too. A thread that has finished a piece takes the next one. A thread that waits
+for a core takes no piece, and the other threads go on. The pieces do not depend on the number of threads. Hence the
+results have the same bits for any number.
+
+The pool works on one `run` at a time. A `run` inside another one, or beside one of another thread, computes alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from scratchae.checks import check_count
+from scratchae.fast.blas import one_thread_in_this_thread
+from scratchae.fast.cores import cores
+
+Piece = Any
+_MOST = 8  # pieces of one operation: each costs some microseconds, and several threads want more than one
+
+
+def cut(n: int, least: float) -> list[slice]:
+    """range(n) in eight slices or fewer, of one length, which is `least` or more; the last one has what is left."""
+    step = -(-n // max(1, min(_MOST, int(n / max(1, least)))))
+    return [slice(start, min(start + step, n)) for start in range(0, n, step)] if n else [slice(0, 0)]
+
+
+def run(function: Callable[[Piece], Any], pieces: Sequence[Piece]) -> None:
+    """Call `function` with every piece, in several threads. The order is open, and results are dropped.
+
+    An exception of `function` is raised here, after the pieces that other threads have begun. The later pieces are
+    left out. Threads compute under the `np.errstate` and the other context variables of the caller.
+    """
+    pool = _pool
+    if len(pieces) > 1 and pool.size > 1 and pool.busy.acquire(blocking=False):
+        try:
+            pool.share(_Job(function, pieces))
+        finally:
+            pool.busy.release()
+    else:
+        for piece in pieces:
+            function(piece)
+
+
+def several_threads() -> bool:
+    """Whether there is more than one thread to compute with."""
+    return _pool.size > 1
+
+
+class _Job:
+    """One call of `run`: the pieces that nobody has taken yet, and how many are unfinished."""
+
+    def __init__(self, function: Callable[[Piece], Any], pieces: Iterable[Piece]):
+        self.function, self.pieces = function, deque(pieces)
+        self.unfinished = len(self.pieces)
+        self.error: BaseException | None = None
+        self.counting, self.done = threading.Lock(), threading.Lock()
+        self.done.acquire()
+        self.context = contextvars.copy_context()
+
+    def work(self) -> None:
+        """Take pieces until none is left. The last one to finish releases `done`."""
+        while self.pieces:
+            try:
+                piece = self.pieces.popleft()
+            except IndexError:  # another thread was faster
+                return
+            try:
+                if self.error is None:
+                    self.function(piece)
+            except BaseException as error:
+                self.error = error
+            with self.counting:
+                self.unfinished -= 1
+                if not self.unfinished:
+                    self.done.release()
+
+
+class _Worker:
+    """A thread that sleeps until it is woken, and then works on the pool's job."""
+
+    def __init__(self, pool: _Pool):
+        self.pool, self.asleep = pool, threading.Lock()
+        self.asleep.acquire()
+        self.thread = threading.Thread(target=self.live, name="scratchae", daemon=True)
+        self.thread.start()
+
+    def wake(self) -> None:
+        """Only the thread that holds `pool.busy` calls this. A worker that is still waking is left alone."""
+        if self.asleep.locked():
+            self.asleep.release()
+
+    def live(self) -> None:
+        one_thread_in_this_thread()
+        while not self.pool.closed:
+            self.asleep.acquire()
+            if (job := self.pool.job) is not None:
+                job.context.copy().run(job.work)
+                del job  # and the arrays that its function holds
+
+
+class _Pool:
+    """`size` threads with the one that calls. The others start with the first job, or when one more is wanted."""
+
+    def __init__(self, size: int):
+        self.size, self.busy, self.closed = size, threading.Lock(), False
+        self.job: _Job | None = None
+        self.workers: list[_Worker] = []
+
+    def share(self, job: _Job) -> None:
+        helpers = min(self.size, job.unfinished) - 1
+        with contextlib.suppress(RuntimeError):  # no more threads, as at the interpreter's end: fewer compute
+            while len(self.workers) < helpers:
+                self.workers.append(_Worker(self))
+        self.job = job
+        for worker in self.workers[:helpers]:
+            worker.wake()
+        try:
+            job.work()
+            job.done.acquire()  # the last pieces of the others
+        finally:
+            self.job = None
+        error, job.error = job.error, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error, job  # the traceback leads to this frame
+
+    def close(self) -> None:
+        """End all threads, unless the pool stays busy: a signal's handler may call this in the middle of a job."""
+        if not self.busy.acquire(timeout=1.0):
+            return
+        try:
+            self.closed = True
+            for worker in self.workers:
+                worker.wake()
+            for worker in self.workers:
+                worker.thread.join()
+        finally:
+            self.workers, self.closed = [], False
+            self.busy.release()
+
+
+# --- how many ------------------------------------------------------------------------------------
+
+
+def set_num_threads(n: int) -> None:
+    """Compute large operations in `n` threads from here on, in all threads of the script. Results keep their bits.
+
+    The default is the environment variable `SCRATCHAE_THREADS`, or the number of cores that this process may use.
+    With 1, no thread is started. Raises TypeError or ValueError for anything but a number from 1.
+    """
+    global _pool
+    n = check_count("set_num_threads: n", n, 1)
+    before, _pool = _pool, _Pool(n)
+    before.close()
+
+
+def get_num_threads() -> int:
+    """How many threads large operations are computed in."""
+    return _pool.size
+
+
+def _asked() -> int:
+    text = os.environ.get("SCRATCHAE_THREADS", "")
+    if text and not (text.isdecimal() and int(text)):
+        raise ValueError(f"SCRATCHAE_THREADS is {text!r}; expected the number of threads, 1 or more")
+    return int(text) if text else cores()
+
+
+def _start_anew() -> None:
+    """In a forked child: threads do not live on there, and another thread may have held the pool's locks."""
+    global _pool
+    _pool = _Pool(_pool.size)
+
+
+_pool = _Pool(_asked())
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(before=lambda: _pool.close(), after_in_child=_start_anew)
