@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
+import numpy as np
+
+from scratchae import losses
 from scratchae.attach import PLAIN, attach
 from scratchae.autograd import elementwise, products, reductions
-from scratchae.fast import elements, flat, images
+from scratchae.fast import elements, flat, images, passes
+from scratchae.fast import products as by_threads
 from scratchae.fast.memory import keep_freed_memory
-from scratchae.images import conv
+from scratchae.images import conv, pooling
 from scratchae.optim import base as optimizers
 
 if not PLAIN:
@@ -25,5 +30,43 @@ if not PLAIN:
     attach(conv.multiply_then_shift, forward=images.by_phases)
     attach(conv.sum_over_images, forward=images.by_ones)
     attach(optimizers.updaters_of, forward=flat.one_for_many)
+
+    # --- in several threads ---
+
+    attach(products.product, forward=by_threads.stack_product)
+    attach(products.linear, forward=by_threads.linear)
+    attach(products.linear_weight_grad, forward=by_threads.linear_weight_grad)
+    attach(products.sum_rows, forward=by_threads.by_one_thread)
+    attach(optimizers.clip_grad_norm, forward=by_threads.by_one_thread)
+    attach(conv.product, forward=by_threads.stack_product)
+    attach(conv.inner, forward=images.transposed_by_rows)
+    attach(conv.fold, forward=images.folded_by_channels)
+    attach(conv.plus_bias, forward=images.by_rows)
+    for fill in (conv.copy_taps, pooling.take_largest, pooling.fill_windows, pooling.add_windows):
+        attach(fill, forward=images.by_channels)
+    attach(flat.move, forward=passes.moved_in_pieces)
+    moved: dict[Any, Any] = {
+        elementwise.add: np.add, elementwise.subtract: np.subtract, elementwise.multiply: np.multiply,
+        elementwise.divide: np.divide, elementwise.negative: np.negative, elementwise.relu: elements.relu_into,
+        elementwise.masked: passes.masked_into,
+    }  # fmt: skip
+    for operation, into in moved.items():
+        attach(operation, forward=passes.in_pieces(passes.MOVED, into))
+    attach(elementwise.relu, x=passes.in_pieces(passes.MOVED, passes.relu_slope_into))
+    attach(elementwise.sigmoid, x=passes.in_pieces(passes.MOVED, passes.sigmoid_slope_into))
+    attach(elementwise.tanh, x=passes.in_pieces(passes.MOVED, passes.tanh_slope_into))
+    attach(reductions.sum_of_squares, x=passes.in_pieces(passes.MOVED, passes.square_slope_into))
+    computed: dict[Any, Any] = {
+        elementwise.exp: np.exp, elementwise.log: np.log, elementwise.tanh: np.tanh,
+        elementwise.sigmoid: passes.sigmoid_into, elementwise.leaky_relu: None, elementwise.elu: None,
+    }  # fmt: skip
+    for operation, into in computed.items():
+        attach(operation, forward=passes.in_pieces(passes.COMPUTED, into))
+    for operation in (elementwise.leaky_relu, elementwise.elu, elementwise.softplus):
+        attach(operation, x=passes.in_pieces(passes.COMPUTED))
+    for operation in (losses.bernoulli_nll, losses.bernoulli_nll_of_logits):
+        attach(operation, forward=passes.in_pieces(passes.LABOURED), input=passes.in_pieces(passes.LABOURED))
+    for operation in (elementwise.softplus, elementwise.normal_cdf):
+        attach(operation, forward=passes.in_pieces(passes.LABOURED))
     if os.environ.get("SCRATCHAE_KEEP_MEMORY", "1") != "0":
         keep_freed_memory()

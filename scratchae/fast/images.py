@@ -1,15 +1,95 @@
-"""Convolutions: a bias's gradient as a product, and transposed convolution with a stride without additions."""
+"""Images: a bias's gradient as a product, transposed convolution without additions, channels shared by threads."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from scratchae.backend import Array, xp_of
+from scratchae.fast.passes import COMPUTED, MOVED
+from scratchae.fast.threads import cut, run, several_threads
 from scratchae.images.conv import inner, product, shift_then_multiply
 from scratchae.images.window import Pair, Window
+
+_IMAGES = 3 << 16  # numbers that a piece reads or fills
+
+
+def by_channels(fill: Callable[..., None]) -> Callable[..., None]:
+    """For a function that fills its first argument: threads share the channels.
+
+    The last axes of all its arrays are (C, W, N), and the function treats every channel alone.
+    """
+
+    def shared(*arguments: Any) -> None:
+        first = arguments[0]
+        largest = max(a.size for a in arguments if hasattr(a, "size"))
+        if type(first) is not np.ndarray or largest < 2 * _IMAGES or not several_threads():
+            return fill(*arguments)
+
+        def part(channels: slice) -> None:
+            fill(*(a[..., channels, :, :] if type(a) is np.ndarray else a for a in arguments))
+
+        run(part, _channels(first.shape[-3], largest))
+
+    return shared
+
+
+def folded_by_channels(formula: Callable[..., Array]) -> Callable[..., Array]:
+    """For `fold`: threads share the channels."""
+
+    def fold(products: Array, size: Pair, window: Window) -> Array:
+        if type(products) is not np.ndarray or products.size < 2 * _IMAGES or not several_threads():
+            return formula(products, size, window)
+        *_, channels, _, images = products.shape
+        X = np.empty((size[0], channels, size[1], images), products.dtype)
+
+        def part(own: slice) -> None:
+            X[:, own] = formula(products[:, :, :, own], size, window)
+
+        run(part, _channels(channels, products.size))
+        return X
+
+    return fold
+
+
+def _channels(n: int, size: int) -> list[slice]:
+    """`n` channels of arrays with up to `size` numbers, in few pieces: each goes through all elements of a window."""
+    return cut(n, max(n / 4, _IMAGES * n / size))
+
+
+def by_rows(formula: Callable[..., Array]) -> Callable[..., Array]:
+    """For `plus_bias`: threads share the rows of the images."""
+
+    def plus_bias(Y: Array, bias: Array | None) -> Array:
+        if bias is None or type(Y) is not np.ndarray or Y.size < 2 * MOVED or not several_threads():
+            return formula(Y, bias)
+        run(lambda rows: formula(Y[rows], bias), cut(len(Y), MOVED * len(Y) / Y.size))
+        return formula(Y, None)
+
+    return plus_bias
+
+
+def transposed_by_rows(formula: Callable[..., Array]) -> Callable[..., Array]:
+    """For `inner`: threads share the rows of images that lie in another order."""
+
+    def inner(x: Array) -> Array:
+        if type(x) is not np.ndarray or x.size < 2 * COMPUTED or not several_threads():
+            return formula(x)
+        rows = x.transpose(2, 1, 3, 0)
+        if rows.flags.c_contiguous:
+            return rows
+        X = np.empty(rows.shape, x.dtype)
+
+        def part(piece: slice) -> None:
+            X[piece] = rows[piece]
+
+        run(part, cut(len(X), COMPUTED * len(X) / X.size))
+        return X
+
+    return inner
 
 
 def by_ones(formula: Callable[..., Array]) -> Callable[..., Array]:
@@ -51,12 +131,19 @@ def interleave(Y: Array, w: Array, window: Window, size: Pair) -> Array:
     Z = shift_then_multiply(Y, phases.reshape(sh * sw * C, o, mh, mw), one_phase, (rows, columns))
     Z = Z.reshape(rows, sh, sw, C, columns, Y.shape[3])
     X = np.empty((size[0], C, size[1], Y.shape[3]), Z.dtype)
-    for a in range(sh):
-        to_rows, from_rows = _phase(a, sh, top, size[0])
-        for b in range(sw):
-            to_columns, from_columns = _phase(b, sw, left, size[1])
-            X[to_rows, :, to_columns] = Z[from_rows, a, b, :, from_columns]
+    _weave(X, Z, (top, left))
     return X
+
+
+@by_channels
+def _weave(X: Array, Z: Array, pads: Pair) -> None:
+    """Fill X (H, C, W, N) from Z (rows, sh, sw, C, columns, N): each phase gives the pixels that lie in it."""
+    _, sh, sw, *_ = Z.shape
+    for a in range(sh):
+        to_rows, from_rows = _phase(a, sh, pads[0], len(X))
+        for b in range(sw):
+            to_columns, from_columns = _phase(b, sw, pads[1], X.shape[2])
+            X[to_rows, :, to_columns] = Z[from_rows, a, b, :, from_columns]
 
 
 def _phase(phase: int, stride: int, pad: int, n: int) -> tuple[slice, slice]:

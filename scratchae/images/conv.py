@@ -59,7 +59,7 @@ def conv(x: Array, weight: Array, bias: Any, window: Window, groups: int) -> Arr
             return multiply_then_shift(X, _half_turn(w), _reversed(window), out)
         return shift_then_multiply(X, w, window, out)
 
-    return _plus_bias(_by_group(one_group, groups, inner(x), weight, (1, 0, 1)), bias)
+    return plus_bias(_by_group(one_group, groups, inner(x), weight, (1, 0, 1)), bias)
 
 
 @primitive(
@@ -76,7 +76,7 @@ def conv_input(y: Array, weight: Array, bias: Any, size: Pair, window: Window, g
             return shift_then_multiply(Y, _half_turn(w), _reversed(window), size)
         return multiply_then_shift(Y, w, window, size)
 
-    return _plus_bias(_by_group(one_group, groups, inner(y), weight, (1, 0, 1)), bias)
+    return plus_bias(_by_group(one_group, groups, inner(y), weight, (1, 0, 1)), bias)
 
 
 @primitive(
@@ -118,6 +118,7 @@ def shift_the_output(channels_out: int, channels_in: int) -> bool:
 # --- on arrays whose memory and shape are (H, C, W, N) --------------------------------------------
 
 
+@replaceable
 def inner(x: Array) -> Array:
     """(N, C, H, W) as contiguous (H, C, W, N). Copies nothing if the memory has this order already."""
     return xp_of(x).ascontiguousarray(x.transpose(2, 1, 3, 0))
@@ -153,21 +154,28 @@ def matrices(X: Array, window: Window, out: Pair) -> Array:
 @replaceable
 def columns(X: Array, window: Window, out: Pair) -> Array:
     """The matrices by a copy of the input, as a view of the copy unless rows are dilated."""
-    (H, C, W, N), (Ho, Wo), xp = X.shape, out, xp_of(X)
-    (kh, kw), stride, pads, dilation = window
-    n_rows, top = max(0, (Ho - 1) * stride[0] + dilation[0] * (kh - 1) + 1), pads[0][0]
+    (_, C, _, N), (Ho, Wo), xp = X.shape, out, xp_of(X)
+    (kh, kw), stride, _, dilation = window
+    n_rows = max(0, (Ho - 1) * stride[0] + dilation[0] * (kh - 1) + 1)
     taps = xp.empty((n_rows, kw, C, Wo, N), X.dtype)
-    first, last = min(max(top, 0), n_rows), min(max(top + H, 0), n_rows)
-    taps[:first] = 0
-    taps[last:] = 0
-    for j in range(kw):
-        to, source = reach(window, 1, j, W, Wo)
-        taps[first:last, j, :, : to.start] = 0
-        taps[first:last, j, :, to.stop :] = 0
-        taps[first:last, j, :, to] = X[first - top : last - top, :, source]
+    copy_taps(taps, X, window)
     strides = stride[0] * taps.strides[0], dilation[0] * taps.strides[0], taps.strides[2], taps.strides[4]
     windows = xp.lib.stride_tricks.as_strided(taps, (Ho, kh, kw * C, Wo * N), strides)
     return windows.reshape(Ho, kh * kw * C, Wo * N)
+
+
+@replaceable
+def copy_taps(taps: Array, X: Array, window: Window) -> None:
+    """Fill `taps`, (rows, kw, C, Wo, N), of the drawing above."""
+    n_rows, top, H = len(taps), window.pads[0][0], len(X)
+    first, last = min(max(top, 0), n_rows), min(max(top + H, 0), n_rows)
+    taps[:first] = 0
+    taps[last:] = 0
+    for j in range(taps.shape[1]):
+        to, source = reach(window, 1, j, X.shape[2], taps.shape[3])
+        taps[first:last, j, :, : to.start] = 0
+        taps[first:last, j, :, to.stop :] = 0
+        taps[first:last, j, :, to] = X[first - top : last - top, :, source]
 
 
 @replaceable
@@ -209,7 +217,8 @@ def _by_group(function: Callable[..., Array], groups: int, x: Array, y: Array, a
     return xp.concatenate([function(*part) for part in parts], axes[2])
 
 
-def _plus_bias(Y: Array, bias: Array | None) -> Array:
+@replaceable
+def plus_bias(Y: Array, bias: Array | None) -> Array:
     """(H, C, W, N) and (C) or None to (N, C, H, W). The memory of `Y` is overwritten."""
     if bias is not None:
         Y += bias[:, None, None]

@@ -30,7 +30,15 @@ def max_pool(x: Array, window: Window) -> Any:
     xp, out = xp_of(X), output_size(size, window)
     best = xp.full((out[0], X.shape[1], out[1], X.shape[3]), -np.inf, X.dtype)
     index = xp.zeros(best.shape, np.uint8 if math.prod(window.kernel) <= 256 else np.int32)
-    for t, to, source in _taps(size, out, window):
+    take_largest(best, index, X, window)
+    return outer(best), {"index": outer(index)}
+
+
+@replaceable
+def take_largest(best: Array, index: Array, X: Array, window: Window) -> None:
+    """Fill `best`, which holds -inf, and `index`, which holds 0: the largest element of each window, and its place."""
+    size, xp = (X.shape[0], X.shape[2]), xp_of(X)
+    for t, to, source in _taps(size, (best.shape[0], best.shape[2]), window):
         if t == 0 and _tiled(size, window):
             best[to] = X[source]
             continue
@@ -38,14 +46,12 @@ def max_pool(x: Array, window: Window) -> Any:
         xp.maximum(best[to], X[source], out=best[to])  # NaN passes on
         # Taps come in order, so the last tap with a new maximum has the largest number.
         xp.maximum(index[to], won.view(np.uint8) * index.dtype.type(t), out=index[to])
-    return outer(best), {"index": outer(index)}
 
 
 @primitive(g=lambda h, index, window: pick(h, index, window))
 def put_back(g: Array, index: Array, size: Pair, window: Window) -> Array:
     """Each element of `g` at the place in its window that `index` names."""
-    G, I = inner(g), inner(index)  # noqa: E741
-    return _into_windows(G, size, window, lambda t, to: masked(G[to], I[to] == t))
+    return _into_windows(size, window, lambda t, G, place: masked(G, place == t), inner(g), inner(index))
 
 
 @primitive(x=lambda g, index, x_shape, window: put_back(g, index, x_shape[2:], window))
@@ -63,28 +69,41 @@ def pool_sum(x: Array, window: Window) -> Array:
     """The sum of each window."""
     X, out = inner(x), output_size(x.shape[2:], window)
     Y = xp_of(X).zeros((out[0], X.shape[1], out[1], X.shape[3]), X.dtype)
-    for _, to, source in _taps(x.shape[2:], out, window):
-        Y[to] += X[source]
+    add_windows(Y, X, window)
     return outer(Y)
+
+
+@replaceable
+def add_windows(Y: Array, X: Array, window: Window) -> None:
+    """Add to each element of Y its window of X."""
+    for _, to, source in _taps((X.shape[0], X.shape[2]), (Y.shape[0], Y.shape[2]), window):
+        Y[to] += X[source]
 
 
 @primitive(g=lambda h, window: pool_sum(h, window))
 def spread(g: Array, size: Pair, window: Window) -> Array:
     """Each element of `g` at every place in its window. Where windows overlap, the elements are added."""
-    G = inner(g)
-    return _into_windows(G, size, window, lambda t, to: G[to])
+    return _into_windows(size, window, lambda t, G: G, inner(g))
 
 
-def _into_windows(G: Array, size: Pair, window: Window, value: Callable[[int, tuple], Array]) -> Array:
-    """Images of `size`. Place t of the windows `to` gets `value(t, to)`. Where windows overlap, values are added."""
-    tiled, xp = _tiled(size, window), xp_of(G)
-    X = (xp.empty if tiled else xp.zeros)((size[0], G.shape[1], size[1], G.shape[3]), G.dtype)
-    for t, to, source in _taps(size, (G.shape[0], G.shape[2]), window):
-        if tiled:
-            X[source] = value(t, to)
-        else:
-            X[source] += value(t, to)
+def _into_windows(size: Pair, window: Window, value: Callable[..., Array], *arrays: Array) -> Array:
+    """Images of `size`, filled by `fill_windows`."""
+    G, xp = arrays[0], xp_of(*arrays)
+    X = (xp.empty if _tiled(size, window) else xp.zeros)((size[0], G.shape[1], size[1], G.shape[3]), G.dtype)
+    fill_windows(X, window, value, *arrays)
     return outer(X)
+
+
+@replaceable
+def fill_windows(X: Array, window: Window, value: Callable[..., Array], *arrays: Array) -> None:
+    """Place t of each window of X gets `value(t, ...)` of the window's elements in `arrays`. Overlaps are added."""
+    size, (rows, _, across, _) = (X.shape[0], X.shape[2]), arrays[0].shape
+    for t, to, source in _taps(size, (rows, across), window):
+        values = value(t, *(a[to] for a in arrays))
+        if _tiled(size, window):
+            X[source] = values
+        else:
+            X[source] += values
 
 
 def _taps(size: Pair, out: Pair, window: Window) -> Iterator[tuple[int, tuple, tuple]]:
