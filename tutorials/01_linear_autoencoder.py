@@ -27,6 +27,7 @@ TARGET = {"quick": 0.0105, "sample": 0.0098, "full": 0.0093}  # test MSE
 args = settings(__file__, __doc__)
 run = "quick" if args.quick else args.data
 sa.manual_seed(0)
+sa.set_num_threads()  # threads that sleep while they wait, so that other programs on this machine do no harm
 train_images, _, test_images, _ = load(args.data, data.mnist, data.mnist_sample)
 
 # 1. The baseline needs no training: project the images onto the first 64 principal directions of the training images.

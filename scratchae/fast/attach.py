@@ -10,7 +10,7 @@ import numpy as np
 from scratchae import losses
 from scratchae.attach import PLAIN, attach
 from scratchae.autograd import elementwise, products, reductions
-from scratchae.fast import elements, flat, images, passes
+from scratchae.fast import elements, flat, images, passes, threads
 from scratchae.fast import products as by_threads
 from scratchae.fast.memory import keep_freed_memory
 from scratchae.images import conv, pooling
@@ -30,15 +30,18 @@ if not PLAIN:
     attach(conv.multiply_then_shift, forward=images.by_phases)
     attach(conv.sum_over_images, forward=images.by_ones)
     attach(optimizers.updaters_of, forward=flat.one_for_many)
+    if os.environ.get("SCRATCHAE_KEEP_MEMORY", "1") != "0":
+        keep_freed_memory()
 
-    # --- in several threads ---
 
+def share_out() -> None:
+    """Attach the ways of several threads. The first `set_num_threads` calls this function."""
     attach(products.product, forward=by_threads.stack_product)
     attach(products.linear, forward=by_threads.linear)
     attach(products.linear_weight_grad, forward=by_threads.linear_weight_grad)
     attach(products.sum_rows, forward=by_threads.by_one_thread)
+    attach(reductions.sum_of_squares, forward=by_threads.sum_of_squares)
     attach(optimizers.clip_grad_norm, forward=by_threads.by_one_thread)
-    attach(conv.product, forward=by_threads.stack_product)
     attach(conv.inner, forward=images.transposed_by_rows)
     attach(conv.fold, forward=images.folded_by_channels)
     attach(conv.plus_bias, forward=images.by_rows)
@@ -68,5 +71,9 @@ if not PLAIN:
         attach(operation, forward=passes.in_pieces(passes.LABOURED), input=passes.in_pieces(passes.LABOURED))
     for operation in (elementwise.softplus, elementwise.normal_cdf):
         attach(operation, forward=passes.in_pieces(passes.LABOURED))
-    if os.environ.get("SCRATCHAE_KEEP_MEMORY", "1") != "0":
-        keep_freed_memory()
+
+
+if not PLAIN:
+    threads.when_first_set.append(share_out)
+    if (asked := threads.asked()) is not None:
+        threads.set_num_threads(asked)

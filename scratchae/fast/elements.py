@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 
 from scratchae.backend import Array, xp_of
-from scratchae.fast.blas import one_thread
-from scratchae.fast.threads import cut, run
 
 Way = Callable[..., Array]
 
@@ -131,20 +129,11 @@ def sum_of_squares(formula: Way) -> Way:
         if xp_of(x) is not np:
             return formula(x, scale)
         flat, block = x.ravel(order="K"), 1 << 16  # a float32 sum over more elements would lose digits
-        if flat.size <= 1 << 13:  # OpenBLAS shares a dot product only from 10,000 numbers on
-            return (flat @ flat) * scale
         if flat.size <= block:
-            with one_thread:
-                return (flat @ flat) * scale
+            return (flat @ flat) * scale
         rows = flat[: flat.size // block * block].reshape(-1, 1, block)
-        rest, squares = flat[rows.size :], np.empty((len(rows), 1, 1), x.dtype)
-
-        def part(piece: slice) -> None:
-            np.matmul(rows[piece], rows[piece].swapaxes(1, 2), out=squares[piece])
-
-        with one_thread:
-            run(part, cut(len(rows), 2))
-            return (squares.sum() + rest @ rest) * scale
+        rest = flat[rows.size :]
+        return ((rows @ rows.swapaxes(1, 2)).sum() + rest @ rest) * scale
 
     return by_dot_products
 

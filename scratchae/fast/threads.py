@@ -56,7 +56,7 @@ def several_threads() -> bool:
 
 
 class _Job:
-    """One call of `run`: the pieces that nobody has taken yet, and how many are unfinished."""
+    """One call of `run`: the pieces that no thread has taken yet, and how many are unfinished."""
 
     def __init__(self, function: Callable[[Piece], Any], pieces: Iterable[Piece]):
         self.function, self.pieces = function, deque(pieces)
@@ -152,29 +152,38 @@ class _Pool:
 
 # --- how many ------------------------------------------------------------------------------------
 
+when_first_set: list[Callable[[], None]] = []
+"""Functions that attach the ways of several threads. Until they are called, BLAS alone has several threads."""
 
-def set_num_threads(n: int) -> None:
-    """Compute large operations in `n` threads from here on, in all threads of the script. Results keep their bits.
 
-    The default is the environment variable `SCRATCHAE_THREADS`, or the number of cores that this process may use.
-    With 1, no thread is started. Raises TypeError or ValueError for anything but a number from 1.
+def set_num_threads(n: int | None = None) -> None:
+    """Share large operations out among `n` threads from here on, in all threads of the script.
+
+    The threads sleep while they wait. A training step beside busy programs then takes little longer. Our products no
+    longer use the threads of BLAS, which wait in a loop. Results have the same bits for every `n`. Without `n`, the
+    number is the number of cores that this process may use. With 1, no thread is started.
+
+    Raises ValueError for anything but a number from 1.
     """
     global _pool
-    n = check_count("set_num_threads: n", n, 1)
+    n = cores() if n is None else check_count("set_num_threads: n", n, 1)
+    while when_first_set:
+        when_first_set.pop()()
     before, _pool = _pool, _Pool(n)
     before.close()
 
 
 def get_num_threads() -> int:
-    """How many threads large operations are computed in."""
+    """Among how many threads large operations are shared: 1 before `set_num_threads`, when BLAS alone has several."""
     return _pool.size
 
 
-def _asked() -> int:
+def asked() -> int | None:
+    """The number in the environment variable `SCRATCHAE_THREADS`, if it is set. Raises ValueError for another text."""
     text = os.environ.get("SCRATCHAE_THREADS", "")
     if text and not (text.isdecimal() and int(text)):
         raise ValueError(f"SCRATCHAE_THREADS is {text!r}; expected the number of threads, 1 or more")
-    return int(text) if text else cores()
+    return int(text) if text else None
 
 
 def _start_anew() -> None:
@@ -183,6 +192,6 @@ def _start_anew() -> None:
     _pool = _Pool(_pool.size)
 
 
-_pool = _Pool(_asked())
+_pool = _Pool(1)
 if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(before=lambda: _pool.close(), after_in_child=_start_anew)
