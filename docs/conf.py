@@ -72,7 +72,7 @@ nitpick_ignore_regex = [  # types from elsewhere, and names of our own that are 
     ("py:.*", r"(np|numpy|collections|typing|os|matplotlib|pathlib|sklearn|argparse|contextlib)\..*"),
     ("py:.*", r"(Any|Array|ArrayLike|Figure|FilePath|Size|Iterable|Mapping|Callable|optional)"),
     ("py:.*", r"scratchae\..*\._\w+|_\w+"),
-    ("py:.*", r"scratchae\.(backend\.Array|nn\.layer\.Layer|\w+\.FilePath|gpu\.updates\.Update|attach\.Function)"),
+    ("py:.*", r"scratchae\.(backend\.Array|nn\.layer\.Layer|nn\.losses\.Loss|\w+\.FilePath|attach\.Function)"),
     ("py:.*", r"scratchae\.(fast|optim)\.\w+\.\w+"),
 ]
 

@@ -34,8 +34,6 @@ A plug-in with `state_dict` and `load_state_dict` has a state in checkpoints. Th
 - At `end` the last checkpoint is written, and callbacks were told. A complete run that is resumed comes to `end` again.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace

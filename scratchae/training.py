@@ -24,7 +24,6 @@ from scratchae.callbacks import Callback
 from scratchae.checks import check_count, check_number, shown
 from scratchae.data.loader import DataLoader
 from scratchae.history import History, Means
-from scratchae.made import kept
 from scratchae.nn import Module
 from scratchae.nn.module import device_of_model, evaluating
 from scratchae.optim import Optimizer
@@ -76,7 +75,6 @@ class Trainer:
             raise ValueError("the optimiser holds none of the model's parameters; make it from model.parameters()")
         self.model, self.optimizer, self.callbacks, self.loss = model, optimizer, list(callbacks), loss
         self.clip_grad_norm = clip_grad_norm
-        self._made_with = kept({"loss": loss})
         for callback in self.callbacks:
             if isinstance(callback, type):
                 raise TypeError(f"callback {callback.__name__} is a class; pass one made of it: {callback.__name__}()")

@@ -119,7 +119,7 @@ def test_without_the_guards_nothing_looks_for_nan(monkeypatch: pytest.MonkeyPatc
     assert np.isnan(history["loss"]).all()
 
 
-@pytest.mark.parametrize("name", ["training", "plugins", "callbacks", "history", "made", "guards", "progress"])
+@pytest.mark.parametrize("name", ["training", "plugins", "callbacks", "history", "guards", "progress"])
 def test_training_imports_no_optional_room(name: str) -> None:
     tree = ast.parse((Path(sa.__file__).parent / f"{name}.py").read_text())
     names = [n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]

@@ -131,8 +131,7 @@ WHAT = {
     "images.options": "strides, paddings", "images.pooling": "pooling, and its reverse",
     "images.conv": "the three convolutions",
     "autograd": "Tensor, the engine, operators", "random": "generators, seeds", "images.window": "a kernel on an image",
-    "backend": "NumPy or CuPy, devices", "changes": "memory written in place",
-    "checks": "of options and numbers", "made": "options of a constructor",
+    "backend": "NumPy or CuPy, devices", "changes": "memory written in place", "checks": "of options and numbers",
     "attach": "the door for optional rooms",
 }  # fmt: skip
 

@@ -136,10 +136,9 @@ class Autoencoder(nn.Module):
         if out.shape == x.shape:
             return out
         if out.size != x.size or min(out.ndim, x.ndim) > 2:
-            raise ValueError(
-                f"the decoder gives shape {out.shape} for inputs of shape {x.shape}; sizes must agree. "
-                "Layers that halve an image and double it again need sides divisible by 2 as many times"
-            )
+            advice = "Layers that halve an image and double it again need sides divisible by 2 as many times"
+            found = f"the decoder gives shape {out.shape} for inputs of shape {x.shape}"
+            raise ValueError(f"{found}; sizes must agree. {advice}")
         return F.reshape(out, x.shape)
 
     # --- on arrays: eval mode, in batches, no graph ---

@@ -64,8 +64,6 @@ def _mean_activation(units: Any) -> Any:
     data, limits = units.data, np.finfo(units.dtype)
     margin = rounding(units.dtype)  # a sum in another order pushes a 1 as far
     if seen(((low := data.min()) < -margin) | (data.max() > 1 + margin)):
-        raise ValueError(
-            f"SparseAutoencoder: penalty 'kl' takes codes for probabilities, but they range over "
-            f"[{low!s}, {data.max()!s}]; end the encoder in a sigmoid, or use penalty='l1'"
-        )
+        found = f"penalty 'kl' takes codes for probabilities, but they range over [{low!s}, {data.max()!s}]"
+        raise ValueError(f"SparseAutoencoder: {found}; end the encoder in a sigmoid, or use penalty='l1'")
     return F.clip(F.batch_mean(units, axis=0), float(limits.tiny), 1 - float(limits.eps) / 2)

@@ -11,12 +11,11 @@ from scratchae.callbacks import Callback, EarlyStopping
 from scratchae.data.loader import DataLoader, batches_of
 from scratchae.files import callbacks, history, optimizer_states, pickles, states
 from scratchae.files.data import batches_of_files, fingerprint
-from scratchae.files.identity import Options, noting, plain_options
+from scratchae.files.identity import Options, noting
 from scratchae.files.interrupts import Signals
 from scratchae.files.random_state import check_random_state, random_state, set_random_state
 from scratchae.files.runs import checkpoints_of
 from scratchae.history import History
-from scratchae.made import kept
 from scratchae.nn import Module
 from scratchae.optim import Optimizer
 from scratchae.optim.schedules import LRSchedule
@@ -24,7 +23,6 @@ from scratchae.plugins import ORDER
 
 # --- runs: their checkpoints, the signals that end them, and their history ---
 
-attach(kept, forward=lambda as_given: plain_options)
 kind: Any
 for kind in (Module, Callback):
     kind.__new__, kind._made_with = noting(kind), Options()

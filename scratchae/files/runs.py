@@ -138,7 +138,7 @@ def identity_of(run: Run) -> dict[str, Any]:
         "callbacks": [type(c).__name__ for c in trainer.callbacks],
         **callbacks,
         **structure(trainer.model),
-        **(structure(loss, "loss") if isinstance(loss, Module) else trainer._made_with),
+        **(structure(loss, "loss") if isinstance(loss, Module) else {"loss": plain(loss)}),
         "clip_grad_norm": trainer.clip_grad_norm,
         "frozen": frozen(trainer.model),
         "optimizer": type(optimizer).__name__,
