@@ -43,7 +43,7 @@ def test_cuda_compiles_every_kernel_without_a_warning(nvrtc: Any, file: Path, dt
     code, program = source(file.name, dtype), ctypes.c_void_p()
     given = (code.encode(), file.name.encode(), 0, None, None)
     assert nvrtc.nvrtcCreateProgram(ctypes.byref(program), *given) == 0
-    options = [f"--gpu-architecture={architecture}", "--std=c++17"]
+    options = [f"--gpu-architecture={architecture}", "--std=c++17", "-ftz=true"]  # the last one as CuPy gives it
     as_c = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
     failed = nvrtc.nvrtcCompileProgram(program, len(options), as_c)
     log = text_from(nvrtc, program, "ProgramLog")

@@ -506,7 +506,7 @@ _before: list = []  # what `import cupy` found at each install(), and how cuBLAS
 
 def install() -> ModuleType:
     """Let `import cupy` find the stand-in from here on."""
-    _before.append((sys.modules.get("cupy"), cublas._library))
+    _before.append((sys.modules.get("cupy"), cublas._library, dict(cublas._handles)))
     sys.modules["cupy"] = module
     library = strict_cublas.Library(perform)
     cublas._library = lambda: library
@@ -518,10 +518,11 @@ def install() -> ModuleType:
 def uninstall() -> None:
     """Undo `install()`, and forget what lives on the stand-in."""
     del sys.modules["cupy"]
-    cupy, cublas._library = _before.pop()
+    cupy, cublas._library, handles = _before.pop()
     if cupy is not None:
         sys.modules["cupy"] = cupy
     cublas._handles.clear()
+    cublas._handles.update(handles)  # those of a real GPU
     _recording.clear()
     Stream._current.clear()
     for device in set(random.local.randomness.generators) - {"cpu"}:
