@@ -8,18 +8,21 @@ lenient (an integer index out of bounds wraps around there), this stays with Num
 `counts` tells how many kernels CuPy would have launched, and how often Python waited for the GPU. Kernels of our own
 run as the CUDA text that they are (strict_kernels.py), products through cuBLAS's interface (strict_cublas.py), and what
 is recorded into a graph is not done before the graph is launched.
+
+Each array takes a block from a pool of memory, as in CuPy (strict_memory.py). `driver.limit` makes memory scarce. The
+launch of a graph whose memory was freed is an error.
 """
 
 from __future__ import annotations
 
 import operator
 import sys
-from contextlib import contextmanager
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import strict_cublas
 import strict_kernels
+import strict_memory
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from scratchae import random
@@ -67,6 +70,7 @@ class Graph:
     def __init__(self) -> None:
         self.work: list = []
         self.memory: list = []  # what was allocated meanwhile, which a pool of the graph's own would hold
+        self.blocks: list[strict_memory.Block] = []
         self._before: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def add(self, action, written: tuple) -> None:
@@ -84,6 +88,8 @@ class Graph:
         self._before.clear()
 
     def launch(self, stream=None) -> None:
+        if any(block.freed for block in self.blocks):
+            raise RuntimeError("cudaErrorIllegalAddress: the graph reads and writes memory that was freed")
         counts.graphs += 1
         with np.errstate(all="ignore"):
             for action in self.work:
@@ -150,8 +156,11 @@ def _wrap(host, source: ndarray | None = None) -> ndarray:
         raise ValueError(f"Unsupported dtype {host.dtype}")
     array = object.__new__(ndarray)
     array._host, array.base = host, source if source is None or source.base is None else source.base
+    array._memory = None if source is not None else strict_memory.alloc(host.nbytes)
     if _recording:
         _recording[0].memory.append(host)
+        if array._memory is not None:
+            _recording[0].blocks.append(array._memory.mem.block)
     return array
 
 
@@ -209,10 +218,11 @@ class ndarray(NDArrayOperatorsMixin):
     """cupy.ndarray. The mixin makes operators of NumPy's ufuncs, which end in `__array_ufunc__`, as CuPy's do."""
 
     __module__ = "cupy"
-    __slots__ = ("_host", "base", "__weakref__")
+    __slots__ = ("_host", "_memory", "base", "__weakref__")
 
     def __init__(self, shape, dtype=float):
         self._host, self.base = np.empty(shape, dtype), None
+        self._memory = strict_memory.alloc(self._host.nbytes)
 
     T = property(lambda self: self.transpose())
     device = property(lambda self: Device(0))
@@ -420,13 +430,9 @@ class Event:
         _wait()
 
 
-class MemoryPool:
-    """cupy.cuda.MemoryPool, and the default one."""
-
-    def malloc(self, size: int):
-        raise NotImplementedError("the stand-in's arrays are NumPy's")
-
+class _DefaultPool(strict_memory.MemoryPool):
     def free_all_blocks(self) -> None:
+        super().free_all_blocks()
         counts.released += 1
 
 
@@ -435,17 +441,12 @@ def _pinned_memory(size: int) -> bytearray:
     return bytearray(max(512, 1 << (size - 1).bit_length()))
 
 
-class _Memory:
+class _Bytes:
     """cupy.cuda.alloc: bytes on the GPU."""
 
     def __init__(self, size: int):
-        self._bytes = np.empty(size, np.uint8)
+        self._bytes, self._memory = np.empty(size, np.uint8), strict_memory.alloc(size)
         self.ptr = self._bytes.ctypes.data
-
-
-@contextmanager
-def _using_allocator(allocator=None):
-    yield
 
 
 class Device:
@@ -464,11 +465,8 @@ class Device:
         _wait()
 
 
-class OutOfMemoryError(MemoryError):
-    pass
-
-
-_null, _default_pool = Stream(null=True), MemoryPool()
+_null, _default_pool = Stream(null=True), _DefaultPool()
+strict_memory.default.append(_default_pool.malloc)
 
 
 class _Module(ModuleType):
@@ -486,18 +484,20 @@ vars(module).update(
     | {name: _creator(name) for name in CREATORS}
     | {name: _function(name) for name in FUNCTIONS}
     | {name: ufunc(name) for name in UFUNCS},
-    ndarray=ndarray, ufunc=ufunc, counts=counts, where=_where, copyto=_copyto, array=_array,
+    ndarray=ndarray, ufunc=ufunc, counts=counts, driver=strict_memory.driver,
+    where=_where, copyto=_copyto, array=_array,
     asarray=lambda a, dtype=None, order="K", *, copy=None: _array(a, dtype, bool(copy), order or "K"),
     RawModule=strict_kernels.RawModule,
     asnumpy=lambda a: a.get() if isinstance(a, ndarray) else np.asarray(a),
     lib=SimpleNamespace(stride_tricks=SimpleNamespace(as_strided=_as_strided)),
     get_default_memory_pool=lambda: _default_pool,
     cuda=SimpleNamespace(
-        Device=Device, Stream=Stream, Event=Event, MemoryPool=MemoryPool, alloc=_Memory,
+        Device=Device, Stream=Stream, Event=Event, MemoryPool=strict_memory.MemoryPool, alloc=_Bytes,
         alloc_pinned_memory=_pinned_memory,
-        get_current_stream=lambda: Stream._current[-1] if Stream._current else _null, using_allocator=_using_allocator,
+        get_current_stream=lambda: Stream._current[-1] if Stream._current else _null,
+        get_allocator=strict_memory.get_allocator, using_allocator=strict_memory.using_allocator,
         runtime=SimpleNamespace(getDeviceCount=lambda: 1, memGetInfo=lambda: (1 << 30, 2 << 30)),
-        memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
+        memory=SimpleNamespace(OutOfMemoryError=strict_memory.OutOfMemoryError, _malloc=strict_memory.malloc),
     ),
 )  # fmt: skip
 
@@ -512,6 +512,7 @@ def install() -> ModuleType:
     cublas._library = lambda: library
     cublas._handles.clear()
     counts.reset()
+    strict_memory.driver.limit = None
     return module
 
 
@@ -525,5 +526,7 @@ def uninstall() -> None:
     cublas._handles.update(handles)  # those of a real GPU
     _recording.clear()
     Stream._current.clear()
+    strict_memory.driver.limit = None
+    strict_memory.allocators.inner.clear()
     for device in set(random.local.randomness.generators) - {"cpu"}:
         del random.local.randomness.generators[device]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,7 +19,7 @@ from scratchae import backend, nn
 from scratchae import functional as F
 from scratchae.data import DataLoader
 from scratchae.files.runs import Checkpoint
-from scratchae.gpu import losses, replay, upload
+from scratchae.gpu import losses, memory, replay, state, upload
 
 IMAGES = np.random.default_rng(5).random((75, 1, 8, 8)).astype(np.float32)  # four whole batches of 16, and 11 more
 
@@ -559,6 +561,114 @@ def test_a_gpu_without_memory_says_what_for_and_can_go_on(stand_in: ModuleType) 
     assert stand_in.counts.released == 2
     assert len(trainer.fit(IMAGES, batch_size=16, progress=False)["loss"]) == 1
     assert model.transform(IMAGES, batch_size=16).shape == (75, 4)
+
+
+MB = 1 << 20
+
+
+def _limit(cupy: Any, left: int) -> None:
+    """Leave so many bytes besides the arrays in use."""
+    gc.collect()
+    cupy.get_default_memory_pool().free_all_blocks()
+    cupy.driver.limit = cupy.driver.taken + left
+
+
+class Scratch(nn.Module):
+    """Needs memory for a moment, in pieces of these sizes. The recorded step leaves the GPU with `left` bytes."""
+
+    def __init__(self, cupy: Any, *sizes: int, left: int, at_the_end: bool):
+        self.cupy, self.sizes, self.left, self.at_the_end = cupy, sizes, left, at_the_end
+
+    def forward(self, x: Any) -> Any:
+        recorded = self.cupy.cuda.get_current_stream().is_capturing()
+        if recorded and not self.at_the_end:
+            _limit(self.cupy, self.left)
+        for size in self.sizes:
+            self.cupy.zeros(size, "uint8")
+        if recorded and self.at_the_end:
+            _limit(self.cupy, self.left)
+        return x
+
+
+def _fit_with(layer: nn.Module, replayed: bool = True, warned: str = "", **options: Any) -> tuple[dict, dict]:
+    """The losses and the weights of a model with that layer."""
+    sa.manual_seed(3)
+    encoder = nn.Sequential(layer, nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8), nn.Dropout(0.2))
+    model = sa.Autoencoder(encoder, nn.Linear(8, 64), loss="mse").to("gpu")
+    trainer = sa.Trainer(model, sa.optim.Adam(model.parameters()), callbacks=[] if replayed else [EachStep()])
+    warning = pytest.warns(UserWarning, match=f"not replayed from a CUDA graph: {warned}") if warned else nullcontext()
+    with warning:
+        history = trainer.fit(batch_size=16, progress=False, epochs=3, **options)
+    return _losses(history), {n: backend.to_device(v, "cpu") for n, v in model.state_dict().items()}
+
+
+def test_a_recording_keeps_its_memory_when_the_gpu_is_nearly_full(stand_in: ModuleType) -> None:
+    """The larger piece fits only where the smaller piece, which the recording has written to, is freed."""
+    layer = Scratch(stand_in, MB, 5 * MB // 4, left=3 * MB // 2, at_the_end=False)
+    found, weights = _fit_with(layer, images=IMAGES, warned="OutOfMemoryError: Out of memory allocating 1,310,720")
+    assert stand_in.counts.graphs == 0 and stand_in.driver.limit is not None
+    expected, wanted = _fit_with(layer, replayed=False, images=IMAGES)
+    _assert_same_bits(weights, wanted)
+    assert found == expected
+
+
+def test_the_stand_in_shows_a_graph_whose_memory_was_freed(
+    stand_in: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replay, "pool_that_keeps", lambda cupy: cupy.cuda.MemoryPool())
+    layer = Scratch(stand_in, MB, 5 * MB // 4, left=3 * MB // 2, at_the_end=False)
+    with pytest.raises(RuntimeError, match="the graph reads and writes memory that was freed"):
+        _fit_with(layer, images=IMAGES)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"images": IMAGES}, {"images": IMAGES[:64], "validation": IMAGES[:20]}],
+    ids=["short batch", "validation"],
+)
+def test_a_graph_gives_way_to_work_that_finds_no_memory(options: dict, stand_in: ModuleType) -> None:
+    layer = Scratch(stand_in, MB, left=MB // 2, at_the_end=True)
+    warned = "other work needs the memory of the graph: Out of memory allocating 1,048,576 bytes"
+    found, weights = _fit_with(layer, warned=warned, **options)
+    assert stand_in.counts.graphs == 2
+    expected, wanted = _fit_with(layer, replayed=False, **options)
+    _assert_same_bits(weights, wanted)
+    assert found == expected
+
+
+def test_a_graph_gives_way_to_the_next_batch(stand_in: ModuleType) -> None:
+    model = MODELS["linear"]().to("gpu")
+    trainer = sa.Trainer(model, sa.optim.SGD(model.parameters(), lr=0.0))
+    steps, batch = replay.steps_of(trainer, []), IMAGES[:16].reshape(16, 64)
+    with replay.training_stream("gpu:0"), memory.giving_way(stand_in, steps.release):
+        assert [steps.take(batch, i) for i in range(4)] == [False, False, True, True]
+        _limit(stand_in, 0)
+        taken = stand_in.driver.taken
+        with pytest.warns(UserWarning, match="other work needs the memory"):
+            assert not steps.take(batch, 4)
+        assert stand_in.driver.taken < taken and not steps.take(batch, 5)
+        assert len(steps.read()) == 2
+
+
+@pytest.mark.parametrize("which", [1, 2])
+def test_steps_that_leave_no_memory_for_copies_are_done_one_by_one(
+    which: int, stand_in: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The copies are made before the step that is recorded, and after that step."""
+    copies, calls = state.State.copies, []
+
+    def too_large(self: state.State) -> list:
+        calls.append(self)
+        if len(calls) == which:
+            raise stand_in.cuda.memory.OutOfMemoryError("Out of memory allocating 5,000 bytes.")
+        return copies(self)
+
+    monkeypatch.setattr(state.State, "copies", too_large)
+    found, weights = _fit_with(nn.Identity(), images=IMAGES, warned="OutOfMemoryError.*5,000 bytes")
+    assert stand_in.counts.graphs == 0 and len(calls) == which
+    expected, wanted = _fit_with(nn.Identity(), replayed=False, images=IMAGES)
+    _assert_same_bits(weights, wanted)
+    assert found == expected
 
 
 def test_a_loader_that_fit_used_stays_as_it_was(stand_in: ModuleType) -> None:

@@ -9,9 +9,9 @@ from scratchae.data import loader
 from scratchae.fast import elements, flat
 from scratchae.gpu import cublas, devices, images, updates
 from scratchae.gpu.kernels import fused
+from scratchae.gpu.plugin import Replay
 from scratchae.gpu.random import generator_on_the_gpu
 from scratchae.gpu.recording import noted
-from scratchae.gpu.replay import Replay
 from scratchae.gpu.upload import batches_on_the_gpu
 from scratchae.images import conv, pooling
 from scratchae.plugins import ORDER

@@ -11,11 +11,14 @@ the weights until the host has read the flag.
 A graph repeats the recorded kernels, even where Python would launch other kernels by then. Before the graph is used,
 the step is therefore done twice from the same state, by Python and by the graph. Both must give the same bits. A step
 that changes a value in Python is not recorded.
+
+A graph has a pool of memory of its own. Where other work finds no memory, the graph and the pool are dropped.
 """
 
 from __future__ import annotations
 
 import functools
+import gc
 import sys
 import threading
 import traceback
@@ -32,6 +35,7 @@ from scratchae.autograd.modes import watchers
 from scratchae.changes import changed
 from scratchae.gpu.kernels import TYPES, launch
 from scratchae.gpu.losses import Losses
+from scratchae.gpu.memory import pool_that_keeps
 from scratchae.gpu.recording import recording
 from scratchae.gpu.state import State, difference, same_bits
 from scratchae.gpu.updates import counters_of, has_kernels
@@ -75,52 +79,6 @@ def replayable(model: Any, optimizer: Any) -> bool:
     return on_gpu and kept and has_kernels(optimizer)
 
 
-class Replay:
-    """The plug-in that replays steps where possible. `steps` is None where Python does every step."""
-
-    steps: Steps | None = None
-
-    @contextmanager
-    def around_epochs(self, run: Any) -> Iterator[None]:
-        what = f"a step of {type(run.trainer.model).__name__} on a batch of {run.loader.batch_size} samples"
-        with backend.told_when_full(what), training_stream(run.device):
-            self.steps = steps_of(run.trainer, run.plugins)
-            try:
-                yield
-            finally:
-                self.steps = None  # releases the graph's memory too
-                for loader in filter(None, (run.loader, run.held_out)):
-                    loader.forget_copies()
-
-    def begin_epoch(self, run: Any) -> None:
-        if self.steps is not None:
-            self.steps.begin_epoch()
-
-    def take(self, run: Any, batch: Any) -> bool:
-        if self.steps is None:
-            return False
-        if self.steps.take(batch, run.step + 1):
-            return True
-        self._catch_up(run)
-        return False
-
-    def between_steps(self, run: Any) -> None:
-        if self.steps is not None and run.batch % 64 == 1:
-            self._catch_up(run, wait=False)
-
-    def after_steps(self, run: Any) -> None:
-        self._catch_up(run)
-
-    before_save = after_steps
-
-    def _catch_up(self, run: Any, wait: bool = True) -> None:
-        """Add the losses of replayed steps to the means. Without `wait`, only the losses that have arrived."""
-        if self.steps is not None:
-            rows = self.steps.read(wait)
-            for i, terms in enumerate(rows, run.batch - len(self.steps.asked) - len(rows)):
-                run.means.add(terms, run.loader.batch_length(i))
-
-
 def steps_of(trainer: Any, plugins: list[Any]) -> Steps | None:
     """The `Steps` of a trainer; None on the CPU, or where a plug-in must see every step."""
     others = (plugin for plugin in plugins if not isinstance(plugin, (Finite, Clip)))
@@ -148,6 +106,8 @@ class Steps:
         self.state = State(model, optimizer, self.ledger)
         self.losses = Losses(self.cupy, self.ledger, self._stop)
         self.graph: Any = None
+        self.inputs: tuple = ()  # the batch that the graph reads
+        self.pool: Any = None  # the memory that the graph reads and writes
         self.given_up: str | None = None  # the reason why steps are no longer replayed
         self.watched = 0
 
@@ -159,7 +119,7 @@ class Steps:
             flat.gather()
             counters_of(flat).prepare(group["lr"], max(flat.steps))
         if self.graph is not None and difference(self.signature, self.state.signature()) is not None:
-            self.graph = None
+            self._drop()
 
     def take(self, batch: Any, number: int) -> bool:
         """Do step `number` on `batch` and return True. Return False where Python must do the step."""
@@ -167,8 +127,11 @@ class Steps:
             self.watched += 1
             return False
         batch = tuple(map(self.cupy.asarray, batch if isinstance(batch, tuple) else (batch,)))
+        if self.given_up is not None:  # the copy of the batch found no memory beside the graph
+            return False
         if self.graph is None or len(batch[0]) > len(self.inputs[0]):  # recorded on a short last batch
-            self._record(batch)
+            if not self._record(batch):
+                return False
         elif [(a.shape, a.dtype) for a in batch] != [(a.shape, a.dtype) for a in self.inputs]:
             return False  # the short last batch
         else:
@@ -219,19 +182,37 @@ class Steps:
 
     # --- recording ---
 
-    def _record(self, batch: tuple) -> None:
-        """Do the step on `batch`, and record the step."""
-        cupy, stream = self.cupy, self.cupy.cuda.get_current_stream()
-        self.inputs = tuple(cupy.array(a) for a in batch)
+    def _record(self, batch: tuple) -> bool:
+        """Do the step on `batch`, record the step, and return True. Return False where Python must do the step."""
+        self._drop()
         state = self.state
-        state.keep_buffers()
-        before, python, counted = state.copies(), state.python(), state.counted()
-        self._step()
+        python, counted, before = state.python(), state.counted(), None
+        try:
+            self.inputs = tuple(map(self.cupy.array, batch))
+            state.keep_buffers()
+            before = state.copies()
+            self._step()
+            after, values, done = state.copies(), self.losses.values.copy(), True
+        except self.cupy.cuda.memory.OutOfMemoryError as error:  # the copies need memory that a step does not
+            if difference(python, state.python()) is not None:  # the step cannot be repeated
+                raise
+            done, reason = False, _told(error)
+        if done:
+            reason = self._recorded(python, counted, before, after, values)
+        elif before is not None:
+            state.put_back(before, counted)
+        if reason:
+            self._give_up(reason)
+        return done
+
+    def _recorded(self, python: dict, counted: list, before: Any, after: list, values: Any) -> str:
+        """Record the step that has left the state `after` and the losses `values`. Return why not, or ''."""
+        cupy, state, stream = self.cupy, self.state, self.cupy.cuda.get_current_stream()
         if (changed := difference(python, state.python())) is not None:
-            return self._give_up(f"a step changes {changed} in Python, which a replay would not")
-        if [corrections for *_, corrections in counted] != [corrections for *_, corrections in state.counted()]:
-            return self._give_up("its parameters have taken different numbers of steps")
-        after, values, counted_after = state.copies(), self.losses.values.copy(), state.counted()
+            return f"a step changes {changed} in Python, which a replay would not"
+        counted_after = state.counted()
+        if [corrections for *_, corrections in counted] != [corrections for *_, corrections in counted_after]:
+            return "its parameters have taken different numbers of steps"
         self.moves = [
             [b - a for a, b in zip(was, now, strict=True)]
             for (was, *_), (now, *_) in zip(counted, counted_after, strict=True)
@@ -239,12 +220,12 @@ class Steps:
         state.put_back(before, counted)
         self.signature = state.signature()
         cupy.get_default_memory_pool().free_all_blocks()  # a graph needs as much memory again as the steps so far
-        self.pool, reason = cupy.cuda.MemoryPool(), ""  # no other array may share the graph's memory
+        self.pool, self.stream, reason = pool_that_keeps(cupy), stream, ""  # no other array may share the memory
         with cupy.cuda.using_allocator(self.pool.malloc):
             stream.begin_capture()
             try:
                 self._step()
-            except Exception as error:  # from an operation that a graph cannot record
+            except Exception as error:  # from an operation that a graph cannot record, or from a GPU without memory
                 reason = _told(error)  # only the text, since the error would hold the step's arrays
             finally:  # also after a second Ctrl-C, since no other work can use a stream that records
                 try:
@@ -254,15 +235,31 @@ class Steps:
         if not reason:
             self.graph.launch()
             if all(map(same_bits, [*after, values], [*state.arrays(), self.losses.values])):
-                return None
+                return ""
             reason = "the replayed step gave other numbers than the step itself"
         state.put_back(after, counted_after)
         self.losses.values[...] = values
-        return self._give_up(reason)
+        return reason
+
+    def release(self, why: str) -> bool:
+        """Give the memory of the graph back to the GPU. Return whether there was a graph."""
+        if self.graph is None:
+            return False
+        self._give_up(f"other work needs the memory of the graph: {why}")
+        return True
 
     def _give_up(self, why: str) -> None:
-        self.given_up, self.graph, self.pool = why, None, None
+        self.given_up = why
+        self._drop()
         warnings.warn(f"the training steps are done one by one, not replayed from a CUDA graph: {why}", stacklevel=8)
+
+    def _drop(self) -> None:
+        if self.graph is not None:
+            self.stream.synchronize()  # a replay may still run
+        self.graph, self.inputs = None, ()
+        if self.pool is not None:
+            self.pool = None
+            gc.collect()  # in CuPy, the pieces of a block refer to each other, and outlive the pool
 
     def _step(self) -> None:
         """Forward pass, backward pass and update on `inputs`. The host reads no number back."""
