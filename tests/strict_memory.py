@@ -82,7 +82,7 @@ class _Pooled(MemoryPointer):
 
 
 class MemoryPool:
-    """cupy.cuda.MemoryPool. Where the driver has no more memory, the pool frees its unused blocks and asks again."""
+    """cupy.cuda.MemoryPool. Where the driver has no more memory, unused blocks are freed."""
 
     def __init__(self, allocator: Callable[[int], MemoryPointer] = malloc):
         self._allocator = allocator

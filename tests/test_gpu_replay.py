@@ -574,7 +574,7 @@ def _limit(cupy: Any, left: int) -> None:
 
 
 class Scratch(nn.Module):
-    """Needs memory for a moment, in pieces of these sizes. The recorded step leaves the GPU with `left` bytes."""
+    """Takes memory for a moment, in pieces of these sizes. The recorded step leaves the GPU with `left` bytes."""
 
     def __init__(self, cupy: Any, *sizes: int, left: int, at_the_end: bool):
         self.cupy, self.sizes, self.left, self.at_the_end = cupy, sizes, left, at_the_end
@@ -636,18 +636,25 @@ def test_a_graph_gives_way_to_work_that_finds_no_memory(options: dict, stand_in:
     assert found == expected
 
 
-def test_a_graph_gives_way_to_the_next_batch(stand_in: ModuleType) -> None:
+@pytest.mark.parametrize("finite", [True, False])
+def test_a_graph_gives_way_to_the_next_batch(finite: bool, stand_in: ModuleType) -> None:
+    """The losses of the replayed steps are read afterwards, and a step that was not finite is named."""
     model = MODELS["linear"]().to("gpu")
     trainer = sa.Trainer(model, sa.optim.SGD(model.parameters(), lr=0.0))
     steps, batch = replay.steps_of(trainer, []), IMAGES[:16].reshape(16, 64)
     with replay.training_stream("gpu:0"), memory.giving_way(stand_in, steps.release):
-        assert [steps.take(batch, i) for i in range(4)] == [False, False, True, True]
+        assert [steps.take(batch, i) for i in (1, 2, 3)] == [False, False, True]
+        assert steps.take(batch if finite else batch * np.float32(np.nan), 4)
         _limit(stand_in, 0)
         taken = stand_in.driver.taken
         with pytest.warns(UserWarning, match="other work needs the memory"):
-            assert not steps.take(batch, 4)
+            assert not steps.take(batch, 5)
         assert stand_in.driver.taken < taken and not steps.take(batch, 5)
-        assert len(steps.read()) == 2
+        if finite:
+            assert len(steps.read()) == 2
+        else:
+            with pytest.raises(FloatingPointError, match="not finite at step 4"):
+                steps.read()
 
 
 @pytest.mark.parametrize("which", [1, 2])

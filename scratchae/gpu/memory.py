@@ -10,9 +10,9 @@ from typing import Any
 def pool_that_keeps(cupy: Any) -> Any:
     """A pool of memory that returns no block to the driver as long as the pool lives.
 
-    Where the driver has no more memory, CuPy's pool frees the unused blocks of the pool, and asks again. During a
-    recording, recorded kernels write to these blocks. Therefore a list keeps all blocks. The second request then fails
-    too, and the recording ends with an error.
+    Where the driver has no more memory, CuPy's pool frees the pool's unused blocks and repeats the request. Recorded
+    kernels may write to these blocks. Therefore a list holds all blocks. Where memory is short, the repeated request
+    fails too, and the recording ends with an error.
     """
     blocks: list[Any] = []
 
@@ -25,9 +25,9 @@ def pool_that_keeps(cupy: Any) -> Any:
 
 @contextmanager
 def giving_way(cupy: Any, release: Callable[[str], bool]) -> Iterator[None]:
-    """Inside, an allocation that finds no memory calls `release` with the error's text.
+    """Inside, an allocation without memory left leads to a call of `release`, with the error's text.
 
-    The allocation is repeated if `release` returns True. Applies to this thread.
+    If `release` returns True, the allocation is repeated. Applies to this thread.
     """
     usual = cupy.cuda.get_allocator()
 

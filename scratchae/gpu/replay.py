@@ -12,7 +12,8 @@ A graph repeats the recorded kernels, even where Python would launch other kerne
 the step is therefore done twice from the same state, by Python and by the graph. Both must give the same bits. A step
 that changes a value in Python is not recorded.
 
-A graph has a pool of memory of its own. Where other work finds no memory, the graph and the pool are dropped.
+A graph has a pool of memory of its own. Where the rest of the memory is too small for other work, the graph and
+the pool are dropped.
 """
 
 from __future__ import annotations
@@ -127,7 +128,7 @@ class Steps:
             self.watched += 1
             return False
         batch = tuple(map(self.cupy.asarray, batch if isinstance(batch, tuple) else (batch,)))
-        if self.given_up is not None:  # the copy of the batch found no memory beside the graph
+        if self.given_up is not None:  # the copy of the batch took the graph's memory
             return False
         if self.graph is None or len(batch[0]) > len(self.inputs[0]):  # recorded on a short last batch
             if not self._record(batch):
