@@ -51,7 +51,7 @@ def share_out() -> None:
     moved: dict[Any, Any] = {
         elementwise.add: np.add, elementwise.subtract: np.subtract, elementwise.multiply: np.multiply,
         elementwise.divide: np.divide, elementwise.negative: np.negative, elementwise.relu: elements.relu_into,
-        elementwise.masked: passes.masked_into,
+        elementwise.masked: elements.masked_into,
     }  # fmt: skip
     for operation, into in moved.items():
         attach(operation, forward=passes.in_pieces(passes.MOVED, into))

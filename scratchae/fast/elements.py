@@ -26,10 +26,21 @@ def masked(formula: Way) -> Way:
     def by_bits(g: Array, keep: Array) -> Array:
         if xp_of(g, keep) is not np or g.dtype.kind != "f":
             return formula(g, keep)
-        bits = np.asarray(-np.asarray(keep).view(np.int8)).astype(f"i{g.itemsize}")  # all ones or all zeros
+        bits = _bits(keep, g)
         return np.bitwise_and(bits, g.view(bits.dtype), out=bits if bits.shape == g.shape else None).view(g.dtype)
 
     return by_bits
+
+
+def masked_into(g: Array, keep: Array, out: Array) -> None:
+    """The same, written into `out`."""
+    bits = _bits(keep, g)
+    np.bitwise_and(bits, g.view(bits.dtype), out=out.view(bits.dtype))
+
+
+def _bits(keep: Any, like: Array) -> Array:
+    """All ones where `keep` is True, all zeros elsewhere, in integers as wide as the numbers of `like`."""
+    return np.asarray(-np.asarray(keep).view(np.int8)).astype(f"i{like.itemsize}")
 
 
 def against_a_row(formula: Way) -> Way:
@@ -128,14 +139,22 @@ def sum_of_squares(formula: Way) -> Way:
     def by_dot_products(x: Array, scale: float = 1.0) -> Array:
         if xp_of(x) is not np:
             return formula(x, scale)
-        flat, block = x.ravel(order="K"), 1 << 16  # a float32 sum over more elements would lose digits
-        if flat.size <= block:
-            return (flat @ flat) * scale
-        rows = flat[: flat.size // block * block].reshape(-1, 1, block)
-        rest = flat[rows.size :]
+        if x.size <= BLOCK:
+            return ((flat := x.ravel(order="K")) @ flat) * scale
+        rows, rest = blocks_of(x)
         return ((rows @ rows.swapaxes(1, 2)).sum() + rest @ rest) * scale
 
     return by_dot_products
+
+
+BLOCK = 1 << 16  # numbers of one dot product: a float32 sum over more would lose digits
+
+
+def blocks_of(x: Array) -> tuple[Array, Array]:
+    """The numbers of `x` as rows (n, 1, BLOCK), and the rest."""
+    flat = x.ravel(order="K")
+    rows = flat[: flat.size // BLOCK * BLOCK].reshape(-1, 1, BLOCK)
+    return rows, flat[rows.size :]
 
 
 def normal_cdf(formula: Way) -> Way:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from scratchae.backend import Array, xp_of
-from scratchae.fast.passes import COMPUTED, MOVED
+from scratchae.fast.passes import COMPUTED, MOVED, worth_sharing
 from scratchae.fast.threads import cut, run, several_threads
 from scratchae.images.conv import inner, product, shift_then_multiply
 from scratchae.images.window import Pair, Window
@@ -41,7 +41,7 @@ def folded_by_channels(formula: Callable[..., Array]) -> Callable[..., Array]:
     """For `fold`: threads share the channels."""
 
     def fold(products: Array, size: Pair, window: Window) -> Array:
-        if type(products) is not np.ndarray or products.size < 2 * _IMAGES or not several_threads():
+        if not worth_sharing(products, _IMAGES):
             return formula(products, size, window)
         *_, channels, _, images = products.shape
         X = np.empty((size[0], channels, size[1], images), products.dtype)
@@ -64,7 +64,7 @@ def by_rows(formula: Callable[..., Array]) -> Callable[..., Array]:
     """For `plus_bias`: threads share the rows of the images."""
 
     def plus_bias(Y: Array, bias: Array | None) -> Array:
-        if bias is None or type(Y) is not np.ndarray or Y.size < 2 * MOVED or not several_threads():
+        if bias is None or not worth_sharing(Y, MOVED):
             return formula(Y, bias)
         run(lambda rows: formula(Y[rows], bias), cut(len(Y), MOVED * len(Y) / Y.size))
         return formula(Y, None)
@@ -76,7 +76,7 @@ def transposed_by_rows(formula: Callable[..., Array]) -> Callable[..., Array]:
     """For `inner`: threads share the rows of images that lie in another order."""
 
     def inner(x: Array) -> Array:
-        if type(x) is not np.ndarray or x.size < 2 * COMPUTED or not several_threads():
+        if not worth_sharing(x, COMPUTED):
             return formula(x)
         rows = x.transpose(2, 1, 3, 0)
         if rows.flags.c_contiguous:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from scratchae.backend import Array
+from scratchae.fast.elements import masked_into
 from scratchae.fast.threads import cut, run, several_threads
 
 Way = Callable[..., Any]
@@ -19,6 +20,11 @@ Way = Callable[..., Any]
 MOVED = 1 << 18  # read, changed a little, and written
 COMPUTED = 1 << 16  # put through one exponential or the like
 LABOURED = 1 << 15  # through several
+
+
+def worth_sharing(x: Any, least: int) -> bool:
+    """Whether `x` is an array on the CPU with two pieces of `least` numbers, and there are threads to share it."""
+    return type(x) is np.ndarray and x.size >= 2 * least and several_threads()
 
 
 def in_pieces(least: int, into: Callable[..., Any] | None = None, dtype: Any = None) -> Callable[[Way], Way]:
@@ -31,6 +37,7 @@ def in_pieces(least: int, into: Callable[..., Any] | None = None, dtype: Any = N
     def decorator(formula: Way) -> Way:
         def shared(*operands: Any) -> Any:
             for large in operands:
+                # `worth_sharing` without its call, which small operations would pay each time
                 if type(large) is np.ndarray and large.size >= 2 * least and several_threads():
                     break
             else:
@@ -80,7 +87,7 @@ def moved_in_pieces(formula: Way) -> Way:
 
     def move(optimizer: Any, flat: Any, group: dict[str, Any]) -> None:
         ours = type(optimizer).update.__module__ == "scratchae.optim.algorithms"  # others may not be made for threads
-        if not ours or flat.values.size < 2 * COMPUTED or type(flat.values) is not np.ndarray or not several_threads():
+        if not ours or not worth_sharing(flat.values, COMPUTED):
             return formula(optimizer, flat, group)
         for span, g, step in flat.runs():
 
@@ -97,12 +104,6 @@ def moved_in_pieces(formula: Way) -> Way:
 
 
 # --- written into `out` ---------------------------------------------------------------------------
-
-
-def masked_into(g: Array, keep: Array, out: Array) -> None:
-    """`elements.masked`."""
-    bits = np.asarray(-keep.view(np.int8)).astype(f"i{g.itemsize}")
-    np.bitwise_and(bits, g.view(bits.dtype), out=out.view(bits.dtype))
 
 
 def relu_slope_into(g: Array, y: Array, out: Array) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from scratchae.backend import Array
 from scratchae.fast.blas import one_thread
+from scratchae.fast.elements import BLOCK, blocks_of
 from scratchae.fast.threads import cut, run, several_threads
 
 Way = Callable[..., Any]
@@ -143,14 +144,13 @@ def sum_of_squares(formula: Way) -> Way:
     """Threads share the dot products, and their sums are added in one order."""
 
     def in_threads(x: Array, scale: float = 1.0) -> Array:
-        flat, block = x.ravel(order="K"), 1 << 16  # a float32 sum over more elements would lose digits
-        if type(x) is not np.ndarray or flat.size <= _ALONE:
+        if type(x) is not np.ndarray or x.size <= _ALONE:
             return formula(x, scale)
-        if flat.size <= block:
+        if x.size <= BLOCK:
             with one_thread:
-                return (flat @ flat) * scale
-        rows = flat[: flat.size // block * block].reshape(-1, 1, block)
-        rest, squares = flat[rows.size :], np.empty((len(rows), 1, 1), x.dtype)
+                return formula(x, scale)
+        rows, rest = blocks_of(x)
+        squares = np.empty((len(rows), 1, 1), x.dtype)
 
         def part(piece: slice) -> None:
             np.matmul(rows[piece], rows[piece].swapaxes(1, 2), out=squares[piece])
