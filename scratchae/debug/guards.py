@@ -282,11 +282,15 @@ def tensors(formula: Callable[[Any], list[Tensor]]) -> Callable[[Any], list[Tens
 
     def listed(params: Any) -> list[Tensor]:
         given = formula(params if isinstance(params, Tensor) else in_order(params))
-        if odd := [type(p).__name__ for p in given if not isinstance(p, Tensor)]:
-            raise TypeError(f"an optimiser takes Tensors, got a {odd[0]}; pass model.parameters()")
+        _check_tensors("an optimiser", given)
         return given
 
     return listed
+
+
+def _check_tensors(taker: str, given: list) -> None:
+    if odd := [type(p).__name__ for p in given if not isinstance(p, Tensor)]:
+        raise TypeError(f"{taker} takes Tensors, got a {odd[0]}; pass model.parameters()")
 
 
 def clipped(formula: Callable[..., float]) -> Callable[..., float]:
@@ -296,8 +300,7 @@ def clipped(formula: Callable[..., float]) -> Callable[..., float]:
         if not isinstance(params, Iterable) or isinstance(params, Mapping):
             raise TypeError(f"clip_grad_norm: params is a {type(params).__name__}; pass model.parameters()")
         given = [params] if isinstance(params, Tensor) else list(params)
-        if odd := [type(p).__name__ for p in given if not isinstance(p, Tensor)]:
-            raise TypeError(f"clip_grad_norm takes Tensors, got a {odd[0]}; pass model.parameters()")
+        _check_tensors("clip_grad_norm", given)
         return formula(given, max_norm)
 
     return clip
