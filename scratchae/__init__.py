@@ -36,7 +36,7 @@ from scratchae.random import generator, manual_seed
 from scratchae.training import Trainer
 
 for _room in ("debug.attach", "distributed.attach", "fast.attach", "files.attach", "guards", "interop.attach",
-              "plotting.attach", "progress"):  # fmt: skip
+              "more.attach", "plotting.attach", "progress"):  # fmt: skip
     import_module(f"scratchae.{_room}")
 _rooms.append("scratchae.gpu.attach")  # imported with the first array on a GPU
 

@@ -66,3 +66,7 @@ def normal_like(x: Any, per_sample: bool = True) -> Any:
         raise TypeError(f"normal_like: x is {x.dtype}; convert it with .astype('float32')")
     noise = random.normal_like(data_of(x), per_sample)
     return box(noise, None) if isinstance(x, Tensor) else noise
+
+
+def __getattr__(name):  # type checkers read here that rooms add names, such as those of more/
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

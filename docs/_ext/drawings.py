@@ -119,7 +119,7 @@ WHAT = {
     "data.download": "published files", "data.files": "your own files", "data.toys": "point clouds",
     "data.idx": "the file format of MNIST",
     "debug": "guards, longer errors, gradcheck", "files": "weights, checkpoints, resuming, signals",
-    "gpu": "kernels, replayed steps",
+    "gpu": "kernels, replayed steps", "more": "operators and layers that few need",
     "fast": "faster ways on the CPU", "guards": "finite numbers in training", "progress": "the bar of a run",
     "autoencoders": "the family, one kind per file", "training": "the loop over epochs and batches",
     "callbacks": "after each epoch, and in a step", "plugins": "the moments of a step",

@@ -45,7 +45,7 @@ def _reduction(name: str, **vjps: Any) -> Any:
 
     forward.__name__ = forward.__qualname__ = name
     forward.__doc__ = f"NumPy's `{name}`."
-    return primitive_in_float32(**vjps)(forward)
+    return (primitive_in_float32 if vjps else primitive)(**vjps)(forward)
 
 
 def _slope_of_var(g: Any, x: Any, axis: Axis) -> Any:
@@ -78,16 +78,7 @@ def batch_count(n: int) -> int:
     return n
 
 
-def _constant(name: str) -> Any:
-    def forward(x: Array, axis: Axis = None) -> Array:
-        return getattr(x, name)(axis=axis)
-
-    forward.__name__ = forward.__qualname__ = name
-    forward.__doc__ = f"NumPy's `{name}`, a constant to the derivative."
-    return primitive()(forward)
-
-
-argmax, argmin, any, all = map(_constant, ("argmax", "argmin", "any", "all"))
+argmax, argmin, any, all = map(_reduction, ("argmax", "argmin", "any", "all"))  # constants to the derivative
 
 
 def _shifted_exp(x: Array, axis: Axis) -> tuple[Array, Array]:

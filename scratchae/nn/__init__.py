@@ -25,3 +25,7 @@ __all__ = [
     "Dropout", "Dropout2d", "GaussianNoise", "LayerNorm", "BatchNorm1d", "BatchNorm2d",
     "MSELoss", "L1Loss", "BCELoss", "BCEWithLogitsLoss", "KLDivLoss", "CrossEntropyLoss",
 ]  # fmt: skip
+
+
+def __getattr__(name):  # type checkers read here that rooms add names, such as those of more/
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
