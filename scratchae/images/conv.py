@@ -56,7 +56,7 @@ def conv(x: Array, weight: Array, bias: Any, window: Window, groups: int) -> Arr
 
     def one_group(X: Array, w: Array) -> Array:
         if window.stride == (1, 1) and shift_the_output(len(w), X.shape[1]):
-            return multiply_then_shift(X, _half_turn(w), _reversed(window), out)
+            return multiply_then_shift(X, half_turn(w), turned(window), out)
         return shift_then_multiply(X, w, window, out)
 
     return plus_bias(_by_group(one_group, groups, inner(x), weight, (1, 0, 1)), bias)
@@ -73,7 +73,7 @@ def conv_input(y: Array, weight: Array, bias: Any, size: Pair, window: Window, g
     def one_group(Y: Array, w: Array) -> Array:
         # `Y` is the input here, so the kernel's channels change their roles.
         if window.stride == (1, 1) and not shift_the_output(w.shape[1], len(w)):
-            return shift_then_multiply(Y, _half_turn(w), _reversed(window), size)
+            return shift_then_multiply(Y, half_turn(w), turned(window), size)
         return multiply_then_shift(Y, w, window, size)
 
     return plus_bias(_by_group(one_group, groups, inner(y), weight, (1, 0, 1)), bias)
@@ -88,11 +88,9 @@ def conv_weight(x: Array, y: Array, window: Window, groups: int) -> Array:
     size, out = x.shape[2:], y.shape[2:]
 
     def one_group(X: Array, Y: Array) -> Array:
-        c, o = X.shape[1], Y.shape[1]
-        if window.stride == (1, 1) and o < c:  # shift the array with fewer channels
-            sums = _summed_products(matrices(Y, _reversed(window), size), X)
-            return sums.reshape(*window.kernel, o, c)[::-1, ::-1].transpose(2, 3, 0, 1)
-        return _summed_products(matrices(X, window, out), Y).reshape(*window.kernel, c, o).transpose(3, 2, 0, 1)
+        if window.stride == (1, 1) and Y.shape[1] < X.shape[1]:  # shift the array with fewer channels
+            return half_turn(summed_products(Y, X, turned(window), size))
+        return summed_products(X, Y, window, out)
 
     return xp_of(x, y).ascontiguousarray(_by_group(one_group, groups, inner(x), inner(y), (1, 1, 0)))
 
@@ -129,6 +127,7 @@ def outer(y: Array) -> Array:
     return y.transpose(3, 1, 0, 2)
 
 
+@replaceable
 def shift_then_multiply(X: Array, w: Array, window: Window, out: Pair) -> Array:
     """C by shifting the input: each output row is the weight times the row's matrix. Returns (Ho, O, Wo, N)."""
     Y = product(w.transpose(0, 2, 3, 1).reshape(len(w), -1), matrices(X, window, out))
@@ -191,18 +190,20 @@ def fold(products: Array, size: Pair, window: Window) -> Array:
     return X
 
 
-def _summed_products(stack: Array, Y: Array) -> Array:
-    """The sum over all rows and images of `matrices` times Y: (K, O). In this order BLAS takes half the time."""
-    rows, channels, width, n = Y.shape
-    return product(stack, Y.reshape(rows, channels, width * n).transpose(0, 2, 1)).sum(axis=0)
+@replaceable
+def summed_products(X: Array, Y: Array, window: Window, out: Pair) -> Array:
+    """W by shifting X: the sums over all rows and images, (O, C, kh, kw). In this order BLAS takes half the time."""
+    rows, o, width, n = Y.shape
+    sums = product(matrices(X, window, out), Y.reshape(rows, o, width * n).transpose(0, 2, 1)).sum(axis=0)
+    return sums.reshape(*window.kernel, X.shape[1], o).transpose(3, 2, 0, 1)
 
 
-def _half_turn(w: Array) -> Array:
+def half_turn(w: Array) -> Array:
     """The kernel of the reverse map at stride 1: rotated by half a turn, input and output channels exchanged."""
     return w[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
 
 
-def _reversed(window: Window) -> Window:
+def turned(window: Window) -> Window:
     """The window of the reverse map at stride 1."""
     rows, across = ((d * (k - 1) - a, d * (k - 1) - b) for k, _, (a, b), d in zip(*window, strict=True))
     return window._replace(pads=(rows, across))

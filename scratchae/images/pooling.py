@@ -39,7 +39,7 @@ def take_largest(best: Array, index: Array, X: Array, window: Window) -> None:
     """Fill `best`, which holds -inf, and `index`, which holds 0: the largest element of each window, and its place."""
     size, xp = (X.shape[0], X.shape[2]), xp_of(X)
     for t, to, source in _taps(size, (best.shape[0], best.shape[2]), window):
-        if t == 0 and _tiled(size, window):
+        if t == 0 and tiled(size, window):
             best[to] = X[source]
             continue
         won = X[source] > best[to]
@@ -89,7 +89,7 @@ def spread(g: Array, size: Pair, window: Window) -> Array:
 def _into_windows(size: Pair, window: Window, value: Callable[..., Array], *arrays: Array) -> Array:
     """Images of `size`, filled by `fill_windows`."""
     G, xp = arrays[0], xp_of(*arrays)
-    X = (xp.empty if _tiled(size, window) else xp.zeros)((size[0], G.shape[1], size[1], G.shape[3]), G.dtype)
+    X = (xp.empty if tiled(size, window) else xp.zeros)((size[0], G.shape[1], size[1], G.shape[3]), G.dtype)
     fill_windows(X, window, value, *arrays)
     return outer(X)
 
@@ -100,7 +100,7 @@ def fill_windows(X: Array, window: Window, value: Callable[..., Array], *arrays:
     size, (rows, _, across, _) = (X.shape[0], X.shape[2]), arrays[0].shape
     for t, to, source in _taps(size, (rows, across), window):
         values = value(t, *(a[to] for a in arrays))
-        if _tiled(size, window):
+        if tiled(size, window):
             X[source] = values
         else:
             X[source] += values
@@ -115,7 +115,7 @@ def _taps(size: Pair, out: Pair, window: Window) -> Iterator[tuple[int, tuple, t
         yield t, (rows, slice(None), columns), (from_rows, slice(None), from_columns)
 
 
-def _tiled(size: Pair, window: Window) -> bool:
+def tiled(size: Pair, window: Window) -> bool:
     """Whether the windows cover every pixel exactly once. Results can then be stored instead of added."""
     kernel, stride, pads, _ = window
     return kernel == stride and pads == ((0, 0), (0, 0)) and not (size[0] % kernel[0] or size[1] % kernel[1])
