@@ -10,9 +10,10 @@ import numpy as np
 from scratchae import losses
 from scratchae.attach import PLAIN, attach
 from scratchae.autograd import elementwise, products, reductions
-from scratchae.fast import elements, flat, images, passes, threads
+from scratchae.fast import compiled, convolutions, elements, flat, images, passes, threads
 from scratchae.fast import products as by_threads
 from scratchae.fast.memory import keep_freed_memory
+from scratchae.fast.numba import INSTALLED
 from scratchae.images import conv, pooling
 from scratchae.optim import base as optimizers
 
@@ -73,7 +74,37 @@ def share_out() -> None:
         attach(operation, forward=passes.in_pieces(passes.LABOURED))
 
 
+def compile_loops() -> None:
+    """Attach compiled loops, on top of what is attached. They take threads where there are several."""
+    for operation, name, slope, saved in (
+        (elementwise.relu, "relu", "relu_slope", "aa"), (elementwise.sigmoid, "sigmoid", "sigmoid_slope", "aa"),
+        (elementwise.softplus, "softplus", "softplus_slope", "aa"),
+        (elementwise.normal_cdf, "normal_cdf", "normal_cdf_slope", "aa"),
+    ):  # fmt: skip
+        kinds = "fd" if "relu" in name else "f"
+        attach(operation, forward=compiled.by_loop(name, "a", kinds), x=compiled.by_loop(slope, saved, kinds))
+    attach(elementwise.elu, forward=compiled.by_loop("elu", "a1"), x=compiled.by_loop("elu_slope", "aaa1"))
+    attach(elementwise.tanh, x=compiled.by_loop("tanh_slope", "aa", "fd"))
+    attach(elementwise.masked, forward=compiled.by_loop("masked", "am", "fd"))
+    attach(losses.bernoulli_nll, forward=compiled.by_loop("nll", "aa"), input=compiled.by_loop("nll_slope", "1aa"))
+    attach(
+        losses.bernoulli_nll_of_logits,
+        forward=compiled.by_loop("nll_of_logits", "aa"), input=compiled.by_loop("nll_of_logits_slope", "1aa"),
+    )  # fmt: skip
+    attach(flat.move, forward=compiled.moved_by_loops)
+    attach(conv.shift_then_multiply, forward=convolutions.correlated)
+    attach(conv.summed_products, forward=convolutions.correlated_weights)
+    attach(conv.multiply_then_shift, forward=convolutions.transposed)
+    attach(pooling.take_largest, forward=convolutions.largest)
+    attach(pooling.add_windows, forward=convolutions.summed)
+    attach(pooling.put_back, forward=convolutions.put_back)
+    attach(pooling.spread, forward=convolutions.spread)
+
+
 if not PLAIN:
     threads.when_first_set.append(share_out)
-    if (asked := threads.asked()) is not None:
-        threads.set_num_threads(asked)
+    number = threads.asked()
+    if number is not None or INSTALLED:
+        threads.set_num_threads(number)
+    if INSTALLED:
+        compile_loops()

@@ -169,9 +169,9 @@ def normal_cdf(formula: Way) -> Way:
         z = xp.abs(x) * math.sqrt(0.5)
         t = 2 / (2 + z)
         s, b, b_next = 4 * t - 2, 0.0, 0.0
-        for c in (_ERFC_SERIES[11:0:-1] if x.dtype in (np.float16, np.float32) else _ERFC_SERIES[:0:-1]):  # Clenshaw
+        for c in (ERFC_SERIES[11:0:-1] if x.dtype in (np.float16, np.float32) else ERFC_SERIES[:0:-1]):  # Clenshaw
             b, b_next = s * b - b_next + c, b
-        tail = 0.5 * t * xp.exp(0.5 * (s * b + _ERFC_SERIES[0]) - b_next - z * z)
+        tail = 0.5 * t * xp.exp(0.5 * (s * b + ERFC_SERIES[0]) - b_next - z * z)
         positive = x > 0
         return xp.abs(positive - tail)
 
@@ -179,7 +179,7 @@ def normal_cdf(formula: Way) -> Way:
 
 
 # Coefficients of p(t) = log(erfc(z) / t) + z^2 in Chebyshev polynomials of 2t - 1, to the last bit of a double.
-_ERFC_SERIES = (
+ERFC_SERIES = (
     -1.3026537197817094, 0.6419697923564902, 0.019476473204185836, -0.009561514786808632,
     -0.0009465953444820369, 0.00036683949785276145, 4.252332480690777e-05, -2.0278578112534242e-05,
     -1.6242900046470256e-06, 1.3036558355805232e-06, 1.5626441722066142e-08, -8.523809591492654e-08,

@@ -8,6 +8,7 @@ cuts at the same places.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -16,48 +17,89 @@ import numpy as np
 from scratchae.backend import Array
 from scratchae.fast.blas import one_thread
 from scratchae.fast.elements import BLOCK, blocks_of
-from scratchae.fast.threads import cut, run, several_threads
+from scratchae.fast.numba import gemm
+from scratchae.fast.threads import cut, run, run_product, several_threads
 
 Way = Callable[..., Any]
 _ALONE = 1 << 13  # multiplications for which OpenBLAS never uses a second thread
-_SHARED = 1 << 22  # and those from which two threads are faster
+_WATCHED = 1 << 20  # and those from which two threads are faster, where they watch for products
+_SHARED = 1 << 22  # the same where they sleep
 _LARGE = 1 << 27  # from here on four pieces: with two, the repeated packing costs one thread the least
+_ROWS, _COLUMNS, _TERMS = range(3)  # the axes m, n and k, along which a product is cut
 
 
 def matmul(x: Array, y: Array, out: Array | None = None, bias: Array | None = None) -> Array:
     """`x @ y + bias` of two matrices of one dtype and a row, or of no row."""
     (m, k), n = x.shape, y.shape[1]
+    axis, step, count = _places(m, k, n)
     out = np.empty((m, n), x.dtype) if out is None else out
-    longest = max(m, k, n)
-    count = 2 if m * k * n < _LARGE else 4
-    step = -(-longest // (16 * count)) * 16
-    pieces = [slice(start, start + step) for start in range(0, longest, step)]
-    addends: list[Array] = []
-
-    def columns(piece: slice) -> None:
-        own = np.matmul(x, y[:, piece], out=out[:, piece])
-        if bias is not None:
-            own += bias[piece]
-
-    def rows(piece: slice) -> None:
-        own = np.matmul(x[piece], y, out=out[piece])
-        if bias is not None:
-            own += bias
-
-    def terms(piece: slice) -> None:
-        np.matmul(x[:, piece], y[piece], out=addends[piece.start // step])
-
+    target = np.empty((count, m, n), x.dtype) if axis == _TERMS else out
+    added = bias if axis != _TERMS else None
     with one_thread:
-        if n == longest:
-            run(columns, pieces)
-        elif m == longest:
-            run(rows, pieces)
-        else:
-            addends += [out, *(np.empty_like(out) for _ in pieces[1:])]
-            run(terms, pieces)
-    for addend in (*addends[1:], *([bias] if addends and bias is not None else [])):
-        out += addend
+        if gemm() is None or not _by_gemm(x, y, target, added):
+            _by_numpy(x, y, target, added)
+    if axis == _TERMS:
+        np.add(target[0], target[1] if count > 1 else 0, out=out)
+        for addend in (*target[2:], *([] if bias is None else [bias])):
+            out += addend
     return out
+
+
+@functools.cache
+def _places(m: int, k: int, n: int) -> tuple[int, int, int]:
+    """Which axis of a product is cut, the length of a piece, and the number of pieces."""
+    longest = max(m, k, n)
+    step = -(-longest // (16 * (2 if m * k * n < _LARGE else 4))) * 16
+    axis = _COLUMNS if n == longest else _ROWS if m == longest else _TERMS
+    return axis, step, -(-longest // step)
+
+
+def _by_numpy(x: Array, y: Array, target: Array, bias: Array | None) -> None:
+    """The pieces as products of NumPy."""
+    axis, step, count = _places(*x.shape, y.shape[1])
+
+    def part(i: int) -> None:
+        own = slice(i * step, (i + 1) * step)
+        if axis == _TERMS:
+            np.matmul(x[:, own], y[own], out=target[i])
+            return
+        place = target[:, own] if axis == _COLUMNS else target[own]
+        np.matmul(x if axis == _COLUMNS else x[own], y[:, own] if axis == _COLUMNS else y, out=place)
+        if bias is not None:
+            place += bias[own] if axis == _COLUMNS else bias
+
+    run(part, range(count))
+
+
+def _by_gemm(x: Array, y: Array, target: Array, bias: Array | None) -> bool:
+    """The pieces as products of gemm.py. False for matrices that lie in memory in another way than row by row."""
+    a, b = (z if z.flags.c_contiguous else z.T for z in (x, y))
+    if not a.flags.c_contiguous or not b.flags.c_contiguous or not target.flags.c_contiguous:
+        return False
+    if bias is not None:
+        target[...] = bias  # the products are added
+    plan = _plan(*x.shape, y.shape[1], a is not x, b is not y, x.itemsize, bias is not None)
+    run_product(plan, a, b, target.reshape(-1, target.shape[-1]))
+    return True
+
+
+@functools.cache
+def _plan(m: int, k: int, n: int, across_x: bool, across_y: bool, size: int, added: bool) -> Array:
+    """The numbers that gemm.py needs, from COUNT to PER_C. `across` matrices lie in memory column by column."""
+    axis, step, count = _places(m, k, n)
+    last = (m, n, k)[axis] - (count - 1) * step
+    row_x, row_y = m if across_x else k, k if across_y else n
+    # How far apart in memory are the pieces of x, of y and of the result?
+    x = {_ROWS: 1 if across_x else row_x, _COLUMNS: 0, _TERMS: row_x if across_x else 1}[axis] * step
+    y = {_ROWS: 0, _COLUMNS: row_y if across_y else 1, _TERMS: 1 if across_y else row_y}[axis] * step
+    result = {_ROWS: n * step, _COLUMNS: step, _TERMS: m * n}[axis]
+    flags = (size == 8, added, 111 + across_x, 111 + across_y)  # CBLAS: 111 as it is, 112 transposed
+    numbers = (count, axis, step, last, m, n, k, *flags, row_x, row_y, n, x * size, y * size, result * size)
+    return np.array(numbers, np.int64)
+
+
+def _worth_cutting(work: int) -> bool:
+    return work >= _SHARED or work >= _WATCHED and gemm() is not None
 
 
 def _work(x: Array, y: Array) -> int:
@@ -74,7 +116,7 @@ def stack_product(formula: Way) -> Way:
         if type(x) is not np.ndarray or x.size * y.shape[-1] <= _ALONE:
             return formula(x, y)
         work = _work(x, y)
-        if work >= _SHARED:
+        if _worth_cutting(work):
             return matmul(x, y)
         with one_thread:
             if not several_threads() or x.dtype != y.dtype or (n := _stacked(x, y)) < 2:
@@ -105,7 +147,7 @@ def linear(formula: Way) -> Way:
         if 0 < work <= _ALONE or type(x) is not np.ndarray:
             return formula(x, weight, bias)
         fits = bias is None or type(bias) is np.ndarray and bias.shape == weight.shape[:1] and bias.dtype is x.dtype
-        if work >= _SHARED and fits:
+        if fits and _worth_cutting(work):
             return matmul(x, weight.T, bias=bias)
         with one_thread:
             return formula(x, weight, bias)
@@ -120,7 +162,7 @@ def linear_weight_grad(formula: Way) -> Way:
         work = _work(g.T, x)
         if 0 < work <= _ALONE or type(x) is not np.ndarray:
             return formula(g, x, memory)
-        if work >= _SHARED:
+        if _worth_cutting(work):
             return matmul(g.T, x, memory)
         with one_thread:
             return formula(g, x, memory)

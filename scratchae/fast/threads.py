@@ -1,4 +1,4 @@
-"""A pool of threads that share the work inside one operation, and sleep between operations.
+"""A pool of threads that share the work inside one operation, and sleep when no work comes.
 
     run(lambda piece: np.exp(x[piece], out=y[piece]), cut(len(x), 1 << 15))
 
@@ -7,6 +7,9 @@ for a core takes no piece, and the other threads go on. The pieces do not depend
 results have the same bits for any number.
 
 The pool works on one `run` at a time. A `run` inside another one, or beside one of another thread, computes alone.
+
+To wake a thread that sleeps takes some 50 microseconds. With numba, a thread therefore watches for new work before it
+sleeps, for half a millisecond, and lets other programs have its core meanwhile: see gemm.py.
 """
 
 from __future__ import annotations
@@ -19,9 +22,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 from scratchae.checks import check_count
 from scratchae.fast.blas import one_thread_in_this_thread
 from scratchae.fast.cores import cores
+from scratchae.fast.numba import gemm
 
 Piece = Any
 _MOST = 8  # pieces of one operation: each costs some microseconds, and several threads want more than one
@@ -50,6 +56,24 @@ def run(function: Callable[[Piece], Any], pieces: Sequence[Piece]) -> None:
             function(piece)
 
 
+def run_product(plan: Any, a: Any, b: Any, c: Any) -> None:
+    """Call `gemm.multiply` with the pool's threads, or alone where the pool is busy."""
+    pool = _pool
+    if pool.busy.acquire(blocking=False):
+        try:
+            pool.wake(pool.size - 1)
+            gemm().multiply(pool.board, plan, a, b, c)
+        finally:
+            pool.busy.release()
+    else:
+        gemm().multiply(new_board(), plan, a, b, c)
+
+
+def new_board() -> Any:
+    """An empty notice board for the threads of a pool: the numbers that gemm.py names."""
+    return np.zeros(24, np.int64)
+
+
 def several_threads() -> bool:
     """Whether there is more than one thread to compute with."""
     return _pool.size > 1
@@ -62,6 +86,7 @@ class _Job:
         self.function, self.pieces = function, deque(pieces)
         self.unfinished = len(self.pieces)
         self.error: BaseException | None = None
+        self.finished = np.zeros(1, np.int64)  # for `gemm.changes`
         self.counting, self.done = threading.Lock(), threading.Lock()
         self.done.acquire()
         self.context = contextvars.copy_context()
@@ -82,6 +107,7 @@ class _Job:
                 self.unfinished -= 1
                 if not self.unfinished:
                     self.done.release()
+                    self.finished[0] = 1
 
 
 class _Worker:
@@ -100,8 +126,12 @@ class _Worker:
 
     def live(self) -> None:
         one_thread_in_this_thread()
+        compiled, seen = gemm(), 0
         while not self.pool.closed:
-            self.asleep.acquire()
+            told = compiled.watch(self.pool.board, seen) if compiled else 0
+            if not told:
+                self.asleep.acquire()
+            seen = told or int(self.pool.board[0])
             if (job := self.pool.job) is not None:
                 job.context.copy().run(job.work)
                 del job  # and the arrays that its function holds
@@ -113,18 +143,17 @@ class _Pool:
     def __init__(self, size: int):
         self.size, self.busy, self.closed = size, threading.Lock(), False
         self.job: _Job | None = None
+        self.board = new_board()
         self.workers: list[_Worker] = []
 
     def share(self, job: _Job) -> None:
-        helpers = min(self.size, job.unfinished) - 1
-        with contextlib.suppress(RuntimeError):  # no more threads, as at the interpreter's end: fewer compute
-            while len(self.workers) < helpers:
-                self.workers.append(_Worker(self))
-        self.job = job
-        for worker in self.workers[:helpers]:
-            worker.wake()
+        self.job, compiled = job, gemm()
+        self.tell()
+        self.wake(min(self.size, job.unfinished) - 1)
         try:
             job.work()
+            if compiled:
+                compiled.changes(job.finished, 0)  # or half a millisecond has gone by
             job.done.acquire()  # the last pieces of the others
         finally:
             self.job = None
@@ -135,12 +164,27 @@ class _Pool:
             finally:
                 del error, job  # the traceback leads to this frame
 
+    def tell(self) -> None:
+        """Put up on the board that there is a job, which is no product."""
+        self.board[1] = 0
+        self.board[0] += 1
+
+    def wake(self, helpers: int) -> None:
+        """Wake so many workers; new ones are started first."""
+        if len(self.workers) < helpers:
+            with contextlib.suppress(RuntimeError):  # no more threads, as at the interpreter's end: fewer compute
+                while len(self.workers) < helpers:
+                    self.workers.append(_Worker(self))
+        for worker in self.workers[:helpers]:
+            worker.wake()
+
     def close(self) -> None:
         """End all threads, unless the pool stays busy: a signal's handler may call this in the middle of a job."""
         if not self.busy.acquire(timeout=1.0):
             return
         try:
             self.closed = True
+            self.tell()
             for worker in self.workers:
                 worker.wake()
             for worker in self.workers:

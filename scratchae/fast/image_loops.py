@@ -1,0 +1,224 @@
+"""Convolutions as compiled loops, without a matrix of columns. The memory order is (H, C, W, N), see images/conv.py.
+
+`frame` copies the images once, with their padding, and puts the columns that one tap meets side by side. Each tap of
+an output row is then one contiguous line of the copy:
+
+    y[a, o, m] = sum over c, i, j of  w[o, c, i, j] * line(c, i, j)[m]        m counts columns and images, (Wo, N)
+
+Two output channels share the lines that they read, and a block of a line stays in the cache for all input channels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from scratchae.fast.loops import OPTIONS, f, inlined, loop
+
+BLOCK = 2048  # numbers of a line at a time
+
+
+@loop
+def frame(X, P, top, left, start, stop):
+    """Rows start to stop of P (rows, C, stride, columns, N), from X (H, C, W, N). Column w of the padded image lies in
+    P[..., w % stride, w // stride, :]. Outside of the images, P is 0.
+    """
+    H, C, W, N = X.shape
+    stride, columns = P.shape[2:4]
+    for h in range(start, stop):
+        for c in range(C):
+            for phase in range(stride):
+                for column in range(columns):
+                    to, w = P[h, c, phase, column], column * stride + phase - left
+                    if 0 <= h - top < H and 0 <= w < W:
+                        source = X[h - top, c, w]
+                        for n in range(N):
+                            to[n] = source[n]
+                    else:
+                        for n in range(N):
+                            to[n] = 0
+
+
+@inlined
+def nine(w, o, c):
+    w = w[o, c]
+    return w[0, 0], w[0, 1], w[0, 2], w[1, 0], w[1, 1], w[1, 2], w[2, 0], w[2, 1], w[2, 2]
+
+
+@inlined
+def nine_lines(p, at, rows, c1, c2, m):
+    """Lines of `m` numbers for the taps of a 3 x 3 window, from `at`; `rows`, `c1`, `c2` are distances."""
+    r0, r1, r2 = at, at + rows, at + 2 * rows
+    return (
+        p[r0 : r0 + m], p[r0 + c1 : r0 + c1 + m], p[r0 + c2 : r0 + c2 + m],
+        p[r1 : r1 + m], p[r1 + c1 : r1 + c1 + m], p[r1 + c2 : r1 + c2 + m],
+        p[r2 : r2 + m], p[r2 + c1 : r2 + c1 + m], p[r2 + c2 : r2 + c2 + m],
+    )  # fmt: skip
+
+
+@inlined
+def nine_terms(s, w, x, n):
+    s = s + w[0] * x[0][n] + w[1] * x[1][n] + w[2] * x[2][n]
+    s = s + w[3] * x[3][n] + w[4] * x[4][n] + w[5] * x[5][n]
+    return s + w[6] * x[6][n] + w[7] * x[7][n] + w[8] * x[8][n]
+
+
+@loop
+def correlate_nine(P, w, Y, step, rows, c1, c2, start, stop):
+    """Rows start to stop of Y (Ho, O, Wo N). `step` is the distance of output rows in P, in numbers."""
+    O, L = Y.shape[1:]  # noqa: E741
+    C, p, per_channel = w.shape[1], P.reshape(-1), P[0, 0].size
+    for first in range(0, L, BLOCK):
+        m = min(BLOCK, L - first)
+        for a in range(start, stop):
+            Y[a, :, first : first + m] = 0
+            for o in range(0, O, 2):
+                y0, y1 = Y[a, o, first : first + m], Y[a, min(o + 1, O - 1), first : first + m]
+                for c in range(C):
+                    x = nine_lines(p, a * step + c * per_channel + first, rows, c1, c2, m)
+                    w0, w1 = nine(w, o, c), nine(w, min(o + 1, O - 1), c)
+                    if o + 1 < O:
+                        for n in range(m):
+                            y0[n] = nine_terms(y0[n], w0, x, n)
+                            y1[n] = nine_terms(y1[n], w1, x, n)
+                    else:
+                        for n in range(m):
+                            y0[n] = nine_terms(y0[n], w0, x, n)
+
+
+@njit(**{**OPTIONS, "fastmath": {"contract", "nsz", "reassoc"}}, forceinline=True)
+def nine_products(g, x, m):
+    """The sums over n of g[n] x[n], for nine lines. Sixteen partial sums, say, are added at the end."""
+    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = s8 = g.dtype.type(0)
+    for n in range(m):
+        v = g[n]
+        s0 += v * x[0][n]
+        s1 += v * x[1][n]
+        s2 += v * x[2][n]
+        s3 += v * x[3][n]
+        s4 += v * x[4][n]
+        s5 += v * x[5][n]
+        s6 += v * x[6][n]
+        s7 += v * x[7][n]
+        s8 += v * x[8][n]
+    return s0, s1, s2, s3, s4, s5, s6, s7, s8
+
+
+@loop
+def weights_nine(P, G, W, step, rows, c1, c2, start, stop):
+    """Output channels start to stop of W (O, C, 9): the sums over all pixels and images."""
+    Ho, _, L = G.shape
+    C, p, per_channel = W.shape[1], P.reshape(-1), P[0, 0].size
+    W[start:stop] = 0
+    for first in range(0, L, BLOCK):
+        m = min(BLOCK, L - first)
+        for a in range(Ho):
+            for o in range(start, stop):
+                g = G[a, o, first : first + m]
+                for c in range(C):
+                    x = nine_lines(p, a * step + c * per_channel + first, rows, c1, c2, m)
+                    s = nine_products(g, x, m)
+                    for k in range(9):
+                        W[o, c, k] += s[k]
+
+
+@loop
+def transpose_nine(P, w, X, top, left, start, stop):
+    """The transposed convolution of stride 2: X (H, C, W, N) from Y, framed by one row above and one column before.
+
+    The pixels of X with even and odd row, even and odd column form four images. Every number of Y meets each of the
+    nine weights in one of them. Rows start to stop of these four are computed, and interleaved while in the cache.
+    """
+    (H, C, W, N), O, columns = X.shape, P.shape[1], P.shape[3] - 1  # noqa: E741
+    p, row, per_channel = P.reshape(-1), P[0].size, P[0, 0].size
+    several = max(1, BLOCK // 2 // N)
+    four = np.empty((4, several * N), X.dtype)
+    for q in range(start, stop):
+        for first in range(0, columns, several):
+            m = min(several, columns - first) * N
+            z0, z1, z2, z3 = four[0, :m], four[1, :m], four[2, :m], four[3, :m]
+            for c in range(C):
+                four[:] = 0
+                for o in range(O):
+                    w0, w1, w2, w3, w4, w5, w6, w7, w8 = nine(w, o, c)
+                    at = q * row + o * per_channel + first * N
+                    above_left, above = p[at : at + m], p[at + N : at + N + m]
+                    before, here = p[at + row : at + row + m], p[at + row + N : at + row + N + m]
+                    for n in range(m):
+                        z0[n] = z0[n] + w0 * here[n] + w2 * before[n] + w6 * above[n] + w8 * above_left[n]
+                        z1[n] = z1[n] + w1 * here[n] + w7 * above[n]
+                        z2[n] = z2[n] + w3 * here[n] + w5 * before[n]
+                        z3[n] = z3[n] + w4 * here[n]
+                for phase in range(4):
+                    h = 2 * q + phase // 2 - top
+                    if 0 <= h < H:
+                        for r in range(m // N):
+                            column = 2 * (first + r) + phase % 2 - left
+                            if 0 <= column < W:
+                                x, z = X[h, c, column], four[phase, r * N : (r + 1) * N]
+                                for n in range(N):
+                                    x[n] = z[n]
+
+
+# --- windows that tile the image: kernel and stride are (kh, kw), without padding -----------------
+
+
+@loop
+def largest_in_tiles(X, best, index, kh, kw, start, stop):
+    """Rows start to stop of `best` and `index` (Ho, C, Wo, N), from X (H, C, W, N). NaN passes on."""
+    _, C, Wo, N = best.shape
+    for a in range(start, stop):
+        for c in range(C):
+            for b in range(Wo):
+                y, k = best[a, c, b], index[a, c, b]
+                for t in range(kh * kw):
+                    x = X[a * kh + t // kw, c, b * kw + t % kw]
+                    if t == 0:
+                        for n in range(N):
+                            y[n], k[n] = x[n], 0
+                    else:
+                        for n in range(N):
+                            k[n] = t if x[n] > y[n] else k[n]
+                            y[n] = y[n] if x[n] <= y[n] or y[n] != y[n] else x[n]
+
+
+@loop
+def put_into_tiles(G, index, X, kh, kw, start, stop):
+    """Rows start to stop of G and `index` (Ho, C, Wo, N): each number at its place in its tile of X, else 0."""
+    _, C, Wo, N = G.shape
+    for a in range(start, stop):
+        for c in range(C):
+            for b in range(Wo):
+                g, k = G[a, c, b], index[a, c, b]
+                for t in range(kh * kw):
+                    x = X[a * kh + t // kw, c, b * kw + t % kw]
+                    for n in range(N):
+                        x[n] = g[n] if k[n] == t else f(0)
+
+
+@loop
+def repeat_in_tiles(G, X, kh, kw, start, stop):
+    """Rows start to stop of G (Ho, C, Wo, N): each number in its whole tile of X."""
+    _, C, Wo, N = G.shape
+    for a in range(start, stop):
+        for c in range(C):
+            for b in range(Wo):
+                g = G[a, c, b]
+                for t in range(kh * kw):
+                    x = X[a * kh + t // kw, c, b * kw + t % kw]
+                    for n in range(N):
+                        x[n] = g[n]
+
+
+@loop
+def sum_of_tiles(X, Y, kh, kw, start, stop):
+    """Rows start to stop of Y (Ho, C, Wo, N): the sums of the tiles of X."""
+    _, C, Wo, N = Y.shape
+    for a in range(start, stop):
+        for c in range(C):
+            for b in range(Wo):
+                y = Y[a, c, b]
+                for t in range(kh * kw):
+                    x = X[a * kh + t // kw, c, b * kw + t % kw]
+                    for n in range(N):
+                        y[n] = x[n] if t == 0 else y[n] + x[n]
