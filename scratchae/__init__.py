@@ -25,6 +25,7 @@ from scratchae.backend import rooms as _rooms
 from scratchae.callbacks import Callback, EarlyStopping, Schedule
 from scratchae.data import DataLoader
 from scratchae.debug.anomaly import detect_anomaly
+from scratchae.debug.config import show_config
 from scratchae.debug.gradcheck import gradcheck, gradgradcheck
 from scratchae.fast.threads import get_num_threads, set_num_threads
 from scratchae.files.checkpoint import load_checkpoint, save_checkpoint
@@ -48,5 +49,5 @@ __all__ = [
     "Trainer", "VariationalAutoencoder", "allow_tf32", "autoencoders", "data", "detect_anomaly", "distributed",
     "enable_grad", "functional", "generator", "get_num_threads", "gpu_available", "grad", "gradcheck", "gradgradcheck",
     "is_grad_enabled", "load_checkpoint", "manual_seed", "nn", "no_grad", "optim", "primitive", "save_checkpoint",
-    "set_num_threads", "tensor",
+    "set_num_threads", "show_config", "tensor",
 ]  # fmt: skip
