@@ -162,9 +162,13 @@ TABLE = [
     op("expm1", F.expm1, np.expm1, real(...)),
     op("log", F.log, np.log, positive(...)),
     op("log1p", F.log1p, np.log1p, positive(...)),
+    op("log2", F.log2, np.log2, positive(...)),
+    op("log10", F.log10, np.log10, positive(...)),
+    op("square", F.square, np.square, real(...)),
     op("sqrt", F.sqrt, np.sqrt, positive(...)),
     op("sin", F.sin, np.sin, real(...)),
     op("cos", F.cos, np.cos, real(...)),
+    op("tan", F.tan, np.tan, unit(...)),
     op("tanh", F.tanh, np.tanh, real(...)),
     op("sigmoid", F.sigmoid, lambda x: 1 / (1 + np.exp(-x)), real(...)),
     op("softplus", F.softplus, lambda x: np.log(1 + np.exp(x)), real(...)),
@@ -194,6 +198,17 @@ TABLE = [
        lambda x: np.pad(x, ((0, 0), (1, 2)), "wrap"), real(0, 3)),
     op("pad reflect one row", lambda x: F.pad(x, ((2, 1), (0, 0)), "reflect"),
        lambda x: np.pad(x, ((2, 1), (0, 0)), "edge"), real(1, 3)),
+    op("flip", F.flip, np.flip, real(...)),
+    op("flip axes", lambda x: F.flip(x, (0, -1)), lambda x: np.flip(x, (0, -1)), real(*CUBE)),
+    op("roll", lambda x: F.roll(x, 2), lambda x: np.roll(x, 2), real(...)),
+    op("roll axis", lambda x: F.roll(x, -5, 1), lambda x: np.roll(x, -5, 1), real(*CUBE)),
+    op("roll axes", lambda x: F.roll(x, (1, -2), (0, -2)), lambda x: np.roll(x, (1, -2), (0, -2)), real(*CUBE)),
+    op("repeat", lambda x: F.repeat(x, 2), lambda x: np.repeat(x, 2), real(...)),
+    op("repeat axis", lambda x: F.repeat(x, 3, -2), lambda x: np.repeat(x, 3, -2), real(*CUBE)),
+    op("repeat list", lambda x: F.repeat(x, [2, 0, 1], 0), lambda x: np.repeat(x, [2, 0, 1], 0), real(*CUBE)),
+    op("tile", lambda x: F.tile(x, 2), lambda x: np.tile(x, 2), real(...)),
+    op("tile more axes", lambda x: F.tile(x, (2, 1, 3)), lambda x: np.tile(x, (2, 1, 3)), real(...)),
+    op("tile no copies", lambda x: F.tile(x, (0, 2)), lambda x: np.tile(x, (0, 2)), real(*M)),
     op("concatenate", lambda x, y: F.concatenate([x, y]), lambda x, y: np.concatenate([x, y]), real(2, 3), real(4, 3)),
     op("concatenate axis", lambda x, y: F.concatenate([x, y, x], -1),
        lambda x, y: np.concatenate([x, y, x], -1), real(2, 3), real(2, 0)),
@@ -206,6 +221,22 @@ TABLE = [
     op("linear more axes", F.linear, lambda x, w, b: x @ w.T + b, real(2, 1, 3, 4), real(5, 4), real(5)),
     op("linear no rows", F.linear, lambda x, w, b: x @ w.T + b, real(0, 4), real(5, 4), real(5)),
     # along an axis
+    op("cumsum", F.cumsum, np.cumsum, real(...)),
+    op("cumsum axis", lambda x: F.cumsum(x, -2), lambda x: x.cumsum(-2), real(*CUBE)),
+    op("cumprod", F.cumprod, np.cumprod, real(...)),
+    op("cumprod axis", lambda x: F.cumprod(x, -2), lambda x: x.cumprod(-2), real(*CUBE)),
+    op("sort", F.sort, np.sort, real(*M)),
+    op("sort axis", lambda x: F.sort(x, 0), lambda x: np.sort(x, 0), real(*CUBE)),
+    op("sort flat", lambda x: F.sort(x, None), lambda x: np.sort(x, None), real(...)),
+    op("argsort", F.argsort, np.argsort, real(*M), differentiable=False),
+    op("argsort axis", lambda x: F.argsort(x, 0), lambda x: np.argsort(x, 0), real(*CUBE), differentiable=False),
+    op("argsort flat", lambda x: F.argsort(x, None), lambda x: np.argsort(x, None), real(...), differentiable=False),
+    op("take_along_axis", lambda x: F.take_along_axis(x, F.argsort(x, 1)[:, [0, 0, -1]], 1),
+       lambda x: np.take_along_axis(x, np.argsort(x, 1)[:, [0, 0, -1]], 1), real(*CUBE)),
+    op("take_along_axis broadcast", lambda x: F.take_along_axis(x, F.argsort(x[:1])[..., :1]),
+       lambda x: np.take_along_axis(x, np.argsort(x[:1])[..., :1], -1), real(*M)),
+    op("take_along_axis flat", lambda x: F.take_along_axis(x, F.argsort(x, None)[:1], None),
+       lambda x: np.take_along_axis(x, np.argsort(x, None)[:1], None), real(...)),
     op("argmax", F.argmax, np.argmax, real(...), empty=False, differentiable=False),
     op("argmax axis", lambda x: F.argmax(x, -1), lambda x: x.argmax(-1), real(*M), differentiable=False),
     op("argmin", F.argmin, np.argmin, real(...), empty=False, differentiable=False),
@@ -254,10 +285,11 @@ TABLE += [
 ]  # fmt: skip
 
 REDUCTIONS = {
-    "sum": (F.sum, np.sum), "mean": (F.mean, np.mean), "batch_mean": (F.batch_mean, np.mean), "var": (F.var, np.var),
+    "sum": (F.sum, np.sum), "prod": (F.prod, np.prod), "std": (F.std, np.std),
+    "mean": (F.mean, np.mean), "batch_mean": (F.batch_mean, np.mean), "var": (F.var, np.var),
     "max": (F.max, np.max), "min": (F.min, np.min), "logsumexp": (F.logsumexp, _lse), "norm": (F.norm, _norm),
 }  # fmt: skip
-TABLE += [op(f"{name} all", f, ref, real(...), empty=name == "sum") for name, (f, ref) in REDUCTIONS.items()]
+TABLE += [op(f"{name} all", f, ref, real(...), empty=name in ("sum", "prod")) for name, (f, ref) in REDUCTIONS.items()]
 TABLE += [
     op(f"{name} axis={axis} keepdims={keep}", lambda x, f=f, a=axis, k=keep: f(x, axis=a, keepdims=k),
        lambda x, f=ref, a=axis, k=keep: f(x, axis=a, keepdims=k), real(*CUBE))

@@ -62,7 +62,8 @@ GIVEN: dict[str, Any] = {
     "lines": {"a": ([0, 1], [0, 1])}, "history": {"loss": [1.0, 0.5]}, "in_features": 3, "out_features": 2,
     "dim": 1, "in_channels": 2, "out_channels": 4, "kernel_size": 3, "scale_factor": 2, "factor": 1,
     "upscale_factor": 2, "downscale_factor": 2, "normalized_shape": 6, "num_features": 6, "value": 0.5,
-    "sizes": (6, 4, 2), "channels": (1, 4), "size": 8, "code_size": 2, "feature_size": 4, "encoder": nn.Identity,
+    "sizes": (6, 4, 2), "channels": (1, 4), "size": 8, "shift": 2, "repeats": 2, "reps": 2,
+    "code_size": 2, "feature_size": 4, "encoder": nn.Identity,
     "decoder": nn.Identity, "model": model,
 }  # fmt: skip
 # Some names mean something else here or there.
@@ -78,6 +79,7 @@ OWN: dict[str, dict[str, Any]] = {
     "broadcast_to": {"shape": (2, 4, 6)},
     "cross_entropy": {"target": np.array([0, 1, 2, 3])},
     "kl_div": {"input": lambda: F.log_softmax(leaf())},
+    "take_along_axis": {"indices": np.zeros((4, 6), int)},
     "squeeze": {"x": lambda: sa.tensor(X[None]), "axis": 0},
     "invert": {"x": X > 0.5},
     "bitwise_and": {"x": X > 0.5, "y": X > 0.5},

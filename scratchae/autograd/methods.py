@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -140,6 +140,7 @@ class Methods:
     def var(self, axis: Any = None, keepdims: bool = False) -> Tensor: return autograd.ops.var(self, axis, keepdims)
     def max(self, axis: Any = None, keepdims: bool = False) -> Tensor: return autograd.ops.max(self, axis, keepdims)
     def min(self, axis: Any = None, keepdims: bool = False) -> Tensor: return autograd.ops.min(self, axis, keepdims)
+    prod = cumsum = cumprod = std = sort = argsort = repeat = cast(Any, None)  # from more/
 
     # --- shapes, types, pieces ---
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from scratchae import functional
 from scratchae.autograd import ops
-from scratchae.more import padding
+from scratchae.autograd.methods import Methods
+from scratchae.more import accumulating, elementwise, padding, rearranging
 
 
 def offer(module: ModuleType, *things: Any) -> None:
@@ -26,4 +27,12 @@ def offer(module: ModuleType, *things: Any) -> None:
 
 
 for _module in (functional, ops):
+    offer(_module, elementwise.square, elementwise.log2, elementwise.log10, elementwise.tan)
+    offer(_module, accumulating.prod, accumulating.cumsum, accumulating.cumprod, accumulating.std)
+    offer(_module, rearranging.sort, rearranging.argsort, rearranging.take_along_axis)
+    offer(_module, rearranging.repeat, rearranging.tile, rearranging.roll, rearranging.flip)
     offer(_module, padding.pad)
+
+Methods.prod, Methods.cumsum, Methods.cumprod = accumulating.prod, accumulating.cumsum, accumulating.cumprod
+Methods.std, Methods.sort, Methods.argsort = accumulating.std, rearranging.sort, rearranging.argsort
+Methods.repeat = rearranging.repeat

@@ -33,7 +33,7 @@ def pad(x: Any, widths: Sequence[Sequence[int]], mode: str = "constant") -> Any:
     if not pairs or len(widths) != x.ndim:
         raise ValueError(f"pad: widths={shown(widths)}; expected one pair (before, after) for each of {x.ndim} axes")
     counts = tuple((check_count("pad: a width", b, 0), check_count("pad: a width", a, 0)) for b, a in widths)
-    return shaping.pad(x, counts) if mode == "constant" else _continued(x, counts, mode)
+    return shaping.pad(x, counts) if mode == "constant" and counts else _continued(x, counts, mode)
 
 
 @in_float32
