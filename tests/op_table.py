@@ -302,6 +302,19 @@ MATMULS = [
 ]  # fmt: skip
 TABLE += [op(f"matmul {a} {b}", F.matmul, np.matmul, real(*a), real(*b)) for a, b in MATMULS]
 
+EINSUMS = [
+    ("ij,jk->ik", (3, 4), (4, 2)), ("ij,jk", (3, 4), (4, 2)), ("ba", (3, 4)), ("ii", (3, 3)), ("iji->j", (3, 2, 3)),
+    ("ij->", (3, 4)), ("i,i", (4,), (4,)), ("i,i->i", (4,), (4,)), ("i,j->ji", (3,), (4,)), ("i,i", (0,), (0,)),
+    ("bij,bkj->bik", (2, 3, 4), (2, 1, 4)), ("ij,jk,kl->li", (2, 3), (3, 4), (4, 2)),
+    ("iij,jjk->ik", (2, 2, 3), (3, 3, 2)), ("ij,ij,ij->i", (3, 4), (3, 4), (3, 4)), ("i...->...", (3, 4, 2)),
+    ("...ij,...jk", (2, 1, 3, 4), (5, 4, 2)), ("ij,kj->ik", (3, 1), (2, 4)), ("a,bc,c->cab", (2,), (1, 3), (3,)),
+    (",->", (), ()), (" ij , jk -> ki ", (3, 4), (4, 2)),
+]  # fmt: skip
+TABLE += [
+    op(f"einsum {subscripts}", lambda *xs, s=subscripts: F.einsum(s, *xs), lambda *xs, s=subscripts: np.einsum(s, *xs),
+       *(real(*shape) for shape in shapes)) for subscripts, *shapes in EINSUMS
+]  # fmt: skip
+
 INDICES: dict[str, Any] = {
     "integer": 1, "negative": -1, "integers": (1, -2, 0), "numpy integer": np.int64(2), "slice": slice(1, None),
     "strided": (slice(None, None, 2), slice(None, None, -1)), "ellipsis": (..., 0), "new axis": (None, 1, ..., None),

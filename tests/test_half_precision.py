@@ -23,6 +23,7 @@ OPERATIONS = {
     "cumsum": (lambda x: x.cumsum(1), LARGE),
     "prod": (lambda x: (x * 2).prod(1), UNIT[:, :12]),
     "cumprod": (lambda x: x.cumprod(1), UNIT[:, :6]),
+    "einsum": (lambda x: F.einsum("ij,kj,kj->i", x, LARGE[:3] / np.float16(1000), LARGE[:3] / np.float16(1000)), LARGE),
     "norm": (lambda x: F.norm(x, axis=1), LARGE),
     "sum_of_squares": (lambda x: F.sum_of_squares(x, 1e-4), LARGE),
     "logsumexp": (lambda x: F.logsumexp(x, 1), LOGITS),

@@ -71,6 +71,15 @@ def test_a_single_number_is_sorted_repeated_and_summed_up_as_in_numpy() -> None:
     assert F.repeat(sa.tensor(3.0), 2, 0).tolist() == [3, 3]
 
 
+@pytest.mark.parametrize("dtype", ["int32", "uint8", "bool"])
+def test_einsum_of_integers_keeps_their_dtype(dtype: str) -> None:
+    x = np.random.default_rng(0).integers(0, 90, (3, 4)).astype(dtype)
+    for subscripts, operands in (("ij->i", [x]), ("ij,kj->ik", [x, x]), ("ij,ij->ij", [x, x]), ("ij->", [x])):
+        found, wanted = F.einsum(subscripts, *map(sa.Tensor, operands)), np.einsum(subscripts, *operands)
+        assert found.dtype == wanted.dtype
+        np.testing.assert_array_equal(found.numpy(), wanted)
+
+
 # --- NumPy's functions on Tensors -----------------------------------------------------------------
 
 INDICES = np.array([[1, 1], [0, 3], [2, 2]])
@@ -91,6 +100,7 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "log2": np.log2,
     "log10": np.log10,
     "tan": np.tan,
+    "einsum": lambda x: np.einsum("ij,kj->ik", x, x),
     "pad": lambda x: np.pad(x, ((0, 1), (2, 3)), mode="reflect"),
 }
 
@@ -122,6 +132,20 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], type[Exception], str]] = {
     "real indices": (lambda x: F.take_along_axis(x, x), TypeError, "the indices are float64; expected integers"),
     "too few indices": (lambda x: F.take_along_axis(x, [0, 1], 1), ValueError,
                         r"indices of shape \(2,\) for an x of shape \(3, 4\); .* F.expand_dims\(indices, 1\)"),
+    "subscripts": (lambda x: F.einsum(x, [0, 1]), TypeError, "the subscripts are a Tensor; expected a text"),
+    "a digit": (lambda x: F.einsum("i1", x), ValueError, "'i1' in 'i1'; expected letters, and at most one '...'"),
+    "two arrows": (lambda x: F.einsum("ij->->i", x), ValueError, "'->i' in 'ij->->i'; expected letters"),
+    "four dots": (lambda x: F.einsum("i....", x), ValueError, r"'i....' in 'i....'; expected letters"),
+    "a term too many": (lambda x: F.einsum("ij,", x), ValueError, "'ij,' has 2 terms for 1 operands"),
+    "no operand": (lambda x: F.einsum("ij"), ValueError, "'ij' has 1 terms for 0 operands"),
+    "a list as operand": (lambda x: F.einsum("ij,j", x, [1, 2, 3, 4]), TypeError, "einsum: operand 1 is a list"),
+    "letters": (lambda x: F.einsum("...ijk", x), ValueError, r"'...ijk' does not fit operand 0 of shape \(3, 4\)"),
+    "missing letter": (lambda x: F.einsum("i", x), ValueError, r"'i' does not fit operand 0 of shape \(3, 4\)"),
+    "result from nowhere": (lambda x: F.einsum("ij->ik", x), ValueError, "'k' must be in an operand, and once"),
+    "a diagonal as result": (lambda x: F.einsum("ij->ii", x), ValueError, "'i' must be in an operand, and once"),
+    "a forgotten ellipsis": (lambda x: F.einsum("...j->j", x), ValueError, "the result needs '...'"),
+    "an oblong diagonal": (lambda x: F.einsum("ii", x), ValueError, r"'i' is an operand's diagonal; .*\(3, 4\)"),
+    "unequal lengths": (lambda x: F.einsum("ij,ji", x, x), ValueError, "'j' has length 4 in one operand, 3 in another"),
     "far index": (lambda x: F.take_along_axis(x, [[4]], 1), IndexError, "index 4 is out of bounds"),
 }  # fmt: skip
 

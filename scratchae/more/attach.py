@@ -11,7 +11,7 @@ from typing import Any
 from scratchae import functional
 from scratchae.autograd import ops
 from scratchae.autograd.methods import Methods
-from scratchae.more import accumulating, elementwise, padding, rearranging
+from scratchae.more import accumulating, einsum, elementwise, padding, rearranging
 
 
 def offer(module: ModuleType, *things: Any) -> None:
@@ -31,7 +31,7 @@ for _module in (functional, ops):
     offer(_module, accumulating.prod, accumulating.cumsum, accumulating.cumprod, accumulating.std)
     offer(_module, rearranging.sort, rearranging.argsort, rearranging.take_along_axis)
     offer(_module, rearranging.repeat, rearranging.tile, rearranging.roll, rearranging.flip)
-    offer(_module, padding.pad)
+    offer(_module, einsum.einsum, padding.pad)
 
 Methods.prod, Methods.cumsum, Methods.cumprod = accumulating.prod, accumulating.cumsum, accumulating.cumprod
 Methods.std, Methods.sort, Methods.argsort = accumulating.std, rearranging.sort, rearranging.argsort
