@@ -39,7 +39,7 @@ UFUNCS = """exp exp2 expm1 log log2 log10 log1p sqrt cbrt square reciprocal sin 
 FUNCTIONS = """sum mean var std max min amax amin argmax argmin prod cumsum cumprod all any median percentile
     count_nonzero clip matmul dot vdot inner outer tensordot einsum trace concatenate stack vstack hstack split
     pad broadcast_to expand_dims squeeze reshape ravel transpose swapaxes moveaxis take take_along_axis tile
-    repeat flip roll sort argsort unique diag tril triu searchsorted bincount nan_to_num isclose copy
+    repeat roll sort argsort unique diag tril triu searchsorted bincount nan_to_num isclose copy
     zeros_like ones_like empty_like full_like ascontiguousarray""".split()
 METHODS = """sum mean var std max min argmax argmin prod cumsum cumprod all any clip dot trace argsort sort take
     repeat round reshape ravel flatten transpose swapaxes squeeze diagonal astype copy view nonzero""".split()
@@ -376,6 +376,12 @@ def _where(condition: ndarray, x=None, y=None):
     return condition.nonzero() if x is None and y is None else _run(np.where, (condition, x, y), {}, _operand)
 
 
+def _flip(x: ndarray, axis=None) -> ndarray:
+    if x.ndim == 0:
+        raise np.exceptions.AxisError("Input must be >= 1-d")
+    return _run(np.flip, (x, axis), {})
+
+
 def _copyto(dst: ndarray, src, casting: str = "same_kind", where: ndarray | None = None) -> None:
     target, source, mask = dst._host, _operand(src), True if where is None else where._host
     perform(lambda: np.copyto(target, source, casting, mask), target)
@@ -485,7 +491,7 @@ vars(module).update(
     | {name: _function(name) for name in FUNCTIONS}
     | {name: ufunc(name) for name in UFUNCS},
     ndarray=ndarray, ufunc=ufunc, counts=counts, driver=strict_memory.driver,
-    where=_where, copyto=_copyto, array=_array,
+    where=_where, flip=_flip, copyto=_copyto, array=_array,
     asarray=lambda a, dtype=None, order="K", *, copy=None: _array(a, dtype, bool(copy), order or "K"),
     RawModule=strict_kernels.RawModule,
     asnumpy=lambda a: a.get() if isinstance(a, ndarray) else np.asarray(a),
