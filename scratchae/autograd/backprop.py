@@ -30,7 +30,8 @@ def backward(output: Tensor, gradient: Any = None, retain_graph: bool = False) -
 Tensors = Tensor | Sequence[Tensor]
 
 
-def grad(outputs: Tensors, inputs: Tensors, grad_outputs: Any = None, create_graph: bool = False) -> Any:
+def grad(outputs: Tensors, inputs: Tensors, grad_outputs: Any = None, create_graph: bool = False,
+         allow_unused: bool = False) -> Any:  # fmt: skip
     """Gradients of `outputs` (summed) with respect to `inputs`, as Tensors; every `.grad` stays as it was.
 
     Args:
@@ -38,11 +39,12 @@ def grad(outputs: Tensors, inputs: Tensors, grad_outputs: Any = None, create_gra
         inputs: a Tensor or a list of Tensors, which may be leaves or intermediate results.
         grad_outputs: one factor for each output, in the output's shape, multiplied with its Jacobian from the left.
         create_graph: record the computation of the gradients, so that they can be differentiated.
+        allow_unused: give None for an input that requires a gradient, but that no output depends on.
 
     Returns: a Tensor if `inputs` is a Tensor, else a list. The graph is kept.
 
     Raises:
-        ValueError: an input does not require a gradient, or no output depends on it.
+        ValueError: an input does not require a gradient; or no output depends on an input, without `allow_unused`.
     """
     outs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     ins = [inputs] if isinstance(inputs, Tensor) else list(inputs)
@@ -54,9 +56,9 @@ def grad(outputs: Tensors, inputs: Tensors, grad_outputs: Any = None, create_gra
     if len(seeds) != len(outs):
         raise ValueError(f"grad_outputs is a list of {len(seeds)}; expected {len(outs)}, one gradient for each output")
     found = gradients(outs, ins, seeds, create_graph)
-    if missing := [i for i, g in enumerate(found) if g is None]:
+    if missing := [i for i, g in enumerate(found) if g is None and not (allow_unused and ins[i].requires_grad)]:
         what = ", ".join(f"input {i} of shape {ins[i].shape} (requires_grad={ins[i].requires_grad})" for i in missing)
-        raise ValueError(f"the outputs do not depend on {what}; set requires_grad=True before computing them")
+        raise ValueError(f"the outputs do not depend on {what}; set requires_grad=True first, or allow_unused=True")
     return found[0] if isinstance(inputs, Tensor) else found
 
 

@@ -152,9 +152,7 @@ class Methods:
     def astype(self, dtype: Any) -> Tensor: return autograd.ops.astype(self, np.dtype(dtype))
     def clip(self, min: Any = None, max: Any = None) -> Tensor: return autograd.ops.clip(self, min, max)
     def __getitem__(self, index: Any) -> Tensor: return autograd.ops.getitem(self, index)
-
-    def reshape(self, *shape: Any) -> Tensor:
-        return autograd.ops.reshape(self, shape[0] if len(shape) == 1 else shape)
+    def reshape(self, *shape: Any) -> Tensor: return autograd.ops.reshape(self, shape[0] if len(shape) == 1 else shape)
 
     def transpose(self, *axes: Any) -> Tensor:
         return autograd.ops.transpose(self, (axes[0] if len(axes) == 1 else axes) or None)
