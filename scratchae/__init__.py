@@ -32,6 +32,7 @@ from scratchae.files.checkpoint import load_checkpoint, save_checkpoint
 from scratchae.files.history import SaveHistory
 from scratchae.gpu.cublas import allow_tf32
 from scratchae.history import History
+from scratchae.more.jacobians import hessian, jacobian
 from scratchae.plotting.callbacks import LivePlot, Snapshots
 from scratchae.random import generator, manual_seed
 from scratchae.training import Trainer
@@ -48,6 +49,6 @@ __all__ = [
     "EarlyStopping", "History", "LivePlot", "SaveHistory", "Schedule", "Snapshots", "SparseAutoencoder", "Tensor",
     "Trainer", "VariationalAutoencoder", "allow_tf32", "autoencoders", "data", "detect_anomaly", "distributed",
     "enable_grad", "functional", "generator", "get_num_threads", "gpu_available", "grad", "gradcheck", "gradgradcheck",
-    "is_grad_enabled", "load_checkpoint", "manual_seed", "nn", "no_grad", "optim", "primitive", "save_checkpoint",
-    "set_num_threads", "show_config", "tensor",
+    "hessian", "is_grad_enabled", "jacobian", "load_checkpoint", "manual_seed", "nn", "no_grad", "optim", "primitive",
+    "save_checkpoint", "set_num_threads", "show_config", "tensor",
 ]  # fmt: skip
