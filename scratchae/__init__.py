@@ -32,6 +32,7 @@ from scratchae.files.checkpoint import load_checkpoint, save_checkpoint
 from scratchae.files.history import SaveHistory
 from scratchae.gpu.cublas import allow_tf32
 from scratchae.history import History
+from scratchae.interop.dlpack import from_dlpack
 from scratchae.more.jacobians import hessian, jacobian
 from scratchae.plotting.callbacks import LivePlot, Snapshots
 from scratchae.random import generator, manual_seed
@@ -48,7 +49,7 @@ __all__ = [
     "Autoencoder", "Callback", "ContractiveAutoencoder", "ConvAutoencoder", "DataLoader", "DenoisingAutoencoder",
     "EarlyStopping", "History", "LivePlot", "SaveHistory", "Schedule", "Snapshots", "SparseAutoencoder", "Tensor",
     "Trainer", "VariationalAutoencoder", "allow_tf32", "autoencoders", "data", "detect_anomaly", "distributed",
-    "enable_grad", "functional", "generator", "get_num_threads", "gpu_available", "grad", "gradcheck", "gradgradcheck",
-    "hessian", "is_grad_enabled", "jacobian", "load_checkpoint", "manual_seed", "nn", "no_grad", "optim", "primitive",
-    "save_checkpoint", "set_num_threads", "show_config", "tensor",
+    "enable_grad", "from_dlpack", "functional", "generator", "get_num_threads", "gpu_available", "grad", "gradcheck",
+    "gradgradcheck", "hessian", "is_grad_enabled", "jacobian", "load_checkpoint", "manual_seed", "nn", "no_grad",
+    "optim", "primitive", "save_checkpoint", "set_num_threads", "show_config", "tensor",
 ]  # fmt: skip

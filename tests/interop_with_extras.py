@@ -421,3 +421,23 @@ def test_tensors_of_pytorch_are_refused_by_name(theirs):
         with pytest.raises(TypeError) as caught:
             call()
         assert ".detach().cpu().numpy()" in str(caught.value), (name, str(caught.value))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32", "uint8", "bool"])
+def test_dlpack_shares_memory_with_pytorch_both_ways(dtype: str) -> None:
+    here = sa.tensor(np.arange(6).reshape(2, 3), dtype=dtype)
+    there = torch.from_dlpack(here)
+    back = sa.from_dlpack(there)
+    assert str(there.dtype) == f"torch.{dtype}" and back.dtype == dtype
+    there[1, 2] = 0
+    assert here.data[1, 2] == back.data[1, 2] == 0
+    assert back.data.ctypes.data == there.data_ptr() == here.data.ctypes.data
+
+
+def test_dlpack_refuses_gradients_on_both_sides_and_dtypes_of_pytorch_alone() -> None:
+    with pytest.raises(BufferError, match="requires a gradient"):
+        torch.from_dlpack(sa.tensor([1.0], requires_grad=True))
+    with pytest.raises(BufferError, match="detach"):
+        sa.from_dlpack(torch.ones(2, requires_grad=True))
+    with pytest.raises(TypeError, match="a Tensor of torch.bfloat16: .*Convert it to float32 first"):
+        sa.from_dlpack(torch.ones(2, dtype=torch.bfloat16))

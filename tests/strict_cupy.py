@@ -281,6 +281,12 @@ class ndarray(NDArrayOperatorsMixin):
     def __reduce__(self) -> tuple:
         return _array, (self.get(),)
 
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, 0
+
+    def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None) -> ndarray:
+        return self  # in place of a capsule that only `from_dlpack` opens
+
     # --- elements ---
 
     def __len__(self) -> int:
@@ -380,6 +386,11 @@ def _flip(x: ndarray, axis=None) -> ndarray:
     if x.ndim == 0:
         raise np.exceptions.AxisError("Input must be >= 1-d")
     return _run(np.flip, (x, axis), {})
+
+
+def _from_dlpack(x) -> ndarray:
+    owner = x.__dlpack__()
+    return _wrap(owner._host, owner)
 
 
 def _copyto(dst: ndarray, src, casting: str = "same_kind", where: ndarray | None = None) -> None:
@@ -491,7 +502,7 @@ vars(module).update(
     | {name: _function(name) for name in FUNCTIONS}
     | {name: ufunc(name) for name in UFUNCS},
     ndarray=ndarray, ufunc=ufunc, counts=counts, driver=strict_memory.driver,
-    where=_where, flip=_flip, copyto=_copyto, array=_array,
+    where=_where, flip=_flip, copyto=_copyto, array=_array, from_dlpack=_from_dlpack,
     asarray=lambda a, dtype=None, order="K", *, copy=None: _array(a, dtype, bool(copy), order or "K"),
     RawModule=strict_kernels.RawModule,
     asnumpy=lambda a: a.get() if isinstance(a, ndarray) else np.asarray(a),
