@@ -78,8 +78,7 @@ def _shifted(x: Any, first: float) -> Any:
     return concatenate([row, x])[:-1]
 
 
-# out[i] = b[i] + a[i] b[i-1] + a[i] a[i-1] b[i-2] + ...: the rows of cumprod's gradient, and a closed family, since
-# the gradients for a and b are such rows again.
+# The gradient of cumprod consists of such sums of products. Their own gradients, for a and b, are such sums again.
 @primitive(a=lambda g, a, out: _sent_back(a, g) * _shifted(out, 0), b=lambda g, a: _sent_back(a, g))
 def _recurrence(a: Array, b: Array) -> Array:
     """out[i] = b[i] + a[i] out[i - 1], row by row."""

@@ -29,8 +29,8 @@ def einsum(subscripts: str, *operands: Any) -> Any:
 
     NumPy's form with lists of numbers in place of letters, and its options, are left out.
 
-    Raises: TypeError for subscripts that are no text, and for operands that are neither Tensors nor arrays. ValueError
-    where the subscripts cannot be read, or do not fit the operands' shapes.
+    Raises TypeError for subscripts that are no text, and for operands that are neither Tensors nor arrays. Raises
+    ValueError for subscripts that cannot be read, or that do not fit the operands' shapes.
     """
     if not isinstance(subscripts, str):
         raise TypeError(f"einsum: the subscripts are a {type(subscripts).__name__}; expected a text, as in 'ij,jk->ik'")

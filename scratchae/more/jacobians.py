@@ -12,7 +12,7 @@ from scratchae.backend import xp_of
 
 
 def jacobian(f: Callable[[Tensor], Tensor], x: Any) -> Tensor:
-    """The derivatives of all elements of `f(x)` for all elements of `x`, of shape (*f(x).shape, *x.shape).
+    """The derivatives of all elements of `f(x)` for all elements of `x`, of shape `(*f(x).shape, *x.shape)`.
 
     The numbers are as exact as gradients. One call of `f` and one backward pass for each element of f(x) compute them.
 
@@ -34,10 +34,10 @@ def jacobian(f: Callable[[Tensor], Tensor], x: Any) -> Tensor:
 
 
 def hessian(f: Callable[[Tensor], Tensor], x: Any) -> Tensor:
-    """The second derivatives of a number `f(x)` for all pairs of elements of `x`, of shape (*x.shape, *x.shape).
+    """The second derivatives of a number `f(x)` for all pairs of elements of `x`, of shape `(*x.shape, *x.shape)`.
 
-    The Hessian is the Jacobian of the gradient. Arguments and errors are those of `jacobian`; in addition, a ValueError
-    tells that f(x) is no number of shape ().
+    The Hessian is the Jacobian of the gradient. The arguments and errors are those of `jacobian`. An f(x) of another
+    shape than () is a ValueError too.
     """
     leaf, out = _applied("hessian", f, x)
     if out.shape != ():

@@ -77,14 +77,14 @@ def sort(x: Any, axis: Axis = -1) -> Any:
 
 
 def take_along_axis(x: Any, indices: Any, axis: Axis = -1) -> Any:
-    """Elements of `x` by their positions along `axis`, as `argsort` and `argmax` with an axis of length 1 give them.
+    """The elements of `x` at the positions `indices` along `axis`. `argsort` gives such positions.
 
     Args:
         indices: integers in as many axes as `x`. The other axes broadcast against those of `x`.
         axis: None takes from the flattened `x`, with one axis of indices.
 
-    Raises: TypeError for indices that are no integers, ValueError for another number of axes. IndexError for a position
-    outside of `x` on the CPU.
+    Raises TypeError for indices that are no integers, and ValueError for another number of axes. On the CPU, a position
+    outside of `x` is an IndexError.
     """
     x, axis = flattened(operand(x, "take_along_axis: x"), axis)
     indices = data_of(operand(indices, "take_along_axis: indices"))
