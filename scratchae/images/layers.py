@@ -92,26 +92,6 @@ class Upsample(Layer):
         return F.upsample(x, self.scale_factor, self.mode)
 
 
-class PixelShuffle(Layer):
-    """(N, C f^2, H, W) to (N, C, H f, W f)."""
-
-    def __init__(self, upscale_factor: int):
-        self.upscale_factor = size(self, "upscale_factor", upscale_factor)
-
-    def forward(self, x: Any) -> Any:
-        return F.pixel_shuffle(x, self.upscale_factor)
-
-
-class PixelUnshuffle(Layer):
-    """(N, C, H f, W f) to (N, C f^2, H, W)."""
-
-    def __init__(self, downscale_factor: int):
-        self.downscale_factor = size(self, "downscale_factor", downscale_factor)
-
-    def forward(self, x: Any) -> Any:
-        return F.pixel_unshuffle(x, self.downscale_factor)
-
-
 class BatchNorm2d(BatchNorm1d):
     """BatchNorm for images: each channel is normalised over the batch and all pixels."""
 
