@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from scratchae.nn.linear import Sequential
+
 NO_SETTINGS = ("training", "_buffers", "_made_with")  # a checkpoint keeps these in other ways, or not
 _MANY = 1000  # items; of a larger container only the size is compared
 
@@ -133,7 +135,8 @@ def structure(model: Any, name: str = "model") -> dict[str, Any]:
     """The options and the kind of each module inside `model`, by its path and in order."""
     found: dict[str, Any] = {}
     for path, module in model.named_modules(name):
-        found |= {f"{path}.{option}": value for option, value in module._made_with.items()}
+        if type(module) is not Sequential:  # the layers of a Sequential have paths of their own
+            found |= {f"{path}.{option}": value for option, value in module._made_with.items()}
         found[path] = type(module).__qualname__
     return found
 
