@@ -87,6 +87,47 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], Callable[..., 
         lambda: nn.BatchNorm2d(3), (2, 3, 2, 2),
         lambda x, weight, bias, **_: normalised(x, (0, 2, 3)) * weight[:, None, None] + bias[:, None, None],
     ),
+    "silu": (nn.SiLU, SHAPE, lambda x: x / (1 + np.exp(-x))),
+    "hardtanh": (lambda: nn.Hardtanh(-0.5, 1.2), SHAPE, lambda x: np.clip(x, -0.5, 1.2)),
+    "residual": (
+        lambda: nn.Residual(nn.Linear(6, 6)), SHAPE,
+        lambda x, **state: x + x @ state["net.weight"].T + state["net.bias"],
+    ),
+    "group_norm": (
+        lambda: nn.GroupNorm(2, 6), (3, 6, 2, 3),
+        lambda x, weight, bias: normalised(x.reshape(3, 2, 3, 2, 3), (2, 3, 4)).reshape(x.shape)
+            * weight[:, None, None] + bias[:, None, None],
+    ),
+    "group_norm_features": (
+        lambda: nn.GroupNorm(3, 6), SHAPE,
+        lambda x, weight, bias: normalised(x.reshape(4, 3, 2), 2).reshape(x.shape) * weight + bias,
+    ),
+    "group_norm_plain": (
+        lambda: nn.GroupNorm(1, 2, affine=False), (3, 2, 4), lambda x: normalised(x, (1, 2))
+    ),
+    "instance_norm": (lambda: nn.InstanceNorm2d(3), (2, 3, 2, 4), lambda x: normalised(x, (2, 3))),
+    "instance_norm_affine": (
+        lambda: nn.InstanceNorm2d(3, affine=True), (2, 3, 2, 2),
+        lambda x, weight, bias: normalised(x, (2, 3)) * weight[:, None, None] + bias[:, None, None],
+    ),
+    "conv1d": (
+        lambda: nn.Conv1d(4, 6, 3, 2, 1, 2, 2), (2, 4, 9),
+        lambda x, weight, bias:
+            naive.conv2d(x[:, :, None], weight[:, :, None], bias, (1, 2), (0, 1), (1, 2), 2)[:, :, 0],
+    ),
+    "conv_transpose1d": (
+        lambda: nn.ConvTranspose1d(2, 3, 3, 2, 1, 1), (2, 2, 5),
+        lambda x, weight, bias:
+            naive.conv_transpose2d(x[:, :, None], weight[:, :, None], bias, (1, 2), (0, 1), (0, 1))[:, :, 0],
+    ),
+    "max_pool1d": (
+        lambda: nn.MaxPool1d(3, 2, 1), (2, 2, 8),
+        lambda x: naive.pool(x[:, :, None], (1, 3), (1, 2), (0, 1), np.max, -np.inf)[:, :, 0],
+    ),
+    "avg_pool1d": (
+        lambda: nn.AvgPool1d(3), (2, 2, 8),
+        lambda x: naive.pool(x[:, :, None], (1, 3), (1, 3), 0, np.mean, 0)[:, :, 0],
+    ),
     "dropout_2d_eval": (lambda: nn.Dropout2d(0.7).eval(), (2, 3, 2, 2), lambda x: x),
     "dropout_eval": (lambda: nn.Dropout(0.7).eval(), SHAPE, lambda x: x),
     "noise_eval": (lambda: nn.GaussianNoise(0.7).eval(), SHAPE, lambda x: x),

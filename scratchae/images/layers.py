@@ -6,16 +6,16 @@ from scratchae import functional as F
 from scratchae.autograd.tensor import values_of
 from scratchae.backend import xp_of
 from scratchae.images import options
-from scratchae.images.window import Pair, Size
+from scratchae.images.window import Size
 from scratchae.nn.layer import Layer, check_dtype, new_parameters, size
 from scratchae.nn.normalisation import BatchNorm1d
 from scratchae.nn.pointwise import Dropout
 
 
-class _Conv(Layer):
+class Conv(Layer):
     """The base of both convolutions: channels in `groups`, a weight and a bias."""
 
-    def _make(self, channels: tuple[Any, Any], kernel: Pair, groups: Any, bias: Any, transposed: bool = False) -> None:
+    def _make(self, channels: tuple[Any, Any], kernel: tuple, groups: Any, bias: Any, transposed: bool = False) -> None:
         inputs, outputs = size(self, "in_channels", channels[0]), size(self, "out_channels", channels[1])
         groups = options.check_groups(type(self).__name__, groups, "both channel counts,", inputs, outputs)
         self.in_channels, self.out_channels, self.kernel_size, self.groups = inputs, outputs, kernel, groups
@@ -23,7 +23,7 @@ class _Conv(Layer):
         self.weight, self.bias = new_parameters(self, (first, second // groups, *kernel), outputs, bias)
 
 
-class Conv2d(_Conv):
+class Conv2d(Conv):
     """Convolution; see `functional.conv2d`. `weight` is (out_channels, in_channels / groups, kh, kw)."""
 
     def __init__(
@@ -39,7 +39,7 @@ class Conv2d(_Conv):
         return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
 
-class ConvTranspose2d(_Conv):
+class ConvTranspose2d(Conv):
     """Transposed convolution; see `functional.conv_transpose2d`.
 
     `weight` is (in_channels, out_channels / groups, kh, kw).

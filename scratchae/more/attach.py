@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import Any
 
 from scratchae import functional, nn
-from scratchae.more import images, layers
+from scratchae.more import images, layers, normalisation, series
 
 
 def offer(module: ModuleType, *things: Any) -> None:
@@ -17,5 +17,8 @@ def offer(module: ModuleType, *things: Any) -> None:
             module.__all__.append(thing.__name__)
 
 
-offer(functional, images.pixel_shuffle, images.pixel_unshuffle)
-offer(nn, images.PixelShuffle, images.PixelUnshuffle, layers.GaussianNoise)
+offer(functional, images.pixel_shuffle, images.pixel_unshuffle, layers.silu, layers.hardtanh)
+offer(functional, series.conv1d, series.conv_transpose1d, series.max_pool1d, series.avg_pool1d)
+offer(nn, images.PixelShuffle, images.PixelUnshuffle, layers.SiLU, layers.Hardtanh, layers.GaussianNoise)
+offer(nn, layers.Residual, normalisation.GroupNorm, normalisation.InstanceNorm2d)
+offer(nn, series.Conv1d, series.ConvTranspose1d, series.MaxPool1d, series.AvgPool1d)
