@@ -6,6 +6,8 @@ Run by name, `python -m pytest tests/interop_with_extras.py`; needs `pip install
 from __future__ import annotations
 
 import copy
+import functools
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from onnx.reference import ReferenceEvaluator
 
 import scratchae as sa
 from scratchae import autoencoders as ae
+from scratchae import functional as F
 from scratchae import interop, nn
 from scratchae.interop import from_torch, to_onnx, to_torch
 
@@ -73,6 +76,23 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "dropout 2d": (lambda: nn.Dropout2d(0.3), (2, 3, 3)),
     "layer norm": (lambda: nn.LayerNorm(5), (5,)),
     "layer norm, 2 axes, eps": (lambda: nn.LayerNorm((3, 4), eps=0.1), (2, 3, 4)),
+    "silu": (lambda: nn.SiLU(), (4,)),
+    "hardtanh": (lambda: nn.Hardtanh(), (4,)),
+    "hardtanh, bounds": (lambda: nn.Hardtanh(-0.5, 2), (2, 3)),
+    "conv 1d": (lambda: nn.Conv1d(2, 3, 3), (2, 7)),
+    "conv 1d, options": (lambda: nn.Conv1d(4, 6, 3, 2, 1, 2, 2, bias=False), (4, 11)),
+    "conv 1d, same, even": (lambda: nn.Conv1d(2, 3, 4, padding="same"), (2, 6)),
+    "transposed 1d": (lambda: nn.ConvTranspose1d(2, 3, 3), (2, 4)),
+    "transposed 1d, doubling": (lambda: nn.ConvTranspose1d(2, 3, 5, 2, 2, 1, dilation=2, bias=False), (2, 6)),
+    "max pool 1d": (lambda: nn.MaxPool1d(2), (2, 7)),
+    "max pool 1d, overlapping": (lambda: nn.MaxPool1d(3, 2, 1), (2, 7)),
+    "average pool 1d": (lambda: nn.AvgPool1d(2), (2, 7)),
+    "average pool 1d, padded": (lambda: nn.AvgPool1d(3, 2, 1), (2, 7)),
+    "group norm": (lambda: nn.GroupNorm(2, 4), (4, 3, 5)),
+    "group norm, features": (lambda: nn.GroupNorm(2, 6, eps=0.1), (6,)),
+    "group norm, length, not affine": (lambda: nn.GroupNorm(1, 4, affine=False), (4, 5)),
+    "instance norm": (lambda: nn.InstanceNorm2d(3), (3, 4, 5)),
+    "instance norm, affine": (lambda: nn.InstanceNorm2d(3, eps=0.1, affine=True), (3, 4, 5)),
     "batch norm 1d": (lambda: nn.BatchNorm1d(4), (4,)),
     "batch norm 1d, length": (lambda: nn.BatchNorm1d(4, eps=0.1, momentum=0.3), (4, 5)),
     "batch norm 2d": (lambda: nn.BatchNorm2d(3, eps=1e-3, momentum=0.01), (3, 4, 5)),
@@ -330,10 +350,75 @@ def test_what_only_pytorch_has_is_refused(name: str) -> None:
 
 
 def test_what_only_we_have_is_refused() -> None:
-    with pytest.raises(TypeError, match=r"layer 0\.1 is a scratchae\.nn\.pointwise\.GaussianNoise"):
+    with pytest.raises(TypeError, match=r"layer 0\.1 is a scratchae\.more\.layers\.GaussianNoise"):
         to_torch(nn.Sequential(nn.Sequential(nn.ReLU(), nn.GaussianNoise())))
     with pytest.raises(TypeError, match=r"the model is a scratchae\.autoencoders\.base\.Autoencoder"):
         to_torch(sa.Autoencoder.dense((4, 2)))
+
+
+FUNCTIONS: dict[str, tuple[Callable[[Any], Any], nn.Module]] = {
+    "relu": (F.relu, nn.ReLU()),
+    "slope": (functools.partial(F.leaky_relu, slope=0.3), nn.LeakyReLU(0.3)),
+    "softmax": (functools.partial(F.softmax, axis=1), nn.Softmax(1)),
+    "silu": (F.silu, nn.SiLU()),
+    "upper bound": (functools.partial(F.hardtanh, max_val=0.5), nn.Hardtanh(-1.0, 0.5)),
+    "pool": (functools.partial(F.max_pool2d, kernel_size=(2, 1), padding=(1, 0)), nn.MaxPool2d((2, 1), (2, 1), (1, 0))),
+    "enlarged": (functools.partial(F.upsample, scale_factor=2, mode="bilinear"), nn.Upsample(2, "bilinear")),
+}
+
+
+def test_every_function_has_the_layer_of_its_values() -> None:
+    made = {"kernel_size": 2, "scale_factor": 2, "factor": 2}
+    for function, layer in interop.common.LAYER_OF.items():
+        options = {name: made[name] for name in inspect.signature(function).parameters if name in made}
+        same = interop.common.as_layer(functools.partial(function, **options))
+        x = drawn((2, 8, 4) if function.__name__.endswith("1d") else (2, 8, 4, 4))
+        assert type(same) is layer
+        np.testing.assert_array_equal(same(x), function(x, **options))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_between_the_layers_are_translated(name: str, tmp_path: Path) -> None:
+    function, layer = FUNCTIONS[name]
+    model = shaken(nn.Sequential(nn.Conv2d(2, 3, 3), function))
+    assert_runs_as_here(model, tmp_path / "model.onnx", (2, 6, 7))
+    there = to_torch(model)
+    x = drawn((3, 2, 6, 7))
+    np.testing.assert_allclose(torch_outputs(there, x), outputs(model, x), rtol=1e-5, atol=1e-5)
+    back = from_torch(there)
+    assert repr(back[1]) == repr(layer)
+    np.testing.assert_array_equal(outputs(back, x), outputs(model, x))
+
+
+def test_functions_that_no_layer_computes_are_refused_by_name(tmp_path: Path) -> None:
+    for function, name in ((lambda x: x * 2, "<lambda>"), (F.exp, "exp"), (functools.partial(F.pad, widths=()), "pad")):
+        model = nn.Sequential(nn.ReLU(), function)
+        with pytest.raises(TypeError, match=f"layer 1 is a .*Function: no layer computes the function {name}"):
+            to_torch(model)
+        with pytest.raises(TypeError, match=rf"layer 1 is a Function\({name}"):
+            to_onnx(model, tmp_path / "model.onnx", drawn((1, 2)))
+
+
+def residual() -> nn.Module:
+    block = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), F.silu, nn.Residual(nn.Conv2d(4, 4, 1)), nn.Conv2d(4, 2, 1))
+    return nn.Sequential(nn.Residual(block), nn.GroupNorm(2, 2))
+
+
+@pytest.mark.parametrize("dtype", ALLOWED)
+def test_residuals_go_there_and_back(dtype: Any) -> None:
+    ours = shaken(residual(), dtype)
+    there, x = to_torch(ours), drawn((3, 2, 5, 4), dtype)
+    np.testing.assert_allclose(torch_outputs(there, x), outputs(ours, x), rtol=ALLOWED[dtype], atol=ALLOWED[dtype])
+    assert [n for n, _ in there.named_parameters()] == [n for n, _ in ours.named_parameters()]
+    back = from_torch(copy.deepcopy(there))
+    np.testing.assert_array_equal(outputs(back, x), outputs(ours, x))
+    assert family.bits(back) == family.bits(ours) and isinstance(back[0].net[2], nn.Residual)
+
+
+def test_residuals_in_onnx_and_what_is_refused_inside(tmp_path: Path) -> None:
+    assert_runs_as_here(shaken(residual()), tmp_path / "model.onnx", (2, 5, 4))
+    with pytest.raises(TypeError, match=r"layer 0\.net\.1 is a scratchae\.more\.layers\.GaussianNoise"):
+        to_torch(nn.Sequential(nn.Residual(nn.Sequential(nn.ReLU(), nn.GaussianNoise()))))
 
 
 def test_shared_layers_stay_shared_and_shared_weights_are_refused() -> None:

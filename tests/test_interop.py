@@ -15,12 +15,14 @@ import numpy as np
 import pytest
 
 import scratchae as sa
+from scratchae import functional as F
 from scratchae import nn
 from scratchae.autoencoders import VariationalAutoencoder
 from scratchae.interop import from_torch, onnx, to_onnx, to_torch, torch
 from scratchae.nn.losses import Loss
 
 X = np.ones((2, 4), np.float32)
+CHAINS = (nn.Sequential, nn.Residual)
 
 
 class Doubled(nn.Module):
@@ -77,8 +79,8 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(no_extras:
 
 def test_there_is_a_translation_of_every_layer() -> None:
     modules = {m for m in vars(nn).values() if inspect.isclass(m) and issubclass(m, nn.Module)}
-    layers = {m for m in modules if not issubclass(m, (Loss, nn.Parameter)) and m not in (nn.Module, nn.Sequential)}
-    assert set(onnx.LAYERS) == layers
+    layers = {m for m in modules if not issubclass(m, (Loss, nn.Parameter)) and m not in (nn.Module, *CHAINS)}
+    assert set(onnx.LAYERS) == layers and set(onnx.CHAINS) > set(CHAINS)
     assert set(torch.LAYERS) == layers - {nn.GaussianNoise}
 
 
@@ -130,6 +132,8 @@ def test_the_graph_holds_what_is_computed_and_no_more() -> None:
     model = nn.Sequential(nn.Dropout(), nn.Linear(4, 3), Rectifier(), nn.Identity(), nn.GaussianNoise())
     assert operators(model, X) == ["Gemm", "Relu"]
     vae = VariationalAutoencoder.dense((4, 3, 2))
+    block = nn.Residual(nn.Sequential(nn.GroupNorm(2, 4, affine=False), F.silu))
+    assert operators(block, X) == ["Reshape", "InstanceNormalization", "Shape", "Reshape", "Sigmoid", "Mul", "Add"]
     assert operators(vae, X) == ["Gemm", "Relu", "Gemm", "Gemm", "Relu", "Gemm", "Sigmoid"]
     images = X.reshape(2, 1, 2, 2)
     assert operators(sa.Autoencoder.dense((4, 2)), images) == ["Reshape", "Gemm", "Gemm", "Sigmoid", "Reshape"]

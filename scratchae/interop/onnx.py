@@ -19,9 +19,12 @@ from scratchae.autograd import no_grad
 from scratchae.autograd.tensor import data_of
 from scratchae.backend import Array, is_array, to_device
 from scratchae.files.storage import FilePath, write_whole
+from scratchae.images.layers import Conv
 from scratchae.images.options import conv_window, pair
-from scratchae.interop.common import known_class, place, require
-from scratchae.nn.module import device_of_model, evaluating, places_in
+from scratchae.interop.common import as_layer, known_class, place, require
+from scratchae.more.series import window_of
+from scratchae.nn.linear import Function
+from scratchae.nn.module import device_of_model, evaluating, places_in, titled
 
 OPSET, IR_VERSION = 17, 8  # of 2022: the first opset with LayerNormalization, and old enough for every runtime in use
 
@@ -80,10 +83,12 @@ class _Graph:
 
 def _add(g: _Graph, layer: nn.Module, path: str, x: str, value: Array) -> tuple[str, Array]:
     """Add `layer` after the output named `x`, with `value` for the sample. Returns name and value of the new output."""
+    if isinstance(layer, Function):
+        layer = as_layer(layer.function) or layer
     known = known_class(layer, LAYERS | CHAINS)
     if known is None:
         raise TypeError(
-            f"to_onnx: {place(path)} is a {type(layer).__name__}, which has a forward() of its own; put it together "
+            f"to_onnx: {place(path)} is a {titled(layer)}, which has a forward() of its own; put it together "
             "from layers of scratchae.nn in an nn.Sequential, or export the parts before and after it"
         )
     if known in LAYERS:
@@ -92,6 +97,8 @@ def _add(g: _Graph, layer: nn.Module, path: str, x: str, value: Array) -> tuple[
     y, out = x, value
     for name, part in CHAINS[known](layer).items():
         y, out = _add(g, part, f"{path}.{name}" if path else name, y, out)
+    if known is nn.Residual:
+        y, out = g("Add", x, y), value + out
     if isinstance(layer, Autoencoder):
         flat, out = out, layer.shaped_like(out, value)
         y = _reshape(g, layer, y, flat, out)
@@ -121,14 +128,30 @@ def _linear(g: _Graph, m: nn.Linear, x: str, before: Array, after: Array) -> str
 
 def _window(m: Any) -> dict[str, Any]:
     """Attributes of a convolution or a pool."""
+    of_series = isinstance(m, (nn.Conv1d, nn.ConvTranspose1d, nn.MaxPool1d, nn.AvgPool1d))
     given = m.kernel_size, m.kernel_size if m.stride is None else m.stride, m.padding, getattr(m, "dilation", 1)
-    kernel, strides, ((top, bottom), (left, right)), dilations = conv_window("to_onnx", *given)
-    found: dict[str, Any] = {"kernel_shape": kernel, "strides": strides, "pads": [top, left, bottom, right]}
-    if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d)):
+    window: Any = (window_of if of_series else conv_window)("to_onnx", *given)
+    sides = slice(of_series, 2)  # a series is an image of height 1, and ONNX has operators for series
+    kernel, strides, pads, dilations = (option[sides] for option in window)
+    found: dict[str, Any] = {"kernel_shape": kernel, "strides": strides}
+    found["pads"] = [*(before for before, _ in pads), *(after for _, after in pads)]
+    if isinstance(m, Conv):
         found |= {"dilations": dilations, "group": int(m.groups)}
-    if isinstance(m, nn.ConvTranspose2d):
-        found["output_padding"] = pair("output_padding", m.output_padding, 0)
+    if hasattr(m, "output_padding"):
+        found["output_padding"] = pair("output_padding", m.output_padding, 0)[sides]
     return found
+
+
+def _conv(g: _Graph, m: Any, x: str, *_: Array) -> str:
+    return g("Conv", x, m.weight, m.bias, **_window(m))
+
+
+def _conv_transpose(g: _Graph, m: Any, x: str, *_: Array) -> str:
+    return g("ConvTranspose", x, m.weight, m.bias, **_window(m))
+
+
+def _avg_pool(g: _Graph, m: Any, x: str, *_: Array) -> str:
+    return g("AveragePool", x, **_window(m), count_include_pad=1)
 
 
 def _upsample(g: _Graph, m: nn.Upsample, x: str, *_: Array) -> str:
@@ -140,10 +163,9 @@ def _upsample(g: _Graph, m: nn.Upsample, x: str, *_: Array) -> str:
 
 
 def _pixel_unshuffle(g: _Graph, m: nn.PixelUnshuffle, x: str, before: Array, after: Array) -> str:
-    """ONNX's SpaceToDepth would merge the axes in another order, with the channels last."""
-    f, (_, c, h, w) = m.downscale_factor, before.shape
-    blocks = g("Reshape", x, np.array([-1, c, h // f, f, w // f, f]))
-    return g("Reshape", g("Transpose", blocks, perm=[0, 1, 3, 5, 2, 4]), np.array([-1, *after.shape[1:]]))
+    """ONNX's SpaceToDepth puts the places in a block first, and the channels last."""
+    f, c = m.downscale_factor, before.shape[1]
+    return g("Gather", g("SpaceToDepth", x, blocksize=f), np.arange(c * f * f).reshape(f * f, c).T.ravel(), axis=1)
 
 
 def _reshape(g: _Graph, m: nn.Module, x: str, before: Array, after: Array) -> str:
@@ -157,14 +179,36 @@ def _gelu(g: _Graph, m: nn.GELU, x: str, before: Array, after: Array) -> str:
     return g("Mul", g("Mul", x, half), g("Add", g("Erf", g("Mul", x, root)), one))
 
 
+def _hardtanh(g: _Graph, m: nn.Hardtanh, x: str, before: Array, after: Array) -> str:
+    return g("Clip", x, *(np.array(bound, before.dtype) for bound in (m.min_val, m.max_val)))
+
+
+def _group_norm(g: _Graph, m: nn.GroupNorm, x: str, before: Array, after: Array) -> str:
+    """The groups as channels of an InstanceNormalization, which is without a scale and a shift here."""
+    ones = np.ones(m.num_groups, before.dtype)
+    groups = g("Reshape", x, np.array([0, m.num_groups, -1]))  # 0: as many as in x
+    out = g("Reshape", g("InstanceNormalization", groups, ones, 0 * ones, epsilon=m.eps), g("Shape", x))
+    if not m.affine:
+        return out
+    along_channels = np.array([-1, *[1] * (before.ndim - 2)])
+    scaled = g("Mul", out, g("Reshape", m.weight, along_channels))
+    return g("Add", scaled, g("Reshape", m.bias, along_channels))
+
+
+def _instance_norm(g: _Graph, m: nn.InstanceNorm2d, x: str, before: Array, after: Array) -> str:
+    ones = np.ones(m.num_features, before.dtype)
+    weight, bias = (m.weight, m.bias) if m.affine else (ones, 0 * ones)
+    return g("InstanceNormalization", x, weight, bias, epsilon=m.eps)
+
+
 _batch_norm = _operator("BatchNormalization", "weight", "bias", "running_mean", "running_var", epsilon="eps")
 
 LAYERS: dict[type[nn.Module], Writer] = {
     nn.Linear: _linear,
-    nn.Conv2d: lambda g, m, x, *_: g("Conv", x, m.weight, m.bias, **_window(m)),
-    nn.ConvTranspose2d: lambda g, m, x, *_: g("ConvTranspose", x, m.weight, m.bias, **_window(m)),
-    nn.MaxPool2d: lambda g, m, x, *_: g("MaxPool", x, **_window(m)),
-    nn.AvgPool2d: lambda g, m, x, *_: g("AveragePool", x, **_window(m), count_include_pad=1),
+    **dict.fromkeys((nn.Conv1d, nn.Conv2d), _conv),
+    **dict.fromkeys((nn.ConvTranspose1d, nn.ConvTranspose2d), _conv_transpose),
+    **dict.fromkeys((nn.MaxPool1d, nn.MaxPool2d), lambda g, m, x, *_: g("MaxPool", x, **_window(m))),
+    **dict.fromkeys((nn.AvgPool1d, nn.AvgPool2d), _avg_pool),
     nn.Upsample: _upsample,
     nn.PixelShuffle: lambda g, m, x, *_: g("DepthToSpace", x, blocksize=int(m.upscale_factor), mode="CRD"),
     nn.PixelUnshuffle: _pixel_unshuffle,
@@ -173,6 +217,8 @@ LAYERS: dict[type[nn.Module], Writer] = {
     nn.LeakyReLU: _operator("LeakyRelu", alpha="negative_slope"),
     nn.ELU: _operator("Elu", alpha="alpha"),
     nn.GELU: _gelu,
+    nn.SiLU: lambda g, m, x, *_: g("Mul", x, g("Sigmoid", x)),
+    nn.Hardtanh: _hardtanh,
     nn.Sigmoid: _operator("Sigmoid"),
     nn.Tanh: _operator("Tanh"),
     nn.Softplus: _operator("Softplus"),
@@ -181,11 +227,14 @@ LAYERS: dict[type[nn.Module], Writer] = {
         "LayerNormalization", x, m.weight, m.bias, axis=-len(m.normalized_shape), epsilon=m.eps
     ),
     **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d), _batch_norm),
+    nn.GroupNorm: _group_norm,
+    nn.InstanceNorm2d: _instance_norm,
 }
 
 # The named parts of modules that are a chain of parts.
 CHAINS: dict[type[nn.Module], Callable[[Any], dict[str, nn.Module]]] = {
     nn.Sequential: lambda m: {str(i): layer for i, layer in enumerate(m)},
+    nn.Residual: lambda m: {"net": m.net},
     Autoencoder: lambda m: {"encoder": m.encoder, "decoder": m.decoder},
     VariationalAutoencoder: lambda m: {"encoder": m.encoder, "mu": m.mu, "decoder": m.decoder},
 }
