@@ -202,6 +202,12 @@ TABLE = [
     op("expand_dims", lambda x: F.expand_dims(x, (0, -1)), lambda x: x[None, ..., None], real(...)),
     op("broadcast_to", lambda x: F.broadcast_to(x, (2, 3, 4)), lambda x: np.broadcast_to(x, (2, 3, 4)), real(3, 1)),
     op("pad", lambda x: F.pad(x, [(1, 0), (2, 3)]), lambda x: np.pad(x, [(1, 0), (2, 3)]), real(*M)),
+    *(op(f"pad {m} {w}", lambda x, w=w, m=m: F.pad(x, w, m), lambda x, w=w, m=m: np.pad(x, w, m), real(*M))
+      for m in ("reflect", "edge", "wrap") for w in (((1, 0), (2, 3)), ((0, 0), (9, 8)))),
+    op("pad wrap no rows", lambda x: F.pad(x, ((0, 0), (1, 2)), "wrap"),
+       lambda x: np.pad(x, ((0, 0), (1, 2)), "wrap"), real(0, 3)),
+    op("pad reflect one row", lambda x: F.pad(x, ((2, 1), (0, 0)), "reflect"),
+       lambda x: np.pad(x, ((2, 1), (0, 0)), "edge"), real(1, 3)),
     op("concatenate", lambda x, y: F.concatenate([x, y]), lambda x, y: np.concatenate([x, y]), real(2, 3), real(4, 3)),
     op("concatenate axis", lambda x, y: F.concatenate([x, y, x], -1),
        lambda x, y: np.concatenate([x, y, x], -1), real(2, 3), real(2, 0)),

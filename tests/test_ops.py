@@ -273,9 +273,32 @@ def test_gradcheck_wants_float64_and_leaves_constants_alone() -> None:
 # --- what does not fit ----------------------------------------------------------------------------
 
 
-def test_pad_wants_a_pair_for_each_axis() -> None:
-    with pytest.raises(ValueError, match=r"each of 2 axes, got 1"):
-        F.pad(sa.Tensor(np.ones((2, 3))), [(1, 1)])
+@pytest.mark.parametrize("mode", ["constant", "wrap"])
+@pytest.mark.parametrize("widths", [[(1, 1)], 1, (1, 2), [(1, 1), (1,)], [(1, 1), 1], "ab", None])
+def test_pad_wants_a_pair_for_each_axis(widths: Any, mode: str) -> None:
+    with pytest.raises(ValueError, match=r"pad: widths=.*; expected one pair \(before, after\) for each of 2 axes"):
+        F.pad(sa.Tensor(np.ones((2, 3))), widths, mode)
+
+
+@pytest.mark.parametrize("width", [-1, 1.5, True, None, 2**63])
+def test_pad_wants_counts(width: Any) -> None:
+    with pytest.raises(ValueError, match=r"pad: a width=.*; expected an integer"):
+        F.pad(sa.Tensor(np.ones((2, 3))), [(0, 0), (1, width)], "edge")
+
+
+def test_pad_tells_its_modes_and_that_nothing_cannot_be_continued() -> None:
+    with pytest.raises(ValueError, match="pad: mode='symmetric'; expected one of 'constant', 'reflect', 'edge'"):
+        F.pad(sa.Tensor(np.ones(2)), [(1, 1)], "symmetric")
+    with pytest.raises(ValueError, match=r"axis 0 of shape \(0, 3\) has no elements that mode='reflect' could"):
+        F.pad(sa.Tensor(np.ones((0, 3))), [(1, 1), (0, 0)], "reflect")
+
+
+@pytest.mark.parametrize("mode", ["reflect", "edge", "wrap"])
+def test_padded_rows_are_numpys_for_any_width(mode: str) -> None:
+    for n, before, after in np.ndindex(5, 9, 9):
+        x = np.arange(1.0, n + 2)
+        found = F.pad(x, ((before, after),), mode)
+        np.testing.assert_array_equal(found, np.pad(x, (before, after), mode))
 
 
 def test_matmul_of_a_scalar_names_both_shapes() -> None:

@@ -1,4 +1,7 @@
-"""The list of names that this room offers under `functional`, `nn` and `optim`."""
+"""The list of names that this room offers under `functional`, `nn` and `optim`.
+
+Operators go under `autograd.ops` too. NumPy's functions on Tensors look for their operator there.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,24 @@ from types import ModuleType
 from typing import Any
 
 from scratchae import functional, nn
-from scratchae.more import images, layers, normalisation, series
+from scratchae.autograd import ops
+from scratchae.more import images, layers, normalisation, padding, series
 
 
 def offer(module: ModuleType, *things: Any) -> None:
-    """Give `module` the functions or classes under their own names, and list the names in its `__all__`."""
+    """Give `module` the functions or classes under their own names, and list the names in its `__all__`, if it has one.
+
+    A name that is there already, such as `pad`, now means the function that can do more.
+    """
+    listed = getattr(module, "__all__", [])
     for thing in things:
         setattr(module, thing.__name__, thing)
-        if thing.__name__ not in module.__all__:
-            module.__all__.append(thing.__name__)
+        if thing.__name__ not in listed:
+            listed.append(thing.__name__)
 
 
+for _module in (functional, ops):
+    offer(_module, padding.pad)
 offer(functional, images.pixel_shuffle, images.pixel_unshuffle, layers.silu, layers.hardtanh)
 offer(functional, series.conv1d, series.conv_transpose1d, series.max_pool1d, series.avg_pool1d)
 offer(nn, images.PixelShuffle, images.PixelUnshuffle, layers.SiLU, layers.Hardtanh, layers.GaussianNoise)
