@@ -35,6 +35,9 @@ DESCRIPTIONS: dict[str, dict[str, Any]] = {
         "bias": False,
     },
     "Conv2d(1, 2, (5, 5), padding='same')": {"in_channels": 1, "out_channels": 2, "kernel_size": 5, "padding": "same"},
+    "Conv2d(1, 2, (3, 3), padding=1, padding_mode='reflect')": {
+        "in_channels": 1, "out_channels": 2, "kernel_size": 3, "padding": 1, "padding_mode": "reflect",
+    },
     "ConvTranspose2d(4, 1, (2, 2))": {"in_channels": 4, "out_channels": 1, "kernel_size": 2, "dilation": 1},
     "ConvTranspose2d(4, 1, (2, 2), stride=(2, 1), output_padding=(1, 0))": {
         "in_channels": 4, "out_channels": 1, "kernel_size": (2, 2), "stride": (2, 1), "output_padding": (1, 0)

@@ -70,6 +70,19 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], Callable[..., 
     "conv2d_valid_plain": (
         lambda: nn.Conv2d(2, 3, 3, padding="valid", bias=False), (2, 2, 5, 4), lambda x, weight: naive.conv2d(x, weight)
     ),
+    **{
+        f"conv2d_{mode}": (
+            lambda mode=mode: nn.Conv2d(2, 3, 3, 2, (1, 2), padding_mode=mode), (2, 2, 5, 4),
+            lambda x, weight, bias, theirs=theirs:
+                naive.conv2d(np.pad(x, ((0, 0), (0, 0), (1, 1), (2, 2)), theirs), weight, bias, (2, 2)),
+        )
+        for mode, theirs in (("reflect", "reflect"), ("replicate", "edge"), ("circular", "wrap"))
+    },
+    "conv1d_same_circular": (
+        lambda: nn.Conv1d(2, 3, 4, padding="same", padding_mode="circular"), (2, 2, 6),
+        lambda x, weight, bias:
+            naive.conv2d(np.pad(x, ((0, 0), (0, 0), (1, 2)), "wrap")[:, :, None], weight[:, :, None], bias)[:, :, 0],
+    ),
     "conv_transpose2d": (
         lambda: nn.ConvTranspose2d(2, 3, 3, 2, 1, (1, 0)), (2, 2, 3, 2),
         lambda x, weight, bias: naive.conv_transpose2d(x, weight, bias, 2, 1, (1, 0)),

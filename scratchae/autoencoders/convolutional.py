@@ -23,7 +23,7 @@ from scratchae.autoencoders import base
 from scratchae.autoencoders.base import Autoencoder, Loss, activation_layers, drawn_or_not
 from scratchae.checks import check_choice, check_count
 from scratchae.images.options import pair
-from scratchae.images.window import Pair, Size
+from scratchae.images.window import Size
 
 
 def conv_encoder(
@@ -46,8 +46,7 @@ def conv_encoder(
     layers: list[nn.Module] = []
     with drawn_or_not():
         for c_in, c_out in zip(channels[:-1], channels[1:], strict=True):
-            layers += [nn.Conv2d(c_in, c_out, kernel, step if down == "stride" else 1, pad)]
-            layers += _after(c_out, norm, activation)
+            layers += _block(nn.Conv2d(c_in, c_out, kernel, step if down == "stride" else 1, pad), norm, activation)
             layers += [nn.MaxPool2d(step)] if down == "pool" else []
         if code_size is not None:
             check_count("code_size", code_size)
@@ -68,15 +67,15 @@ def conv_decoder(
     with drawn_or_not():
         if code_size is not None:
             check_count("code_size", code_size)
-            shape = (back[0], *_last_sides(channels, size, kernel_size))
+            shape = (back[0], *_last_sides(channels, size, step))
             layers += [nn.Linear(code_size, math.prod(shape)), nn.Unflatten(1, shape), *activation_layers(activation)]
         if down == "stride":
             for c_in, c_out in zip(back[:-2], back[1:-1], strict=True):
-                layers += [nn.ConvTranspose2d(c_in, c_out, kernel, step, pad, extra), *_after(c_out, norm, activation)]
+                layers += _block(nn.ConvTranspose2d(c_in, c_out, kernel, step, pad, extra), norm, activation)
             layers += [nn.ConvTranspose2d(back[-2], back[-1], kernel, step, pad, extra)]
         else:
             for c_in, c_out in zip(back[:-1], [*back[1:-1], back[-2]], strict=True):
-                layers += [nn.Conv2d(c_in, c_out, kernel, 1, pad), *_after(c_out, norm, activation), nn.Upsample(step)]
+                layers += [*_block(nn.Conv2d(c_in, c_out, kernel, 1, pad), norm, activation), nn.Upsample(step)]
             layers += [nn.Conv2d(back[-2], back[-1], kernel, 1, pad)]
     return nn.Sequential(*layers, *last)
 
@@ -84,7 +83,7 @@ def conv_decoder(
 def feature_size(channels: Sequence[int], size: Size, kernel_size: Size = 3) -> int:
     """The number of features of the encoder's last images: `feature_size` of a `VariationalAutoencoder`."""
     channels = _check_channels(channels)
-    return channels[-1] * math.prod(_last_sides(channels, size, kernel_size))
+    return channels[-1] * math.prod(_last_sides(channels, size, _layout(kernel_size)[2]))
 
 
 class ConvAutoencoder(Autoencoder):
@@ -102,24 +101,21 @@ class ConvAutoencoder(Autoencoder):
             super().__init__(encoder, decoder, loss)
 
 
-def _after(channels: int, norm: str | None, activation: str | None) -> list[nn.Module]:
-    """The layers after a convolution with so many output channels."""
-    return [*([nn.BatchNorm2d(channels)] if norm == "batch" else []), *activation_layers(activation)]
+def _block(conv: Any, norm: str | None, activation: str | None) -> list[nn.Module]:
+    """A convolution with its norm and its activation."""
+    return [conv, *([nn.BatchNorm2d(conv.out_channels)] if norm == "batch" else []), *activation_layers(activation)]
 
 
 def _layout(kernel_size: Size) -> tuple[Size, Size, Size, Size]:
-    """The kernel, the padding that keeps the size, the step of a halving, and the rows that a doubling adds."""
+    """The kernel, the padding that keeps the size, the step of a halving, and the rows that a doubling adds.
+
+    The step is 2, but 1 across a series, where the kernel has one row.
+    """
     kernel = pair("kernel_size", kernel_size, 1)
     if any(k % 2 == 0 for k in kernel):
         raise ValueError(f"kernel_size={kernel_size}; expected an odd number, which keeps the size, or two of them")
-    step = _steps(kernel)
+    step = [1 if k == 1 < max(kernel) else 2 for k in kernel]
     return _size(kernel), _size(k // 2 for k in kernel), _size(step), _size(s - 1 for s in step)
-
-
-def _steps(kernel: Pair) -> Pair:
-    """The step of a halving along both sides: 1 across a series, along which the kernel does not reach, else 2."""
-    down, across = (1 if k == 1 < max(kernel) else 2 for k in kernel)
-    return down, across
 
 
 def _size(sides: Iterable[int]) -> Size:
@@ -128,16 +124,14 @@ def _size(sides: Iterable[int]) -> Size:
     return down if down == across else (down, across)
 
 
-def _last_sides(channels: list[int], size: Size, kernel_size: Size) -> Pair:
+def _last_sides(channels: list[int], size: Size, step: Size) -> list[int]:
     """Height and width of the encoder's last images."""
     halvings, sides = len(channels) - 1, pair("size", size, 1)
-    parts = [step**halvings for step in _steps(pair("kernel_size", kernel_size, 1))]
+    parts = [n**halvings for n in pair("step", step, 1)]
     if any(n % part for n, part in zip(sides, parts, strict=True)):
-        series = "; for series take a kernel such as (1, 5)" if 1 in sides else ""
-        expected = f"expected a multiple of {2**halvings}"
-        raise ValueError(f"size={size} cannot be halved {halvings} times; {expected}{series}")
-    down, across = (n // part for n, part in zip(sides, parts, strict=True))
-    return down, across
+        hint = "; for series take a kernel such as (1, 5)" if 1 in sides else ""
+        raise ValueError(f"size={size} cannot be halved {halvings} times; expected a multiple of {2**halvings}{hint}")
+    return [n // part for n, part in zip(sides, parts, strict=True)]
 
 
 def _check(channels: Any, down: Any, norm: Any) -> list[int]:

@@ -141,6 +141,16 @@ def structure(model: Any, name: str = "model") -> dict[str, Any]:
     return found
 
 
+def at_defaults(model: Any, name: str = "model") -> set[str]:
+    """The names in `structure` of options at their defaults. A file lacks those that are younger than the file."""
+    return {
+        f"{path}.{option}"
+        for path, module in model.named_modules(name)
+        for option, parameter in inspect.signature(type(module).__init__).parameters.items()
+        if option in module._made_with and same(module._made_with[option], plain(parameter.default))
+    }
+
+
 def settings_of(model: Any, name: str = "") -> dict[str, Any]:
     """Numbers, strings and None among the attributes of all modules, and lists of them: beta, decoder.2.p, ..."""
     return {

@@ -5,15 +5,22 @@ from typing import Any
 from scratchae import functional as F
 from scratchae.autograd.tensor import values_of
 from scratchae.backend import xp_of
+from scratchae.checks import check_choice
 from scratchae.images import options
 from scratchae.images.window import Size
 from scratchae.nn.layer import Layer, check_dtype, new_parameters, size
+from scratchae.nn.module import titled
 from scratchae.nn.normalisation import BatchNorm1d
 from scratchae.nn.pointwise import Dropout
 
+# Padding modes under PyTorch's names, and under NumPy's.
+MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+
 
 class Conv(Layer):
-    """The base of both convolutions: channels in `groups`, a weight and a bias."""
+    """The base of convolutions: channels in `groups`, a weight and a bias, and padding with the images' own pixels."""
+
+    padding_mode: str = "zeros"
 
     def _make(self, channels: tuple[Any, Any], kernel: tuple, groups: Any, bias: Any, transposed: bool = False) -> None:
         inputs, outputs = size(self, "in_channels", channels[0]), size(self, "out_channels", channels[1])
@@ -22,21 +29,38 @@ class Conv(Layer):
         first, second = (inputs, outputs) if transposed else (outputs, inputs)
         self.weight, self.bias = new_parameters(self, (first, second // groups, *kernel), outputs, bias)
 
+    def _continued(self, x: Any, pads: Any) -> Any:
+        """`x` with `pads` more pixels at the ends of its last axes, which `padding_mode` takes from `x` itself."""
+        for n, most in zip(x.shape[2:], map(max, pads), strict=True):
+            if most > {"reflect": n - 1, "circular": n}.get(self.padding_mode, most):
+                raise ValueError(f"{titled(self)}: the input has shape {x.shape}, too small for a padding of {most}")
+        return F.pad(x, ((0, 0), (0, 0), *pads), MODES[self.padding_mode])  # more/ gives `pad` its modes
+
 
 class Conv2d(Conv):
-    """Convolution; see `functional.conv2d`. `weight` is (out_channels, in_channels / groups, kh, kw)."""
+    """Convolution; see `functional.conv2d`. `weight` is (out_channels, in_channels / groups, kh, kw).
+
+    `padding_mode` says what the padding holds: "zeros"; "reflect", the image mirrored at its first and last pixels;
+    "replicate", these pixels; or "circular", the other end of the image.
+    """
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1, padding: Size | str = 0,
-        dilation: Size = 1, groups: int = 1, bias: bool = True,
+        dilation: Size = 1, groups: int = 1, bias: bool = True, padding_mode: str = "zeros",
     ):  # fmt: skip
         window = options.conv_window(type(self).__name__, kernel_size, stride, padding, dilation)
         self.stride, self.padding, self.dilation = stride, padding, dilation
+        self.padding_mode = check_choice(f"{type(self).__name__}: padding_mode", padding_mode, MODES)
         self._make((in_channels, out_channels), window.kernel, groups, bias)
 
     def forward(self, x: Any) -> Any:
         check_dtype(self, x, self.weight)
-        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        padding = self.padding
+        if self.padding_mode != "zeros":
+            options.check_images("Conv2d", x, self.in_channels)
+            window = options.conv_window("Conv2d", self.kernel_size, self.stride, padding, self.dilation)
+            x, padding = self._continued(x, window.pads), 0
+        return F.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
 class ConvTranspose2d(Conv):

@@ -8,10 +8,10 @@ import numpy as np
 from scratchae import functional as F
 from scratchae.autograd.precision import in_float32
 from scratchae.autograd.tensor import values_of
-from scratchae.checks import check_count
+from scratchae.checks import check_choice, check_count
 from scratchae.images import options
 from scratchae.images.conv import conv, conv_input
-from scratchae.images.layers import Conv
+from scratchae.images.layers import MODES, Conv
 from scratchae.images.pooling import max_pool, pool_sum
 from scratchae.images.window import Window
 from scratchae.nn.layer import Layer, check_dtype
@@ -65,20 +65,29 @@ def avg_pool1d(x: Any, kernel_size: Length, stride: Length | None = None, paddin
 
 
 class Conv1d(Conv):
-    """Convolution of series; see `functional.conv1d`. `weight` is (out_channels, in_channels / groups, k)."""
+    """Convolution of series; see `functional.conv1d`. `weight` is (out_channels, in_channels / groups, k).
+
+    `padding_mode` is "zeros", "reflect", "replicate" or "circular"; see `Conv2d`.
+    """
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: Length, stride: Length = 1, padding: Length | str = 0,
-        dilation: Length = 1, groups: int = 1, bias: bool = True,
+        dilation: Length = 1, groups: int = 1, bias: bool = True, padding_mode: str = "zeros",
     ):  # fmt: skip
         window = window_of("Conv1d", kernel_size, stride, padding, dilation)
         self.stride, self.dilation = window.stride[1], window.dilation[1]
         self.padding = padding if isinstance(padding, str) else window.pads[1][0]
+        self.padding_mode = check_choice("Conv1d: padding_mode", padding_mode, MODES)
         self._make((in_channels, out_channels), window.kernel[1:], groups, bias)
 
     def forward(self, x: Any) -> Any:
         check_dtype(self, x, self.weight)
-        return conv1d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        padding = self.padding
+        if self.padding_mode != "zeros":
+            _check_series("Conv1d", x, self.in_channels)
+            window = window_of("Conv1d", self.kernel_size, self.stride, padding, self.dilation)
+            x, padding = self._continued(x, window.pads[1:]), 0
+        return conv1d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
 class ConvTranspose1d(Conv):
