@@ -40,6 +40,13 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "conv, same": (lambda: nn.Conv2d(2, 3, 3, padding="same"), (2, 5, 6)),
     "conv, same, even": (lambda: nn.Conv2d(2, 3, (4, 2), padding="same"), (2, 5, 6)),
     "conv, same, dilation": (lambda: nn.Conv2d(2, 3, (2, 4), padding="same", dilation=(3, 1)), (2, 7, 6)),
+    **{
+        f"conv, {mode}": (lambda mode=mode: nn.Conv2d(2, 3, (3, 4), 2, (2, 1), padding_mode=mode), (2, 7, 6))
+        for mode in ("reflect", "replicate", "circular")
+    },
+    "conv, same, circular": (lambda: nn.Conv2d(2, 3, (4, 2), padding="same", padding_mode="circular"), (2, 5, 6)),
+    "conv 1d, reflect": (lambda: nn.Conv1d(2, 3, 5, padding=2, padding_mode="reflect"), (2, 7)),
+    "conv 1d, circular": (lambda: nn.Conv1d(2, 3, 4, padding="same", dilation=2, padding_mode="circular"), (2, 7)),
     "transposed": (lambda: nn.ConvTranspose2d(2, 3, 3), (2, 4, 5)),
     "transposed, doubling": (lambda: nn.ConvTranspose2d(2, 3, 3, 2, 1, 1), (2, 4, 5)),
     "transposed, uneven": (lambda: nn.ConvTranspose2d(2, 3, (3, 2), (2, 3), (1, 0), (1, 2), bias=False), (2, 4, 5)),
@@ -222,6 +229,31 @@ def test_onnxruntime_runs_the_tutorials_networks_on_digits(name: str, tmp_path: 
         np.testing.assert_allclose(y, model.reconstruct(digits[:n]), atol=1e-5)
 
 
+FREE: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "pooled, normalised": (lambda: ae.ConvAutoencoder((2, 3, 4), norm="batch"), (2, 8, 12)),
+    "strided": (lambda: ae.ConvAutoencoder((2, 3, 4), "stride", loss="bce_logits"), (2, 8, 12)),
+    "series": (lambda: ae.ConvAutoencoder((2, 3, 4), kernel_size=(1, 5)), (2, 1, 12)),
+    "mirrored": (lambda: nn.Conv2d(2, 3, 5, padding="same", padding_mode="reflect"), (2, 4, 4)),
+    "circular": (lambda: nn.Conv2d(2, 3, 3, padding=1, padding_mode="circular"), (2, 4, 4)),
+    "norms": (lambda: nn.Sequential(nn.GroupNorm(2, 4), nn.Residual(nn.InstanceNorm2d(4))), (4, 4, 4)),
+    "pixels": (lambda: nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(8, 8, 1), nn.PixelShuffle(2)), (2, 4, 4)),
+    "bilinear": (lambda: nn.Sequential(nn.AvgPool2d(2), nn.Upsample(4, "bilinear")), (2, 4, 4)),
+    "1d": (lambda: nn.Sequential(nn.Conv1d(2, 4, 3), nn.GroupNorm(2, 4), nn.MaxPool1d(2)), (2, 8)),
+}
+
+
+@pytest.mark.parametrize("name", FREE)
+def test_a_file_for_images_of_any_size(name: str, tmp_path: Path) -> None:
+    build, shape = FREE[name]
+    model, path = shaken(build()), tmp_path / "model.onnx"
+    to_onnx(model, path, drawn((1, *shape)), free_size=True)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    assert session.get_inputs()[0].shape == ["N", shape[0], *(["L"] if len(shape) == 2 else ["H", "W"])]
+    for n, scale in ((1, 1), (3, 2), (2, 5)):
+        x = drawn((n, shape[0], *(scale * side for side in shape[1:])), seed=n)
+        np.testing.assert_allclose(session.run(None, {"x": x})[0], outputs(model, x), rtol=1e-5, atol=1e-5)
+
+
 def test_codes_of_a_variational_autoencoder(tmp_path: Path) -> None:
     model, x = ae.VariationalAutoencoder.dense((16, 6, 2)), family.images(5)
     session = exported(nn.Sequential(model.encoder, model.mu), tmp_path / "codes.onnx", x)
@@ -315,7 +347,6 @@ def test_what_pytorch_writes_in_other_ways(name: str) -> None:
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "layer": (lambda: torch.nn.Bilinear(2, 3, 4), "Bilinear"),
     "subclass": (lambda: torch.nn.LazyLinear(3), "LazyLinear"),
-    "padding mode": (lambda: torch.nn.Conv2d(1, 2, 3, padding=1, padding_mode="reflect"), "padding_mode='reflect'"),
     "ceil": (lambda: torch.nn.MaxPool2d(2, ceil_mode=True), "ceil_mode=True"),
     "pool dilation": (lambda: torch.nn.MaxPool2d(2, dilation=2), "dilation=2"),
     "indices": (lambda: torch.nn.MaxPool2d(2, return_indices=True), "return_indices=True"),
@@ -391,7 +422,8 @@ def test_functions_between_the_layers_are_translated(name: str, tmp_path: Path) 
 
 
 def test_functions_that_no_layer_computes_are_refused_by_name(tmp_path: Path) -> None:
-    for function, name in ((lambda x: x * 2, "<lambda>"), (F.exp, "exp"), (functools.partial(F.pad, widths=()), "pad")):
+    padded = functools.partial(F.pad, widths=((0, 0), (1, 1)))
+    for function, name in ((lambda x: x * 2, "<lambda>"), (F.exp, "exp"), (padded, "pad")):
         model = nn.Sequential(nn.ReLU(), function)
         with pytest.raises(TypeError, match=f"layer 1 is a .*Function: no layer computes the function {name}"):
             to_torch(model)
