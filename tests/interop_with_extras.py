@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -521,6 +522,57 @@ def test_the_deep_autoencoder_trains_an_epoch_here_and_an_epoch_there() -> None:
     assert_equal(there)
     assert model.reconstruction_error(held_out).mean() < 0.95 * before
     assert all(torch.equal(a, b) for a, b in zip(moved().parameters(), there.parameters(), strict=True))
+
+
+class Around(torch.nn.Module):
+    def __init__(self, net: Any):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Any) -> Any:
+        return x + self.net(x)
+
+
+def torch_block(channels_in: int, channels_out: int) -> Any:
+    first, second = (
+        (torch.nn.Conv2d(n, channels_out, 3, padding=1), torch.nn.GroupNorm(4, channels_out), torch.nn.SiLU())
+        for n in (channels_in, channels_out)
+    )
+    return torch.nn.Sequential(*first, Around(torch.nn.Sequential(*second)))
+
+
+class TorchUNet(torch.nn.Module):
+    """The network of docs/examples/unet.py."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = torch.nn.ModuleList([torch_block(1, 8), torch_block(8, 12), torch_block(12, 16)])
+        self.up = torch.nn.ModuleList([torch_block(12 + 16, 12), torch_block(8 + 12, 8)])
+        self.last = torch.nn.Conv2d(8, 1, 1)
+
+    def forward(self, x: Any) -> Any:
+        a = self.down[0](x)
+        b = self.down[1](torch.nn.functional.max_pool2d(a, 2))
+        c = self.down[2](torch.nn.functional.max_pool2d(b, 2))
+        c = self.up[0](torch.cat([b, torch.nn.functional.interpolate(c, scale_factor=2)], 1))
+        return x + self.last(self.up[1](torch.cat([a, torch.nn.functional.interpolate(c, scale_factor=2)], 1)))
+
+
+@pytest.mark.parametrize("dtype", ALLOWED)
+def test_the_unet_computes_pytorchs_outputs_and_gradients_from_its_weights(dtype: Any) -> None:
+    there = TorchUNet().to(torch.float64 if dtype is np.float64 else torch.float32)
+    ours = runpy.run_path(str(Path(__file__).parents[1] / "docs" / "examples" / "unet.py"))["UNet"](1, (8, 12, 16))
+    ours.to(dtype).load_state_dict({name: a.numpy() for name, a in there.state_dict().items()})
+    x, target = drawn((3, 1, 8, 12), dtype), drawn((3, 1, 8, 12), dtype, seed=1)
+    y, expected = ours(sa.Tensor(x)), there(torch.tensor(x))
+    F.mse_loss(y, target).backward()
+    torch.nn.functional.mse_loss(expected, torch.tensor(target)).backward()
+    pairs = {"output": (y.numpy(), expected)} | {
+        name: (p.grad, q.grad) for (name, p), q in zip(ours.named_parameters(), there.parameters(), strict=True)
+    }
+    for name, (a, b) in pairs.items():
+        b = b.detach().numpy()
+        assert abs(a - b).max() <= ALLOWED[dtype] * abs(b).max(), name
 
 
 @pytest.mark.parametrize("theirs", [torch.ones(2), torch.ones(2, requires_grad=True), torch.tensor(1.0)], ids=str)

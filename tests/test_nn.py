@@ -200,6 +200,32 @@ def test_both_orders_of_derivatives_are_the_slopes_for_input_and_parameters(
     assert sa.gradcheck(call, inputs) and sa.gradgradcheck(call, inputs, rtol=1e-4, atol=1e-6)
 
 
+ON_DEVICES = ("silu", "hardtanh", "residual", "group_norm", "instance_norm_affine", "conv1d", "conv1d_same_circular",
+              "conv_transpose1d", "max_pool1d", "avg_pool1d", "conv2d_reflect", "conv2d_replicate")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ON_DEVICES)
+def test_a_layer_computes_the_same_on_every_device(name: str, device: str, rng: np.random.Generator) -> None:
+    module, array = build(name, rng)
+    results = []
+    for place in ("cpu", device):
+        x = sa.tensor(array, requires_grad=True, device=place)
+        y = module.to(place)(x)
+        inputs = [x, *module.parameters()]
+        first = sa.grad((y * y).sum(), inputs, create_graph=True)
+        second = sa.grad(sum((g * g).sum() for g in first), inputs)
+        results.append([a.numpy() for a in (y, *first, *second)])
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-12, atol=1e-12 * abs(a).max())
+
+
+def test_hardtanh_has_pytorchs_slope_on_its_bounds_and_silu_its_values_far_out() -> None:
+    x = sa.tensor([-1.0, 1.0, -0.5, 2.0], requires_grad=True)
+    nn.Hardtanh()(x).sum().backward()
+    np.testing.assert_array_equal(x.grad, [0, 0, 1, 0])
+    np.testing.assert_allclose(F.silu(np.array([-80.0, -20.0, 80.0])), [-80 * np.exp(-80), -20 / (1 + np.exp(20)), 80])
+
+
 # --- randomness and running statistics ------------------------------------------------------------
 
 
