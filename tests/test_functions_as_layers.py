@@ -113,6 +113,14 @@ def test_a_function_that_hides_parameters_is_refused(name: str) -> None:
     assert "neither trained nor saved; give the module itself" in str(caught.value)
 
 
+mean = nn.Linear(3, 3)
+
+
+def test_a_method_that_is_named_like_a_module_hides_nothing() -> None:
+    net = nn.Sequential(lambda x: x.mean(axis=1))
+    np.testing.assert_array_equal(net(X), X.mean(axis=1))
+
+
 def test_an_error_in_a_function_names_its_place() -> None:
     with pytest.raises(ValueError, match="layer 1: "):
         nn.Sequential(nn.ReLU(), functools.partial(F.reshape, shape=(5, 5)))(X)

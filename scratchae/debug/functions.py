@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dis
 import functools
 import inspect
 from collections.abc import Callable
@@ -35,6 +36,7 @@ def _held(function: Any) -> list[Any]:
     held = [getattr(function, "__self__", None), *getattr(function, "__dict__", {}).values()]
     with contextlib.suppress(ValueError):  # a variable that has no value yet
         if inspect.isfunction(function):
-            around = inspect.getclosurevars(function)
-            held += [*around.nonlocals.values(), *around.globals.values()]
+            around = inspect.getclosurevars(function)  # its globals include those that are named like an attribute
+            read = {i.argval for i in dis.get_instructions(function) if i.opname == "LOAD_GLOBAL"}
+            held += [*around.nonlocals.values(), *(v for name, v in around.globals.items() if name in read)]
     return held

@@ -33,7 +33,7 @@ class Conv(Layer):
         """`x` with `pads` more pixels at the ends of its last axes, which `padding_mode` takes from `x` itself."""
         for n, most in zip(x.shape[2:], map(max, pads), strict=True):
             if most > {"reflect": n - 1, "circular": n}.get(self.padding_mode, most):
-                raise ValueError(f"{titled(self)}: the input has shape {x.shape}, too small for a padding of {most}")
+                raise ValueError(f"{titled(self)}: input {x.shape} is too small for {most} of padding; pad less")
         return F.pad(x, ((0, 0), (0, 0), *pads), MODES[self.padding_mode])  # more/ gives `pad` its modes
 
 
