@@ -6,6 +6,7 @@ Run by name, `python -m pytest tests/interop_with_extras.py`; needs `pip install
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
 import inspect
 import runpy
@@ -422,9 +423,19 @@ def test_functions_between_the_layers_are_translated(name: str, tmp_path: Path) 
     np.testing.assert_array_equal(outputs(back, x), outputs(model, x))
 
 
+@dataclasses.dataclass
+class Scale:
+    """An object that is called like a function, and has no hash."""
+
+    factor: float
+
+    def __call__(self, x: Any) -> Any:
+        return x * self.factor
+
+
 def test_functions_that_no_layer_computes_are_refused_by_name(tmp_path: Path) -> None:
     padded = functools.partial(F.pad, widths=((0, 0), (1, 1)))
-    for function, name in ((lambda x: x * 2, "<lambda>"), (F.exp, "exp"), (padded, "pad")):
+    for function, name in ((lambda x: x * 2, "<lambda>"), (F.exp, "exp"), (padded, "pad"), (Scale(2.0), "Scale")):
         model = nn.Sequential(nn.ReLU(), function)
         with pytest.raises(TypeError, match=f"layer 1 is a .*Function: no layer computes the function {name}"):
             to_torch(model)

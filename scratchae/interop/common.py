@@ -28,11 +28,12 @@ def as_layer(function: Callable[..., Any]) -> nn.Module | None:
     plain, options = function, {}
     if isinstance(function, functools.partial) and not function.args:
         plain, options = function.func, function.keywords
-    if plain not in LAYER_OF:
+    kind = next((layer for known, layer in LAYER_OF.items() if known is plain), None)  # not every object has a hash
+    if kind is None:
         return None
     given = inspect.signature(plain).bind(None, **options)
     given.apply_defaults()
-    return LAYER_OF[plain](*given.args[1:])
+    return kind(*given.args[1:])
 
 
 def require(package: str, extra: str) -> Any:

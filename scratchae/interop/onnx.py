@@ -32,7 +32,8 @@ def to_onnx(model: nn.Module, path: FilePath, example: Array, free_size: bool = 
     """Write `model` in eval mode, with the input "x" and the output "y". Both have a batch of any size, "N".
 
     Args:
-        model: layers of `scratchae.nn`, `Sequential`s of them, or an autoencoder of any kind.
+        model: layers of `scratchae.nn`, `Sequential`s of them, or an autoencoder of any kind. A `Sequential` may hold
+            functions that a layer computes, such as F.relu.
         path: the file, replaced as a whole.
         example: inputs (n, ...), float32 or float64, in the shape and dtype that the exported model will take.
         free_size: whether the file also takes images of other heights and widths than the example's, or series of

@@ -85,15 +85,19 @@ def _conv(g: Graph, m: Any, x: str, *_: Array) -> str:
 
 
 def _continued(g: Graph, x: str, pads: list[int], mode: str) -> str:
-    """Images or series padded with their own pixels; `pads` are those before all axes, then those after."""
+    """Images or series padded with their own pixels; `pads` are those before all axes, then those after.
+
+    Pad has no mode "wrap" before opset 19.
+    """
     sides = len(pads) // 2
+    before, after = pads[:sides], pads[sides:]
     if mode != "wrap":
-        return g("Pad", x, np.array([0, 0, *pads[:sides], 0, 0, *pads[sides:]]), mode=mode)
-    ends = np.array([0]), np.array([np.iinfo(np.int64).max])
-    for axis, before, after in zip(range(2, 2 + sides), pads[:sides], pads[sides:], strict=True):  # younger than OPSET
-        first = [g("Slice", x, np.array([-before]), ends[1], np.array([axis]))] if before else []
-        last = [g("Slice", x, ends[0], np.array([after]), np.array([axis]))] if after else []
-        x = g("Concat", *first, x, *last, axis=axis) if first or last else x
+        return g("Pad", x, np.array([0, 0, *before, 0, 0, *after]), mode=mode)
+    start, end = np.array([0]), np.array([np.iinfo(np.int64).max])
+    for axis, first, last in zip(range(2, 2 + sides), before, after, strict=True):
+        head = [g("Slice", x, np.array([-first]), end, np.array([axis]))] if first else []
+        tail = [g("Slice", x, start, np.array([last]), np.array([axis]))] if last else []
+        x = g("Concat", *head, x, *tail, axis=axis) if head or tail else x
     return x
 
 

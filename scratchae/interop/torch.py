@@ -1,8 +1,8 @@
 """Modules of PyTorch and of scratchae, translated in both directions.
 
 The names of layers, options and weights and the weight layouts are the same on both sides. So `LAYERS` is the whole
-translation. A layer is translated with the options of its constructor here. Further options of PyTorch must have their
-defaults.
+translation, but for functions and residuals. A layer is translated with the options of its constructor here. Further
+options of PyTorch must have their defaults.
 """
 
 from __future__ import annotations
