@@ -38,8 +38,8 @@ from scratchae.plotting.callbacks import LivePlot, Snapshots
 from scratchae.random import generator, manual_seed
 from scratchae.training import Trainer
 
-for _room in ("debug.attach", "distributed.attach", "fast.attach", "files.attach", "guards", "interop.attach",
-              "more.attach", "plotting.attach", "progress"):  # fmt: skip
+for _room in ("more.attach", "debug.attach", "distributed.attach", "fast.attach", "files.attach", "guards",
+              "interop.attach", "plotting.attach", "progress"):  # fmt: skip
     import_module(f"scratchae.{_room}")
 _rooms.append("scratchae.gpu.attach")  # imported with the first array on a GPU
 

@@ -20,7 +20,7 @@ from scratchae.autograd.tensor import Tensor, box, data_of, operand
 from scratchae.backend import device_of
 from scratchae.checks import check_bool, check_number
 from scratchae.images.functions import (
-    avg_pool2d, conv2d, conv_transpose2d, max_pool2d, pixel_shuffle, pixel_unshuffle, upsample,
+    avg_pool2d, conv2d, conv_transpose2d, max_pool2d, upsample,
 )  # fmt: skip
 from scratchae.losses import (
     bernoulli_kl, binary_cross_entropy, binary_cross_entropy_with_logits, cross_entropy, gaussian_kl, kl_div, l1_loss,
@@ -35,9 +35,9 @@ __all__ = [
     "expand_dims", "expm1", "gaussian_kl", "gelu", "getitem", "greater", "greater_equal", "invert", "kl_div",
     "l1_loss", "leaky_relu", "less", "less_equal", "linear", "log", "log1p", "log_softmax", "logsumexp", "matmul",
     "max", "max_pool2d", "maximum", "mean", "min", "minimum", "mse_loss", "multiply", "negative", "norm",
-    "normal_like", "not_equal", "pad", "pixel_shuffle", "pixel_unshuffle", "power", "relu", "reshape", "sigmoid",
-    "sign", "sin", "softmax", "softplus", "sqrt", "squeeze", "stack", "subtract", "sum", "sum_of_squares", "swapaxes",
-    "tanh", "transpose", "upsample", "var", "where",
+    "normal_like", "not_equal", "pad", "power", "relu", "reshape", "sigmoid", "sign", "sin", "softmax", "softplus",
+    "sqrt", "squeeze", "stack", "subtract", "sum", "sum_of_squares", "swapaxes", "tanh", "transpose", "upsample",
+    "var", "where",
 ]  # fmt: skip
 
 

@@ -6,6 +6,10 @@ Run by name, `python -m pytest tests/interop_with_extras.py`; needs `pip install
 from __future__ import annotations
 
 import copy
+import dataclasses
+import functools
+import inspect
+import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +24,7 @@ from onnx.reference import ReferenceEvaluator
 
 import scratchae as sa
 from scratchae import autoencoders as ae
+from scratchae import functional as F
 from scratchae import interop, nn
 from scratchae.interop import from_torch, to_onnx, to_torch
 
@@ -37,6 +42,13 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "conv, same": (lambda: nn.Conv2d(2, 3, 3, padding="same"), (2, 5, 6)),
     "conv, same, even": (lambda: nn.Conv2d(2, 3, (4, 2), padding="same"), (2, 5, 6)),
     "conv, same, dilation": (lambda: nn.Conv2d(2, 3, (2, 4), padding="same", dilation=(3, 1)), (2, 7, 6)),
+    **{
+        f"conv, {mode}": (lambda mode=mode: nn.Conv2d(2, 3, (3, 4), 2, (2, 1), padding_mode=mode), (2, 7, 6))
+        for mode in ("reflect", "replicate", "circular")
+    },
+    "conv, same, circular": (lambda: nn.Conv2d(2, 3, (4, 2), padding="same", padding_mode="circular"), (2, 5, 6)),
+    "conv 1d, reflect": (lambda: nn.Conv1d(2, 3, 5, padding=2, padding_mode="reflect"), (2, 7)),
+    "conv 1d, circular": (lambda: nn.Conv1d(2, 3, 4, padding="same", dilation=2, padding_mode="circular"), (2, 7)),
     "transposed": (lambda: nn.ConvTranspose2d(2, 3, 3), (2, 4, 5)),
     "transposed, doubling": (lambda: nn.ConvTranspose2d(2, 3, 3, 2, 1, 1), (2, 4, 5)),
     "transposed, uneven": (lambda: nn.ConvTranspose2d(2, 3, (3, 2), (2, 3), (1, 0), (1, 2), bias=False), (2, 4, 5)),
@@ -73,6 +85,23 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "dropout 2d": (lambda: nn.Dropout2d(0.3), (2, 3, 3)),
     "layer norm": (lambda: nn.LayerNorm(5), (5,)),
     "layer norm, 2 axes, eps": (lambda: nn.LayerNorm((3, 4), eps=0.1), (2, 3, 4)),
+    "silu": (lambda: nn.SiLU(), (4,)),
+    "hardtanh": (lambda: nn.Hardtanh(), (4,)),
+    "hardtanh, bounds": (lambda: nn.Hardtanh(-0.5, 2), (2, 3)),
+    "conv 1d": (lambda: nn.Conv1d(2, 3, 3), (2, 7)),
+    "conv 1d, options": (lambda: nn.Conv1d(4, 6, 3, 2, 1, 2, 2, bias=False), (4, 11)),
+    "conv 1d, same, even": (lambda: nn.Conv1d(2, 3, 4, padding="same"), (2, 6)),
+    "transposed 1d": (lambda: nn.ConvTranspose1d(2, 3, 3), (2, 4)),
+    "transposed 1d, doubling": (lambda: nn.ConvTranspose1d(2, 3, 5, 2, 2, 1, dilation=2, bias=False), (2, 6)),
+    "max pool 1d": (lambda: nn.MaxPool1d(2), (2, 7)),
+    "max pool 1d, overlapping": (lambda: nn.MaxPool1d(3, 2, 1), (2, 7)),
+    "average pool 1d": (lambda: nn.AvgPool1d(2), (2, 7)),
+    "average pool 1d, padded": (lambda: nn.AvgPool1d(3, 2, 1), (2, 7)),
+    "group norm": (lambda: nn.GroupNorm(2, 4), (4, 3, 5)),
+    "group norm, features": (lambda: nn.GroupNorm(2, 6, eps=0.1), (6,)),
+    "group norm, length, not affine": (lambda: nn.GroupNorm(1, 4, affine=False), (4, 5)),
+    "instance norm": (lambda: nn.InstanceNorm2d(3), (3, 4, 5)),
+    "instance norm, affine": (lambda: nn.InstanceNorm2d(3, eps=0.1, affine=True), (3, 4, 5)),
     "batch norm 1d": (lambda: nn.BatchNorm1d(4), (4,)),
     "batch norm 1d, length": (lambda: nn.BatchNorm1d(4, eps=0.1, momentum=0.3), (4, 5)),
     "batch norm 2d": (lambda: nn.BatchNorm2d(3, eps=1e-3, momentum=0.01), (3, 4, 5)),
@@ -202,6 +231,31 @@ def test_onnxruntime_runs_the_tutorials_networks_on_digits(name: str, tmp_path: 
         np.testing.assert_allclose(y, model.reconstruct(digits[:n]), atol=1e-5)
 
 
+FREE: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "pooled, normalised": (lambda: ae.ConvAutoencoder((2, 3, 4), norm="batch"), (2, 8, 12)),
+    "strided": (lambda: ae.ConvAutoencoder((2, 3, 4), "stride", loss="bce_logits"), (2, 8, 12)),
+    "series": (lambda: ae.ConvAutoencoder((2, 3, 4), kernel_size=(1, 5)), (2, 1, 12)),
+    "mirrored": (lambda: nn.Conv2d(2, 3, 5, padding="same", padding_mode="reflect"), (2, 4, 4)),
+    "circular": (lambda: nn.Conv2d(2, 3, 3, padding=1, padding_mode="circular"), (2, 4, 4)),
+    "norms": (lambda: nn.Sequential(nn.GroupNorm(2, 4), nn.Residual(nn.InstanceNorm2d(4))), (4, 4, 4)),
+    "pixels": (lambda: nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(8, 8, 1), nn.PixelShuffle(2)), (2, 4, 4)),
+    "bilinear": (lambda: nn.Sequential(nn.AvgPool2d(2), nn.Upsample(4, "bilinear")), (2, 4, 4)),
+    "1d": (lambda: nn.Sequential(nn.Conv1d(2, 4, 3), nn.GroupNorm(2, 4), nn.MaxPool1d(2)), (2, 8)),
+}
+
+
+@pytest.mark.parametrize("name", FREE)
+def test_a_file_for_images_of_any_size(name: str, tmp_path: Path) -> None:
+    build, shape = FREE[name]
+    model, path = shaken(build()), tmp_path / "model.onnx"
+    to_onnx(model, path, drawn((1, *shape)), free_size=True)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    assert session.get_inputs()[0].shape == ["N", shape[0], *(["L"] if len(shape) == 2 else ["H", "W"])]
+    for n, scale in ((1, 1), (3, 2), (2, 5)):
+        x = drawn((n, shape[0], *(scale * side for side in shape[1:])), seed=n)
+        np.testing.assert_allclose(session.run(None, {"x": x})[0], outputs(model, x), rtol=1e-5, atol=1e-5)
+
+
 def test_codes_of_a_variational_autoencoder(tmp_path: Path) -> None:
     model, x = ae.VariationalAutoencoder.dense((16, 6, 2)), family.images(5)
     session = exported(nn.Sequential(model.encoder, model.mu), tmp_path / "codes.onnx", x)
@@ -295,7 +349,6 @@ def test_what_pytorch_writes_in_other_ways(name: str) -> None:
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "layer": (lambda: torch.nn.Bilinear(2, 3, 4), "Bilinear"),
     "subclass": (lambda: torch.nn.LazyLinear(3), "LazyLinear"),
-    "padding mode": (lambda: torch.nn.Conv2d(1, 2, 3, padding=1, padding_mode="reflect"), "padding_mode='reflect'"),
     "ceil": (lambda: torch.nn.MaxPool2d(2, ceil_mode=True), "ceil_mode=True"),
     "pool dilation": (lambda: torch.nn.MaxPool2d(2, dilation=2), "dilation=2"),
     "indices": (lambda: torch.nn.MaxPool2d(2, return_indices=True), "return_indices=True"),
@@ -330,10 +383,86 @@ def test_what_only_pytorch_has_is_refused(name: str) -> None:
 
 
 def test_what_only_we_have_is_refused() -> None:
-    with pytest.raises(TypeError, match=r"layer 0\.1 is a scratchae\.nn\.pointwise\.GaussianNoise"):
+    with pytest.raises(TypeError, match=r"layer 0\.1 is a scratchae\.more\.layers\.GaussianNoise"):
         to_torch(nn.Sequential(nn.Sequential(nn.ReLU(), nn.GaussianNoise())))
     with pytest.raises(TypeError, match=r"the model is a scratchae\.autoencoders\.base\.Autoencoder"):
         to_torch(sa.Autoencoder.dense((4, 2)))
+
+
+FUNCTIONS: dict[str, tuple[Callable[[Any], Any], nn.Module]] = {
+    "relu": (F.relu, nn.ReLU()),
+    "slope": (functools.partial(F.leaky_relu, slope=0.3), nn.LeakyReLU(0.3)),
+    "softmax": (functools.partial(F.softmax, axis=1), nn.Softmax(1)),
+    "silu": (F.silu, nn.SiLU()),
+    "upper bound": (functools.partial(F.hardtanh, max_val=0.5), nn.Hardtanh(-1.0, 0.5)),
+    "pool": (functools.partial(F.max_pool2d, kernel_size=(2, 1), padding=(1, 0)), nn.MaxPool2d((2, 1), (2, 1), (1, 0))),
+    "enlarged": (functools.partial(F.upsample, scale_factor=2, mode="bilinear"), nn.Upsample(2, "bilinear")),
+}
+
+
+def test_every_function_has_the_layer_of_its_values() -> None:
+    made = {"kernel_size": 2, "scale_factor": 2, "factor": 2}
+    for function, layer in interop.common.LAYER_OF.items():
+        options = {name: made[name] for name in inspect.signature(function).parameters if name in made}
+        same = interop.common.as_layer(functools.partial(function, **options))
+        x = drawn((2, 8, 4) if function.__name__.endswith("1d") else (2, 8, 4, 4))
+        assert type(same) is layer
+        np.testing.assert_array_equal(same(x), function(x, **options))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_between_the_layers_are_translated(name: str, tmp_path: Path) -> None:
+    function, layer = FUNCTIONS[name]
+    model = shaken(nn.Sequential(nn.Conv2d(2, 3, 3), function))
+    assert_runs_as_here(model, tmp_path / "model.onnx", (2, 6, 7))
+    there = to_torch(model)
+    x = drawn((3, 2, 6, 7))
+    np.testing.assert_allclose(torch_outputs(there, x), outputs(model, x), rtol=1e-5, atol=1e-5)
+    back = from_torch(there)
+    assert repr(back[1]) == repr(layer)
+    np.testing.assert_array_equal(outputs(back, x), outputs(model, x))
+
+
+@dataclasses.dataclass
+class Scale:
+    """An object that is called like a function, and has no hash."""
+
+    factor: float
+
+    def __call__(self, x: Any) -> Any:
+        return x * self.factor
+
+
+def test_functions_that_no_layer_computes_are_refused_by_name(tmp_path: Path) -> None:
+    padded = functools.partial(F.pad, widths=((0, 0), (1, 1)))
+    for function, name in ((lambda x: x * 2, "<lambda>"), (F.exp, "exp"), (padded, "pad"), (Scale(2.0), "Scale")):
+        model = nn.Sequential(nn.ReLU(), function)
+        with pytest.raises(TypeError, match=f"layer 1 is a .*Function: no layer computes the function {name}"):
+            to_torch(model)
+        with pytest.raises(TypeError, match=rf"layer 1 is a Function\({name}"):
+            to_onnx(model, tmp_path / "model.onnx", drawn((1, 2)))
+
+
+def residual() -> nn.Module:
+    block = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), F.silu, nn.Residual(nn.Conv2d(4, 4, 1)), nn.Conv2d(4, 2, 1))
+    return nn.Sequential(nn.Residual(block), nn.GroupNorm(2, 2))
+
+
+@pytest.mark.parametrize("dtype", ALLOWED)
+def test_residuals_go_there_and_back(dtype: Any) -> None:
+    ours = shaken(residual(), dtype)
+    there, x = to_torch(ours), drawn((3, 2, 5, 4), dtype)
+    np.testing.assert_allclose(torch_outputs(there, x), outputs(ours, x), rtol=ALLOWED[dtype], atol=ALLOWED[dtype])
+    assert [n for n, _ in there.named_parameters()] == [n for n, _ in ours.named_parameters()]
+    back = from_torch(copy.deepcopy(there))
+    np.testing.assert_array_equal(outputs(back, x), outputs(ours, x))
+    assert family.bits(back) == family.bits(ours) and isinstance(back[0].net[2], nn.Residual)
+
+
+def test_residuals_in_onnx_and_what_is_refused_inside(tmp_path: Path) -> None:
+    assert_runs_as_here(shaken(residual()), tmp_path / "model.onnx", (2, 5, 4))
+    with pytest.raises(TypeError, match=r"layer 0\.net\.1 is a scratchae\.more\.layers\.GaussianNoise"):
+        to_torch(nn.Sequential(nn.Residual(nn.Sequential(nn.ReLU(), nn.GaussianNoise()))))
 
 
 def test_shared_layers_stay_shared_and_shared_weights_are_refused() -> None:
@@ -404,6 +533,57 @@ def test_the_deep_autoencoder_trains_an_epoch_here_and_an_epoch_there() -> None:
     assert_equal(there)
     assert model.reconstruction_error(held_out).mean() < 0.95 * before
     assert all(torch.equal(a, b) for a, b in zip(moved().parameters(), there.parameters(), strict=True))
+
+
+class Around(torch.nn.Module):
+    def __init__(self, net: Any):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Any) -> Any:
+        return x + self.net(x)
+
+
+def torch_block(channels_in: int, channels_out: int) -> Any:
+    first, second = (
+        (torch.nn.Conv2d(n, channels_out, 3, padding=1), torch.nn.GroupNorm(4, channels_out), torch.nn.SiLU())
+        for n in (channels_in, channels_out)
+    )
+    return torch.nn.Sequential(*first, Around(torch.nn.Sequential(*second)))
+
+
+class TorchUNet(torch.nn.Module):
+    """The network of docs/examples/unet.py."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = torch.nn.ModuleList([torch_block(1, 8), torch_block(8, 12), torch_block(12, 16)])
+        self.up = torch.nn.ModuleList([torch_block(12 + 16, 12), torch_block(8 + 12, 8)])
+        self.last = torch.nn.Conv2d(8, 1, 1)
+
+    def forward(self, x: Any) -> Any:
+        a = self.down[0](x)
+        b = self.down[1](torch.nn.functional.max_pool2d(a, 2))
+        c = self.down[2](torch.nn.functional.max_pool2d(b, 2))
+        c = self.up[0](torch.cat([b, torch.nn.functional.interpolate(c, scale_factor=2)], 1))
+        return x + self.last(self.up[1](torch.cat([a, torch.nn.functional.interpolate(c, scale_factor=2)], 1)))
+
+
+@pytest.mark.parametrize("dtype", ALLOWED)
+def test_the_unet_computes_pytorchs_outputs_and_gradients_from_its_weights(dtype: Any) -> None:
+    there = TorchUNet().to(torch.float64 if dtype is np.float64 else torch.float32)
+    ours = runpy.run_path(str(Path(__file__).parents[1] / "docs" / "examples" / "unet.py"))["UNet"](1, (8, 12, 16))
+    ours.to(dtype).load_state_dict({name: a.numpy() for name, a in there.state_dict().items()})
+    x, target = drawn((3, 1, 8, 12), dtype), drawn((3, 1, 8, 12), dtype, seed=1)
+    y, expected = ours(sa.Tensor(x)), there(torch.tensor(x))
+    F.mse_loss(y, target).backward()
+    torch.nn.functional.mse_loss(expected, torch.tensor(target)).backward()
+    pairs = {"output": (y.numpy(), expected)} | {
+        name: (p.grad, q.grad) for (name, p), q in zip(ours.named_parameters(), there.parameters(), strict=True)
+    }
+    for name, (a, b) in pairs.items():
+        b = b.detach().numpy()
+        assert abs(a - b).max() <= ALLOWED[dtype] * abs(b).max(), name
 
 
 @pytest.mark.parametrize("theirs", [torch.ones(2), torch.ones(2, requires_grad=True), torch.tensor(1.0)], ids=str)

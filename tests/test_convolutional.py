@@ -126,6 +126,44 @@ def test_the_code_keeps_its_place_in_the_image() -> None:
     assert changed.shape == (4, 4) and not changed[2:].any() and not changed[:, 2:].any()
 
 
+@pytest.mark.parametrize("down", ["pool", "stride"])
+def test_a_norm_stands_between_each_convolution_and_its_activation(down: str) -> None:
+    model = ConvAutoencoder((1, 2, 3), down, norm="batch", code_size=4, size=8)
+    for half, channels in ((model.encoder, [2, 3]), (model.decoder, [2, 2] if down == "pool" else [2])):
+        layers = list(half)
+        norms = [i for i, layer in enumerate(layers) if isinstance(layer, nn.BatchNorm2d)]
+        assert [layers[i].num_features for i in norms] == channels
+        for i in norms:
+            assert isinstance(layers[i - 1], (nn.Conv2d, nn.ConvTranspose2d)) and isinstance(layers[i + 1], nn.ReLU)
+    x = random_images(16, 1, 8, 8)
+    model.loss(sa.Tensor(x))
+    assert model.reconstruct(x).shape == x.shape and (model.encoder[1].running_mean != 0).all()
+
+
+@pytest.mark.parametrize("down", ["pool", "stride"])
+@pytest.mark.parametrize(
+    "kernel_size, shape, code",
+    [((1, 5), (1, 140), (1, 35)), ((1, 5), (6, 12), (6, 3)), ((5, 1), (12, 3), (3, 3)), ((3, 5), (8, 12), (2, 3)),
+     ((1, 1), (8, 12), (2, 3))],
+)  # fmt: skip
+def test_a_kernel_of_one_row_halves_the_width_alone(down: str, kernel_size: Any, shape: Any, code: Any) -> None:
+    model, x = ConvAutoencoder((2, 3, 4), down, kernel_size), random_images(2, 2, *shape)
+    assert model.transform(x).shape == (2, 4, *code) and model.reconstruct(x).shape == x.shape
+    flat = ConvAutoencoder((2, 3, 4), down, kernel_size, code_size=5, size=shape)
+    assert flat.transform(x).shape == (2, 5) and flat.reconstruct(x).shape == x.shape
+    assert feature_size((2, 3, 4), shape, kernel_size) == 4 * code[0] * code[1]
+
+
+@pytest.mark.parametrize("down", ["pool", "stride"])
+def test_a_series_computes_what_the_layers_for_series_compute(down: str) -> None:
+    encoder, x = conv_encoder((2, 3, 4), down, (1, 5)), random_images(3, 2, 16)
+    stride, pool = (1, [nn.MaxPool1d(2)]) if down == "pool" else (2, [])
+    first, second = (nn.Conv1d(c_in, c_out, 5, stride, 2) for c_in, c_out in ((2, 3), (3, 4)))
+    twin = nn.Sequential(first, nn.ReLU(), *pool, second, nn.ReLU(), *pool)
+    twin.load_state_dict({name: a.squeeze(2) if a.ndim == 4 else a for name, a in encoder.state_dict().items()})
+    np.testing.assert_array_equal(encoder(x[:, :, None])[:, :, 0], twin(x))
+
+
 # --- gradients ------------------------------------------------------------------------------------
 
 
@@ -136,7 +174,11 @@ def test_gradients_of_all_parameters_are_the_slopes(down: str, loss: str) -> Non
 
 
 @pytest.mark.parametrize("down", ["pool", "stride"])
-@pytest.mark.parametrize("options", [{"code_size": 2, "size": 4}, {"kernel_size": 1}, {"kernel_size": 5}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{"code_size": 2, "size": 4}, {"kernel_size": 1}, {"kernel_size": 5}, {"kernel_size": (1, 3)}, {"norm": "batch"}],
+    ids=str,
+)  # fmt: skip
 def test_gradients_of_other_layouts(down: str, options: dict[str, Any]) -> None:
     assert_gradients_are_slopes(ConvAutoencoder((1, 2), down, activation="tanh", **options), images(2, np.float64))
 
@@ -172,6 +214,16 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "kernel 0": (lambda: conv_encoder(kernel_size=0), ValueError, "kernel_size=0"),
     "kernel below 0": (lambda: conv_decoder(kernel_size=-3), ValueError, "kernel_size=-3"),
     "kernel in halves": (lambda: conv_encoder(kernel_size=3.0), ValueError, "kernel_size=3.0"),
+    "even side of a kernel": (lambda: conv_encoder(kernel_size=(1, 4)), ValueError, r"kernel_size=\(1, 4\); exp"),
+    "three sides of a kernel": (lambda: conv_encoder(kernel_size=(1, 3, 3)), ValueError, r"kernel_size=\(1, 3, 3\)"),
+    "norm": (lambda: conv_decoder(norm="layer"), ValueError, "norm='layer'; expected None or one of 'batch'"),
+    "size of a series": (
+        lambda: ConvAutoencoder(code_size=4, size=(1, 140)), ValueError,
+        r"size=\(1, 140\) cannot be halved 2 times.*for series take a kernel such as \(1, 5\)",
+    ),
+    "sides of a series": (
+        lambda: conv_encoder((1, 2, 3), kernel_size=(1, 5), code_size=4, size=(1, 142)), ValueError, "multiple of 4",
+    ),
     "activation": (lambda: conv_encoder(activation="swish"), ValueError, "activation='swish'"),
     "output": (lambda: ConvAutoencoder(output="softmax"), ValueError, "'softmax'"),
     "loss": (lambda: ConvAutoencoder(loss="l2"), ValueError, "loss='l2'"),

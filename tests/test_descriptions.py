@@ -35,11 +35,24 @@ DESCRIPTIONS: dict[str, dict[str, Any]] = {
         "bias": False,
     },
     "Conv2d(1, 2, (5, 5), padding='same')": {"in_channels": 1, "out_channels": 2, "kernel_size": 5, "padding": "same"},
+    "Conv2d(1, 2, (3, 3), padding=1, padding_mode='reflect')": {
+        "in_channels": 1, "out_channels": 2, "kernel_size": 3, "padding": 1, "padding_mode": "reflect",
+    },
     "ConvTranspose2d(4, 1, (2, 2))": {"in_channels": 4, "out_channels": 1, "kernel_size": 2, "dilation": 1},
     "ConvTranspose2d(4, 1, (2, 2), stride=(2, 1), output_padding=(1, 0))": {
         "in_channels": 4, "out_channels": 1, "kernel_size": (2, 2), "stride": (2, 1), "output_padding": (1, 0)
     },
     "MaxPool2d(2)": {"kernel_size": 2, "stride": None},
+    "Conv1d(1, 4, 3)": {"in_channels": 1, "out_channels": 4, "kernel_size": (3,), "stride": (1,), "padding": 0},
+    "Conv1d(2, 4, 3, stride=2, padding='valid', groups=2, bias=False)": {
+        "in_channels": 2, "out_channels": 4, "kernel_size": 3, "stride": (2,), "padding": "valid", "groups": 2,
+        "bias": False,
+    },
+    "ConvTranspose1d(4, 1, 2, stride=2, output_padding=1)": {
+        "in_channels": 4, "out_channels": 1, "kernel_size": [2], "stride": 2, "output_padding": (1,)
+    },
+    "MaxPool1d(2)": {"kernel_size": (2,), "stride": None},
+    "AvgPool1d(3, stride=1, padding=1)": {"kernel_size": 3, "stride": (1,), "padding": (1,)},
     "AvgPool2d((2, 3), stride=1)": {"kernel_size": (2, 3), "stride": 1, "padding": 0},
     "Upsample(2)": {"scale_factor": 2, "mode": "nearest"},
     "Upsample((2, 3), mode='bilinear')": {"scale_factor": (2, 3), "mode": "bilinear"},
@@ -52,6 +65,12 @@ DESCRIPTIONS: dict[str, dict[str, Any]] = {
     "LayerNorm(4)": {"normalized_shape": [4], "eps": 1e-5},
     "LayerNorm(4, eps=0.001)": {"normalized_shape": 4, "eps": 1e-3},
     "LayerNorm((2, 3))": {"normalized_shape": (2, 3)},
+    "GroupNorm(2, 4)": {"num_groups": 2, "num_channels": 4, "affine": True},
+    "GroupNorm(2, 4, eps=0.001, affine=False)": {"num_groups": 2, "num_channels": 4, "eps": 1e-3, "affine": False},
+    "InstanceNorm2d(4)": {"num_features": 4, "affine": False},
+    "InstanceNorm2d(4, affine=True)": {"num_features": 4, "affine": True},
+    "Hardtanh()": {"min_val": -1, "max_val": 1},
+    "Hardtanh(min_val=0.0, max_val=6.0)": {"min_val": 0, "max_val": 6},
     "BatchNorm1d(4)": {"num_features": 4, "momentum": 0.1},
     "BatchNorm1d(4, momentum=0.5)": {"num_features": 4, "momentum": 0.5},
     "BatchNorm2d(4, eps=0.0)": {"num_features": 4, "eps": 0},
@@ -61,7 +80,7 @@ DESCRIPTIONS: dict[str, dict[str, Any]] = {
     "BCEWithLogitsLoss(reduction='none')": {"reduction": "none"},
     "CrossEntropyLoss()": {},
     "KLDivLoss(log_target=True)": {"reduction": "mean", "log_target": True},
-    **{f"{name}()": {} for name in ("ReLU", "GELU", "Sigmoid", "Tanh", "Softplus")},
+    **{f"{name}()": {} for name in ("ReLU", "GELU", "SiLU", "Sigmoid", "Tanh", "Softplus")},
 }  # fmt: skip
 
 

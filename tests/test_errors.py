@@ -207,8 +207,33 @@ TABLE: dict[str, Mistake] = {
     "Linear of a fraction": (lambda w: nn.Linear(3, 1.5), ValueError, ["out_features=1.5", "integer"]),
     "Dropout": (lambda w: nn.Dropout(1.5), ValueError, ["p=1.5", r"in \[0, 1\]"]),
     "GaussianNoise": (lambda w: nn.GaussianNoise(-1), ValueError, ["std=-1", "at least 0"]),
-    "Sequential of a list": (lambda w: nn.Sequential([nn.ReLU()]), TypeError, ["argument 0", "list", r"nn\.ReLU\(\)"]),
+    "Sequential of a list": (
+        lambda w: nn.Sequential([nn.ReLU()]), TypeError, ["argument 0", "list", r"nn\.ReLU\(\) or F\.relu"],
+    ),
     "Sequential of a class": (lambda w: nn.Sequential(nn.ReLU(), nn.Tanh), TypeError, ["argument 1", "type"]),
+    "Sequential of a string": (lambda w: nn.Sequential("relu"), TypeError, ["argument 0", "str"]),
+    "Residual of a function": (lambda w: nn.Residual(F.relu), TypeError, ["net is a function", r"nn\.Sequential"]),
+    "Residual of another shape": (
+        lambda w: nn.Residual(nn.Linear(6, 4))(tensor(8, 6)), ValueError, [r"\(8, 4\)", r"\(8, 6\)", "equal shapes"],
+    ),
+    "GroupNorm channels": (
+        lambda w: nn.GroupNorm(2, 4)(tensor(8, 5)), ValueError, [r"GroupNorm\(2, 4\)", r"\(8, 5\)", "C = 4"],
+    ),
+    "GroupNorm on no pixel": (lambda w: nn.GroupNorm(2, 4)(tensor(8, 4, 0)), ValueError, [r"\(8, 4, 0\)", "length 0"]),
+    "GroupNorm groups": (lambda w: nn.GroupNorm(4, 6), ValueError, ["num_groups=4", "num_channels=6", "divide"]),
+    "GroupNorm dtype": (
+        lambda w: nn.GroupNorm(2, 4)(tensor(8, 4, dtype=np.float64)), TypeError, [r"GroupNorm\(2, 4\)", "float64"],
+    ),
+    "InstanceNorm2d channels": (
+        lambda w: nn.InstanceNorm2d(4)(tensor(2, 3, 5, 5)), ValueError, [r"InstanceNorm2d\(4\)", r"\(2, 3, 5, 5\)"],
+    ),
+    "InstanceNorm2d of a pixel": (
+        lambda w: nn.InstanceNorm2d(4)(tensor(2, 4, 1, 1)), ValueError, [r"\(2, 4, 1, 1\)", "two pixels"],
+    ),
+    "InstanceNorm2d of integers": (
+        lambda w: nn.InstanceNorm2d(4)(tensor(2, 4, 3, 3, dtype=np.uint8)), TypeError, ["uint8", r"\.astype\("],
+    ),
+    "Hardtanh": (lambda w: nn.Hardtanh(1, 1), ValueError, ["max_val=1", r"in \(1\.0, inf\)"]),
     "no forward": (lambda w: nn.Module()(w.x), NotImplementedError, ["Module", "forward"]),
     "gain": (lambda w: nn.init.gain("swish"), ValueError, ["'swish'", "'relu'"]),
     "fan": (lambda w: nn.init.kaiming_uniform_(tensor(2, 2), mode="in"), ValueError, ["'in'", "'fan_in'"]),

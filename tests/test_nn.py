@@ -70,6 +70,19 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], Callable[..., 
     "conv2d_valid_plain": (
         lambda: nn.Conv2d(2, 3, 3, padding="valid", bias=False), (2, 2, 5, 4), lambda x, weight: naive.conv2d(x, weight)
     ),
+    **{
+        f"conv2d_{mode}": (
+            lambda mode=mode: nn.Conv2d(2, 3, 3, 2, (1, 2), padding_mode=mode), (2, 2, 5, 4),
+            lambda x, weight, bias, theirs=theirs:
+                naive.conv2d(np.pad(x, ((0, 0), (0, 0), (1, 1), (2, 2)), theirs), weight, bias, (2, 2)),
+        )
+        for mode, theirs in (("reflect", "reflect"), ("replicate", "edge"), ("circular", "wrap"))
+    },
+    "conv1d_same_circular": (
+        lambda: nn.Conv1d(2, 3, 4, padding="same", padding_mode="circular"), (2, 2, 6),
+        lambda x, weight, bias:
+            naive.conv2d(np.pad(x, ((0, 0), (0, 0), (1, 2)), "wrap")[:, :, None], weight[:, :, None], bias)[:, :, 0],
+    ),
     "conv_transpose2d": (
         lambda: nn.ConvTranspose2d(2, 3, 3, 2, 1, (1, 0)), (2, 2, 3, 2),
         lambda x, weight, bias: naive.conv_transpose2d(x, weight, bias, 2, 1, (1, 0)),
@@ -86,6 +99,47 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], Callable[..., 
     "batch_norm_2d": (
         lambda: nn.BatchNorm2d(3), (2, 3, 2, 2),
         lambda x, weight, bias, **_: normalised(x, (0, 2, 3)) * weight[:, None, None] + bias[:, None, None],
+    ),
+    "silu": (nn.SiLU, SHAPE, lambda x: x / (1 + np.exp(-x))),
+    "hardtanh": (lambda: nn.Hardtanh(-0.5, 1.2), SHAPE, lambda x: np.clip(x, -0.5, 1.2)),
+    "residual": (
+        lambda: nn.Residual(nn.Linear(6, 6)), SHAPE,
+        lambda x, **state: x + x @ state["net.weight"].T + state["net.bias"],
+    ),
+    "group_norm": (
+        lambda: nn.GroupNorm(2, 6), (3, 6, 2, 3),
+        lambda x, weight, bias: normalised(x.reshape(3, 2, 3, 2, 3), (2, 3, 4)).reshape(x.shape)
+            * weight[:, None, None] + bias[:, None, None],
+    ),
+    "group_norm_features": (
+        lambda: nn.GroupNorm(3, 6), SHAPE,
+        lambda x, weight, bias: normalised(x.reshape(4, 3, 2), 2).reshape(x.shape) * weight + bias,
+    ),
+    "group_norm_plain": (
+        lambda: nn.GroupNorm(1, 2, affine=False), (3, 2, 4), lambda x: normalised(x, (1, 2))
+    ),
+    "instance_norm": (lambda: nn.InstanceNorm2d(3), (2, 3, 2, 4), lambda x: normalised(x, (2, 3))),
+    "instance_norm_affine": (
+        lambda: nn.InstanceNorm2d(3, affine=True), (2, 3, 2, 2),
+        lambda x, weight, bias: normalised(x, (2, 3)) * weight[:, None, None] + bias[:, None, None],
+    ),
+    "conv1d": (
+        lambda: nn.Conv1d(4, 6, 3, 2, 1, 2, 2), (2, 4, 9),
+        lambda x, weight, bias:
+            naive.conv2d(x[:, :, None], weight[:, :, None], bias, (1, 2), (0, 1), (1, 2), 2)[:, :, 0],
+    ),
+    "conv_transpose1d": (
+        lambda: nn.ConvTranspose1d(2, 3, 3, 2, 1, 1), (2, 2, 5),
+        lambda x, weight, bias:
+            naive.conv_transpose2d(x[:, :, None], weight[:, :, None], bias, (1, 2), (0, 1), (0, 1))[:, :, 0],
+    ),
+    "max_pool1d": (
+        lambda: nn.MaxPool1d(3, 2, 1), (2, 2, 8),
+        lambda x: naive.pool(x[:, :, None], (1, 3), (1, 2), (0, 1), np.max, -np.inf)[:, :, 0],
+    ),
+    "avg_pool1d": (
+        lambda: nn.AvgPool1d(3), (2, 2, 8),
+        lambda x: naive.pool(x[:, :, None], (1, 3), (1, 3), 0, np.mean, 0)[:, :, 0],
     ),
     "dropout_2d_eval": (lambda: nn.Dropout2d(0.7).eval(), (2, 3, 2, 2), lambda x: x),
     "dropout_eval": (lambda: nn.Dropout(0.7).eval(), SHAPE, lambda x: x),
@@ -144,6 +198,32 @@ def test_both_orders_of_derivatives_are_the_slopes_for_input_and_parameters(
     call, parameters = as_function(module)
     inputs = [sa.tensor(x, requires_grad=True), *parameters]
     assert sa.gradcheck(call, inputs) and sa.gradgradcheck(call, inputs, rtol=1e-4, atol=1e-6)
+
+
+ON_DEVICES = ("silu", "hardtanh", "residual", "group_norm", "instance_norm_affine", "conv1d", "conv1d_same_circular",
+              "conv_transpose1d", "max_pool1d", "avg_pool1d", "conv2d_reflect", "conv2d_replicate")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ON_DEVICES)
+def test_a_layer_computes_the_same_on_every_device(name: str, device: str, rng: np.random.Generator) -> None:
+    module, array = build(name, rng)
+    results = []
+    for place in ("cpu", device):
+        x = sa.tensor(array, requires_grad=True, device=place)
+        y = module.to(place)(x)
+        inputs = [x, *module.parameters()]
+        first = sa.grad((y * y).sum(), inputs, create_graph=True)
+        second = sa.grad(sum((g * g).sum() for g in first), inputs)
+        results.append([a.numpy() for a in (y, *first, *second)])
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-12, atol=1e-12 * abs(a).max())
+
+
+def test_hardtanh_has_pytorchs_slope_on_its_bounds_and_silu_its_values_far_out() -> None:
+    x = sa.tensor([-1.0, 1.0, -0.5, 2.0], requires_grad=True)
+    nn.Hardtanh()(x).sum().backward()
+    np.testing.assert_array_equal(x.grad, [0, 0, 1, 0])
+    np.testing.assert_allclose(F.silu(np.array([-80.0, -20.0, 80.0])), [-80 * np.exp(-80), -20 / (1 + np.exp(20)), 80])
 
 
 # --- randomness and running statistics ------------------------------------------------------------

@@ -29,6 +29,7 @@ ERRORS = (ValueError, TypeError)  # among them DataError and NumPy's AxisError
 DOCUMENTED = {"gradcheck": AssertionError, "gradgradcheck": AssertionError, "fit": FloatingPointError}
 X = np.random.default_rng(0).uniform(0.1, 0.9, (4, 6)).astype(np.float32)
 IMAGES = X.repeat(6, 0).reshape(4, 1, 6, 6)
+SERIES = X[:, None]
 
 
 def leaf() -> sa.Tensor:
@@ -62,8 +63,8 @@ GIVEN: dict[str, Any] = {
     "lines": {"a": ([0, 1], [0, 1])}, "history": {"loss": [1.0, 0.5]}, "in_features": 3, "out_features": 2,
     "dim": 1, "in_channels": 2, "out_channels": 4, "kernel_size": 3, "scale_factor": 2, "factor": 1,
     "upscale_factor": 2, "downscale_factor": 2, "normalized_shape": 6, "num_features": 6, "value": 0.5,
-    "sizes": (6, 4, 2), "channels": (1, 4), "size": 8, "shift": 2, "repeats": 2, "reps": 2,
-    "code_size": 2, "feature_size": 4, "encoder": nn.Identity,
+    "num_groups": 2, "num_channels": 4, "net": nn.Identity, "shift": 2, "repeats": 2, "reps": 2,
+    "sizes": (6, 4, 2), "channels": (1, 4), "size": 8, "code_size": 2, "feature_size": 4, "encoder": nn.Identity,
     "decoder": nn.Identity, "model": model,
 }  # fmt: skip
 # Some names mean something else here or there.
@@ -75,6 +76,10 @@ OWN: dict[str, dict[str, Any]] = {
     "upsample": {"x": lambda: sa.tensor(IMAGES)},
     "pixel_shuffle": {"x": lambda: sa.tensor(IMAGES)},
     "pixel_unshuffle": {"x": lambda: sa.tensor(IMAGES)},
+    "conv1d": {"x": lambda: sa.tensor(SERIES), "weight": lambda: sa.tensor(SERIES[:2, :, :3])},
+    "conv_transpose1d": {"x": lambda: sa.tensor(SERIES), "weight": lambda: sa.tensor(SERIES[:1, :, :3])},
+    "max_pool1d": {"x": lambda: sa.tensor(SERIES), "kernel_size": 2},
+    "avg_pool1d": {"x": lambda: sa.tensor(SERIES), "kernel_size": 2},
     "matmul": {"y": lambda: sa.tensor(X.T)},
     "broadcast_to": {"shape": (2, 4, 6)},
     "cross_entropy": {"target": np.array([0, 1, 2, 3])},

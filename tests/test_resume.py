@@ -435,5 +435,5 @@ def test_a_layer_without_weights_makes_another_run_too(tmp_path: Path) -> None:
         trainer.fit(x, batch_size=4, progress=False, checkpoint=tmp_path / "run", **options)
 
     fit()
-    with pytest.raises(ValueError, match=r"nothing was loaded. This one has model\.encoder\.1\.p 0\.5, not None"):
+    with pytest.raises(ValueError, match=r"nothing was loaded. This one has model\.encoder\.1 'Dropout', not None"):
         fit(nn.Dropout(0.5), epochs=2, resume=True)

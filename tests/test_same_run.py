@@ -195,6 +195,17 @@ def test_options_that_are_equal_as_numbers_are_the_same(tmp_path: Path) -> None:
     assert len(run(tmp_path / "nan", epochs=3, **own(float("nan"))).history["loss"]) == 3
 
 
+def test_an_option_that_is_younger_than_the_file_may_be_at_its_default_only(tmp_path: Path) -> None:
+    path, data = tmp_path / "run", {"data": (IMAGES, np.zeros((8, 16), np.float32)), "loss": F.mse_loss}
+    run(path, conv(), **data)
+    state = read_state(path)[0]
+    assert state["run"].pop("model.0.padding_mode") == "zeros"
+    write_state(path, state, {})
+    with pytest.raises(ValueError, match="model.0.padding_mode 'reflect', not None"):
+        run(path, conv(padding_mode="reflect"), epochs=3, **data)
+    assert len(run(path, conv(), epochs=3, **data).history["loss"]) == 3
+
+
 # --- what changes while a run goes on -------------------------------------------------------------
 
 

@@ -56,7 +56,7 @@ class Autoencoder(nn.Module):
         self._distance, self._loss_function = resolve_loss(loss)
         self._loss_name = getattr(self._loss_function, "__name__", type(loss).__name__)
         *_, last = decoder.modules()
-        if works_on_logits(loss) and isinstance(last, nn.Sigmoid):
+        if works_on_logits(loss) and (isinstance(last, nn.Sigmoid) or getattr(last, "function", None) is F.sigmoid):
             raise ValueError("this loss works on logits and applies a sigmoid itself, but the decoder ends in one; "
                              "build it with output=None, or use loss='bce'")  # fmt: skip
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from scratchae import backend, changes
 from scratchae.attach import attach
 from scratchae.autograd import Tensor, backprop, engine
-from scratchae.debug import advice, descriptions, guards, modes, primitives, summary, tensors
+from scratchae.debug import advice, descriptions, functions, guards, modes, primitives, summary, tensors
 from scratchae.debug import changes as memory
 from scratchae.nn import init
 from scratchae.nn.layer import Layer
-from scratchae.nn.linear import Sequential
+from scratchae.nn.linear import Function, Sequential
 from scratchae.nn.losses import Loss
 from scratchae.nn.module import Module, check_buffer, evaluating, inside, places_in, taken
 from scratchae.optim import base as optimizers
@@ -29,11 +29,12 @@ Tensor.__repr__ = tensors.printed  # type: ignore[method-assign]
 # --- modules ---
 
 Module.summary, Module._repr_html_ = summary.summary, summary._repr_html_
-Layer.describe = Loss.describe = descriptions.describe  # type: ignore[method-assign]
+Layer.describe = Loss.describe = Function.describe = descriptions.describe  # type: ignore[method-assign]
 Module.training = property(modes.training, modes.set_training)  # type: ignore[assignment]
 Module._starts_in_train_mode = True  # type: ignore[attr-defined]
 Module.__init_subclass__ = classmethod(modes.started)  # type: ignore[method-assign, assignment]
 Sequential.forward = guards.chain  # type: ignore[method-assign]
+Function.__init__ = functions.holding(Function.__init__)  # type: ignore[method-assign]
 attach(evaluating, forward=modes.evaluating)
 attach(inside, forward=guards.hidden)
 attach(taken, forward=guards.input_of_layer)

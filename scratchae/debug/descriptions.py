@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from typing import Any
 
 import numpy as np
+
+from scratchae.nn.module import Module
 
 
 def describe(self: Any) -> str:
@@ -22,10 +25,21 @@ def describe(self: Any) -> str:
         value = option(self, name) if hasattr(self, name) else getattr(self, "_made_with", {}).get(name)
         value = value[0] if isinstance(value, tuple) and len(value) == 1 else value
         if parameter.default is parameter.empty:
-            told.append(repr(value))
+            told.append(text_of(value))
         elif not hasattr(value, "shape") and not _equal(value, parameter.default):  # an array is too long to tell
-            told.append(f"{name}={value!r}")
+            told.append(f"{name}={text_of(value)}")
     return ", ".join(told)
+
+
+def text_of(value: Any) -> str:
+    """`repr` of an option. A function is its name, a partial `leaky_relu, slope=0.2`, an array its shape."""
+    if isinstance(value, functools.partial):
+        options = [f"{name}={text_of(option)}" for name, option in value.keywords.items()]
+        return ", ".join([*map(text_of, (value.func, *value.args)), *options])
+    if callable(value) and not isinstance(value, Module):
+        return getattr(value, "__name__", type(value).__name__)
+    shape = getattr(value, "shape", ())
+    return f"{type(value).__name__} of shape {shape}" if shape else repr(value)
 
 
 def _equal(value: Any, default: Any) -> bool:

@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from scratchae.nn.linear import Sequential
+
 NO_SETTINGS = ("training", "_buffers", "_made_with")  # a checkpoint keeps these in other ways, or not
 _MANY = 1000  # items; of a larger container only the size is compared
 
@@ -133,9 +135,20 @@ def structure(model: Any, name: str = "model") -> dict[str, Any]:
     """The options and the kind of each module inside `model`, by its path and in order."""
     found: dict[str, Any] = {}
     for path, module in model.named_modules(name):
-        found |= {f"{path}.{option}": value for option, value in module._made_with.items()}
+        if type(module) is not Sequential:  # the layers of a Sequential have paths of their own
+            found |= {f"{path}.{option}": value for option, value in module._made_with.items()}
         found[path] = type(module).__qualname__
     return found
+
+
+def at_defaults(model: Any, name: str = "model") -> set[str]:
+    """The names in `structure` of options at their defaults. A file lacks those that are younger than the file."""
+    return {
+        f"{path}.{option}"
+        for path, module in model.named_modules(name)
+        for option, parameter in inspect.signature(type(module).__init__).parameters.items()
+        if option in module._made_with and same(module._made_with[option], plain(parameter.default))
+    }
 
 
 def settings_of(model: Any, name: str = "") -> dict[str, Any]:

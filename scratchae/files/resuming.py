@@ -13,7 +13,7 @@ import numpy as np
 from scratchae import random
 from scratchae.attach import replaceable
 from scratchae.files.checkpoint import apply_state, read_state, state_of
-from scratchae.files.identity import NO_SETTINGS, differences, is_setting, settings_of
+from scratchae.files.identity import NO_SETTINGS, at_defaults, differences, is_setting, settings_of
 from scratchae.files.storage import FilePath
 from scratchae.history import History
 from scratchae.nn import Module
@@ -63,6 +63,9 @@ def _check_same_run(run: Any, checkpoint: Any, state: Mapping[str, Any], began: 
             name: {**checkpoint.identity, **numbers}.get(name) for name in theirs if name in _ALWAYS or name in numbers
         }
         theirs = {name: theirs[name] for name in own}
+    models = {"model": trainer.model, "loss": trainer.loss}
+    left = set().union(*(at_defaults(m, name) for name, m in models.items() if isinstance(m, Module)))
+    own = {name: value for name, value in own.items() if name in theirs or name not in left}
     # The latest changes of the same objects may not be in the file.
     thawed = own.get("frozen") == state.get("frozen") or began.get("frozen") == theirs.get("frozen")
     if "frozen" in own and thawed:  # a callback froze or thawed parameters during the run

@@ -6,15 +6,13 @@ from typing import Any
 import numpy as np
 
 from scratchae.autograd.precision import in_float32
-from scratchae.autograd.shaping import reshape, transpose
 from scratchae.autograd.tensor import values_of
-from scratchae.checks import check_count
 from scratchae.images import options
 from scratchae.images.conv import conv, conv_input
 from scratchae.images.pooling import max_pool, pool_sum, upsample_bilinear, upsample_nearest
 from scratchae.images.window import Size
 
-__all__ = ["conv2d", "conv_transpose2d", "max_pool2d", "avg_pool2d", "upsample", "pixel_shuffle", "pixel_unshuffle"]
+__all__ = ["conv2d", "conv_transpose2d", "max_pool2d", "avg_pool2d", "upsample"]
 
 
 @in_float32
@@ -82,26 +80,6 @@ def upsample(x: Any, scale_factor: Size, mode: str = "nearest") -> Any:
     options.check_images("upsample", x)
     scale = options.scaling("upsample", scale_factor, mode)
     return upsample_nearest(x, scale) if mode == "nearest" else upsample_bilinear(x, scale)
-
-
-def pixel_shuffle(x: Any, factor: int) -> Any:
-    """(N, C f^2, H, W) to (N, C, H f, W f): channels become pixels (Shi et al. 2016)."""
-    options.check_images("pixel_shuffle", x)
-    f, (n, c, h, w) = check_count("pixel_shuffle: factor", factor), x.shape
-    if c % f**2:
-        raise ValueError(f"pixel_shuffle: factor={f} with {c} channels; expected a multiple of {f**2} channels")
-    blocks = reshape(x, (n, c // f**2, f, f, h, w))
-    return reshape(transpose(blocks, (0, 1, 4, 2, 5, 3)), (n, c // f**2, h * f, w * f))
-
-
-def pixel_unshuffle(x: Any, factor: int) -> Any:
-    """(N, C, H f, W f) to (N, C f^2, H, W), the reverse of `pixel_shuffle`."""
-    options.check_images("pixel_unshuffle", x)
-    f, (n, c, h, w) = check_count("pixel_unshuffle: factor", factor), x.shape
-    if h % f or w % f:
-        raise ValueError(f"pixel_unshuffle: factor={f} with images of {h} x {w}; expected multiples of {f}")
-    blocks = reshape(x, (n, c, h // f, f, w // f, f))
-    return reshape(transpose(blocks, (0, 1, 3, 5, 2, 4)), (n, c * f**2, h // f, w // f))
 
 
 def _check_arrays(name: str, x: Any, weight: Any, bias: Any, groups: int, transposed: bool = False) -> None:

@@ -5,41 +5,65 @@ from typing import Any
 from scratchae import functional as F
 from scratchae.autograd.tensor import values_of
 from scratchae.backend import xp_of
+from scratchae.checks import check_choice
 from scratchae.images import options
-from scratchae.images.window import Pair, Size
+from scratchae.images.window import Size
 from scratchae.nn.layer import Layer, check_dtype, new_parameters, size
+from scratchae.nn.module import titled
 from scratchae.nn.normalisation import BatchNorm1d
 from scratchae.nn.pointwise import Dropout
 
+# Padding modes under PyTorch's names, and under NumPy's.
+MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
-class _Conv(Layer):
-    """The base of both convolutions: channels in `groups`, a weight and a bias."""
 
-    def _make(self, channels: tuple[Any, Any], kernel: Pair, groups: Any, bias: Any, transposed: bool = False) -> None:
+class Conv(Layer):
+    """The base of convolutions: channels in `groups`, a weight and a bias, and padding with the images' own pixels."""
+
+    padding_mode: str = "zeros"
+
+    def _make(self, channels: tuple[Any, Any], kernel: tuple, groups: Any, bias: Any, transposed: bool = False) -> None:
         inputs, outputs = size(self, "in_channels", channels[0]), size(self, "out_channels", channels[1])
         groups = options.check_groups(type(self).__name__, groups, "both channel counts,", inputs, outputs)
         self.in_channels, self.out_channels, self.kernel_size, self.groups = inputs, outputs, kernel, groups
         first, second = (inputs, outputs) if transposed else (outputs, inputs)
         self.weight, self.bias = new_parameters(self, (first, second // groups, *kernel), outputs, bias)
 
+    def _continued(self, x: Any, pads: Any) -> Any:
+        """`x` with `pads` more pixels at the ends of its last axes, which `padding_mode` takes from `x` itself."""
+        for n, most in zip(x.shape[2:], map(max, pads), strict=True):
+            if most > {"reflect": n - 1, "circular": n}.get(self.padding_mode, most):
+                raise ValueError(f"{titled(self)}: input {x.shape} is too small for {most} of padding; pad less")
+        return F.pad(x, ((0, 0), (0, 0), *pads), MODES[self.padding_mode])  # more/ gives `pad` its modes
 
-class Conv2d(_Conv):
-    """Convolution; see `functional.conv2d`. `weight` is (out_channels, in_channels / groups, kh, kw)."""
+
+class Conv2d(Conv):
+    """Convolution; see `functional.conv2d`. `weight` is (out_channels, in_channels / groups, kh, kw).
+
+    `padding_mode` says what the padding holds: "zeros"; "reflect", the image mirrored at its first and last pixels;
+    "replicate", these pixels; or "circular", the other end of the image.
+    """
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1, padding: Size | str = 0,
-        dilation: Size = 1, groups: int = 1, bias: bool = True,
+        dilation: Size = 1, groups: int = 1, bias: bool = True, padding_mode: str = "zeros",
     ):  # fmt: skip
         window = options.conv_window(type(self).__name__, kernel_size, stride, padding, dilation)
         self.stride, self.padding, self.dilation = stride, padding, dilation
+        self.padding_mode = check_choice(f"{type(self).__name__}: padding_mode", padding_mode, MODES)
         self._make((in_channels, out_channels), window.kernel, groups, bias)
 
     def forward(self, x: Any) -> Any:
         check_dtype(self, x, self.weight)
-        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        padding = self.padding
+        if self.padding_mode != "zeros":
+            options.check_images("Conv2d", x, self.in_channels)
+            window = options.conv_window("Conv2d", self.kernel_size, self.stride, padding, self.dilation)
+            x, padding = self._continued(x, window.pads), 0
+        return F.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
-class ConvTranspose2d(_Conv):
+class ConvTranspose2d(Conv):
     """Transposed convolution; see `functional.conv_transpose2d`.
 
     `weight` is (in_channels, out_channels / groups, kh, kw).
@@ -90,26 +114,6 @@ class Upsample(Layer):
 
     def forward(self, x: Any) -> Any:
         return F.upsample(x, self.scale_factor, self.mode)
-
-
-class PixelShuffle(Layer):
-    """(N, C f^2, H, W) to (N, C, H f, W f)."""
-
-    def __init__(self, upscale_factor: int):
-        self.upscale_factor = size(self, "upscale_factor", upscale_factor)
-
-    def forward(self, x: Any) -> Any:
-        return F.pixel_shuffle(x, self.upscale_factor)
-
-
-class PixelUnshuffle(Layer):
-    """(N, C, H f, W f) to (N, C f^2, H, W)."""
-
-    def __init__(self, downscale_factor: int):
-        self.downscale_factor = size(self, "downscale_factor", downscale_factor)
-
-    def forward(self, x: Any) -> Any:
-        return F.pixel_unshuffle(x, self.downscale_factor)
 
 
 class BatchNorm2d(BatchNorm1d):

@@ -1,13 +1,39 @@
-"""Helpers of both translations: import an optional package, and find the class of a layer."""
+"""Helpers of both translations: import an optional package, find the class of a layer, and the layer of a function."""
 
 from __future__ import annotations
 
+import functools
 import importlib
-from collections.abc import Iterable
+import inspect
+from collections.abc import Callable, Iterable
 from typing import Any
+
+from scratchae import functional as F
+from scratchae import nn
 
 # A subclass that overrides none of these methods computes the same as its base class.
 _COMPUTES = ("__call__", "forward", "encode", "decode", "posterior", "shaped_like")
+
+# The layer of each function. The options of both come in the same order.
+LAYER_OF: dict[Any, type[nn.Module]] = {
+    F.relu: nn.ReLU, F.leaky_relu: nn.LeakyReLU, F.elu: nn.ELU, F.gelu: nn.GELU, F.silu: nn.SiLU,
+    F.hardtanh: nn.Hardtanh, F.sigmoid: nn.Sigmoid, F.tanh: nn.Tanh, F.softplus: nn.Softplus, F.softmax: nn.Softmax,
+    F.max_pool2d: nn.MaxPool2d, F.avg_pool2d: nn.AvgPool2d, F.max_pool1d: nn.MaxPool1d, F.avg_pool1d: nn.AvgPool1d,
+    F.upsample: nn.Upsample, F.pixel_shuffle: nn.PixelShuffle, F.pixel_unshuffle: nn.PixelUnshuffle,
+}  # fmt: skip
+
+
+def as_layer(function: Callable[..., Any]) -> nn.Module | None:
+    """The layer that computes a function of one array: `F.relu`, or `functools.partial(F.leaky_relu, slope=0.2)`."""
+    plain, options = function, {}
+    if isinstance(function, functools.partial) and not function.args:
+        plain, options = function.func, function.keywords
+    kind = next((layer for known, layer in LAYER_OF.items() if known is plain), None)  # not every object has a hash
+    if kind is None:
+        return None
+    given = inspect.signature(plain).bind(None, **options)
+    given.apply_defaults()
+    return kind(*given.args[1:])
 
 
 def require(package: str, extra: str) -> Any:

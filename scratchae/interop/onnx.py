@@ -1,13 +1,12 @@
 """Models as ONNX files, which other runtimes and other languages run.
 
-`LAYERS` maps each layer to one operator of ONNX, or to a few. Weights keep their names and their layout, since PyTorch
-and ONNX have the same. One sample runs through the model and gives each layer's shapes. The graph is first built in
-plain Python. So a model that cannot be exported is refused before `onnx` is imported or a file is changed.
+onnx_layers.py maps each layer to one operator of ONNX, or to a few. Weights keep their names and their layout, since
+PyTorch and ONNX have the same. One sample runs through the model and gives each layer's shapes. The graph is first
+built in plain Python. So a model that cannot be exported is refused before `onnx` is imported or a file is changed.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -17,73 +16,78 @@ from scratchae import nn
 from scratchae.autoencoders import Autoencoder, VariationalAutoencoder
 from scratchae.autograd import no_grad
 from scratchae.autograd.tensor import data_of
-from scratchae.backend import Array, is_array, to_device
+from scratchae.backend import Array, is_array, to_device, xp_of
+from scratchae.checks import check_bool
 from scratchae.files.storage import FilePath, write_whole
-from scratchae.images.options import conv_window, pair
-from scratchae.interop.common import known_class, place, require
-from scratchae.nn.module import device_of_model, evaluating, places_in
+from scratchae.interop.common import as_layer, known_class, place, require
+from scratchae.interop.onnx_layers import LAYERS, Graph, reshape
+from scratchae.nn.linear import Function
+from scratchae.nn.module import device_of_model, evaluating, titled
 
+SIDES = {3: ["L"], 4: ["H", "W"]}  # names of free sizes, by the number of axes
 OPSET, IR_VERSION = 17, 8  # of 2022: the first opset with LayerNormalization, and old enough for every runtime in use
 
 
-def to_onnx(model: nn.Module, path: FilePath, example: Array) -> None:
+def to_onnx(model: nn.Module, path: FilePath, example: Array, free_size: bool = False) -> None:
     """Write `model` in eval mode, with the input "x" and the output "y". Both have a batch of any size, "N".
 
     Args:
-        model: layers of `scratchae.nn`, `Sequential`s of them, or an autoencoder of any kind.
+        model: layers of `scratchae.nn`, `Sequential`s of them, or an autoencoder of any kind. A `Sequential` may hold
+            functions that a layer computes, such as F.relu.
         path: the file, replaced as a whole.
         example: inputs (n, ...), float32 or float64, in the shape and dtype that the exported model will take.
+        free_size: whether the file also takes images of other heights and widths than the example's, or series of
+            other lengths. The model must take such inputs too. So it has no Flatten, Unflatten and Linear layers.
 
     The output of an autoencoder is the result of `forward` in eval mode: reconstructions in the shape of `x`. A
     variational autoencoder decodes the mean. With the loss "bce_logits" the output is logits. You can also export one
     half, as in `to_onnx(model.encoder, ...)`. A variational autoencoder's `encoder` gives features. For codes, export
     `nn.Sequential(model.encoder, model.mu)`.
 
-    Raises TypeError for a layer that is not of `scratchae.nn`. Runtimes have fewer operators for float64 than for
-    float32: onnxruntime 1.31 has no convolution for float64. ONNX stores options such as `eps` and slopes in float32
-    in either case.
+    Raises TypeError for a layer that is not of `scratchae.nn`, ValueError for `free_size` with a model whose file
+    depends on the size. Runtimes have fewer operators for float64 than for float32: onnxruntime 1.31 has no convolution
+    for float64. ONNX stores options such as `eps` and slopes in float32 in either case.
     """
+    free = check_bool("to_onnx: free_size", free_size)
     value = _one_sample(model, example)
-    graph = _Graph(model)
+    graph, out = _traced(model, value)
+    x, y = list(value.shape), list(out.shape)
+    if free:
+        larger = _of_twice_the_size(model, value, graph)
+        x[2:] = SIDES[value.ndim]
+        y = [n if n == m else None for n, m in zip(out.shape, larger.shape, strict=True)]
+    write_whole(path, _serialised(graph, value.dtype, x, y))
+
+
+def _traced(model: nn.Module, value: Array) -> tuple[Graph, Array]:
+    """The graph of `model`, and the output for one sample."""
+    graph = Graph(model)
     with evaluating(model), no_grad():
         model(value)  # for an example of a wrong shape, a layer raises its own error here
         y, out = _add(graph, model, "", "x", value)
     if len(out) != 1:
         raise ValueError(f"the model makes shape {out.shape} of one sample; expected one output per sample: (1, ...)")
     graph.nodes.append(("Identity", [y], "y", {}))
-    write_whole(path, _serialised(graph, value, out))
+    return graph, out
 
 
-class _Graph:
-    """Operators in order, and the arrays among their inputs."""
-
-    def __init__(self, model: nn.Module):
-        self.nodes: list[tuple[str, list[str], str, dict[str, Any]]] = []  # operator, inputs, output, attributes
-        self.arrays: dict[str, np.ndarray] = {}
-        self.names: dict[int, str] = {}  # of parameters and buffers; a shared array is stored once
-        for held in places_in(model):
-            self.names.setdefault(id(held.value), held.name)
-
-    def __call__(self, operator: str, *inputs: Any, **attributes: Any) -> str:
-        """Add an operator and return its output's name. Inputs are names, arrays, or None for a missing input."""
-        output = f"{operator}_{len(self.nodes)}"
-        self.nodes.append((operator, [self._named(i) for i in inputs], output, attributes))
-        return output
-
-    def _named(self, value: Any) -> str:
-        if value is None or isinstance(value, str):
-            return value or ""
-        name = self.names.get(id(value), f"constant_{len(self.arrays)}")
-        self.arrays[name] = to_device(data_of(value), "cpu")
-        return name
+# The named parts of modules that are a chain of parts.
+CHAINS: dict[type[nn.Module], Callable[[Any], dict[str, nn.Module]]] = {
+    nn.Sequential: lambda m: {str(i): layer for i, layer in enumerate(m)},
+    nn.Residual: lambda m: {"net": m.net},
+    Autoencoder: lambda m: {"encoder": m.encoder, "decoder": m.decoder},
+    VariationalAutoencoder: lambda m: {"encoder": m.encoder, "mu": m.mu, "decoder": m.decoder},
+}
 
 
-def _add(g: _Graph, layer: nn.Module, path: str, x: str, value: Array) -> tuple[str, Array]:
+def _add(g: Graph, layer: nn.Module, path: str, x: str, value: Array) -> tuple[str, Array]:
     """Add `layer` after the output named `x`, with `value` for the sample. Returns name and value of the new output."""
+    if isinstance(layer, Function):
+        layer = as_layer(layer.function) or layer
     known = known_class(layer, LAYERS | CHAINS)
     if known is None:
         raise TypeError(
-            f"to_onnx: {place(path)} is a {type(layer).__name__}, which has a forward() of its own; put it together "
+            f"to_onnx: {place(path)} is a {titled(layer)}, which has a forward() of its own; put it together "
             "from layers of scratchae.nn in an nn.Sequential, or export the parts before and after it"
         )
     if known in LAYERS:
@@ -92,103 +96,12 @@ def _add(g: _Graph, layer: nn.Module, path: str, x: str, value: Array) -> tuple[
     y, out = x, value
     for name, part in CHAINS[known](layer).items():
         y, out = _add(g, part, f"{path}.{name}" if path else name, y, out)
+    if known is nn.Residual:
+        y, out = g("Add", x, y), value + out
     if isinstance(layer, Autoencoder):
         flat, out = out, layer.shaped_like(out, value)
-        y = _reshape(g, layer, y, flat, out)
+        y = reshape(g, layer, y, flat, out)
     return y, out
-
-
-# --- every layer ----------------------------------------------------------------------------------
-#
-# A writer gets the graph, the layer, the name of its input, and the sample's input and output as arrays.
-
-Writer = Callable[[_Graph, Any, str, Array, Array], str]
-
-
-def _operator(name: str, *arrays: str, **options: str) -> Writer:
-    """A writer of one operator. Inputs are x and the layer's attributes `arrays`; `options` have ONNX's names."""
-    return lambda g, m, x, *_: g(
-        name, x, *[getattr(m, a) for a in arrays], **{theirs: getattr(m, ours) for theirs, ours in options.items()}
-    )
-
-
-def _linear(g: _Graph, m: nn.Linear, x: str, before: Array, after: Array) -> str:
-    if before.ndim == 2:
-        return g("Gemm", x, m.weight, m.bias, transB=1)
-    product = g("MatMul", x, g("Transpose", m.weight, perm=[1, 0]))
-    return product if m.bias is None else g("Add", product, m.bias)
-
-
-def _window(m: Any) -> dict[str, Any]:
-    """Attributes of a convolution or a pool."""
-    given = m.kernel_size, m.kernel_size if m.stride is None else m.stride, m.padding, getattr(m, "dilation", 1)
-    kernel, strides, ((top, bottom), (left, right)), dilations = conv_window("to_onnx", *given)
-    found: dict[str, Any] = {"kernel_shape": kernel, "strides": strides, "pads": [top, left, bottom, right]}
-    if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d)):
-        found |= {"dilations": dilations, "group": int(m.groups)}
-    if isinstance(m, nn.ConvTranspose2d):
-        found["output_padding"] = pair("output_padding", m.output_padding, 0)
-    return found
-
-
-def _upsample(g: _Graph, m: nn.Upsample, x: str, *_: Array) -> str:
-    scales = np.array([1, 1, *pair("scale_factor", m.scale_factor, 1)], np.float32)
-    if m.mode == "bilinear":
-        return g("Resize", x, None, scales, mode="linear", coordinate_transformation_mode="half_pixel")
-    where = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-    return g("Resize", x, None, scales, mode="nearest", **where)
-
-
-def _pixel_unshuffle(g: _Graph, m: nn.PixelUnshuffle, x: str, before: Array, after: Array) -> str:
-    """ONNX's SpaceToDepth would merge the axes in another order, with the channels last."""
-    f, (_, c, h, w) = m.downscale_factor, before.shape
-    blocks = g("Reshape", x, np.array([-1, c, h // f, f, w // f, f]))
-    return g("Reshape", g("Transpose", blocks, perm=[0, 1, 3, 5, 2, 4]), np.array([-1, *after.shape[1:]]))
-
-
-def _reshape(g: _Graph, m: nn.Module, x: str, before: Array, after: Array) -> str:
-    """A layer that changes no number in eval mode becomes a reshape, or no operator at all."""
-    return x if before.shape == after.shape else g("Reshape", x, np.array([-1, *after.shape[1:]]))
-
-
-def _gelu(g: _Graph, m: nn.GELU, x: str, before: Array, after: Array) -> str:
-    """x (1 + erf(x / sqrt 2)) / 2."""
-    half, one, root = (np.array(v, before.dtype) for v in (0.5, 1, math.sqrt(0.5)))
-    return g("Mul", g("Mul", x, half), g("Add", g("Erf", g("Mul", x, root)), one))
-
-
-_batch_norm = _operator("BatchNormalization", "weight", "bias", "running_mean", "running_var", epsilon="eps")
-
-LAYERS: dict[type[nn.Module], Writer] = {
-    nn.Linear: _linear,
-    nn.Conv2d: lambda g, m, x, *_: g("Conv", x, m.weight, m.bias, **_window(m)),
-    nn.ConvTranspose2d: lambda g, m, x, *_: g("ConvTranspose", x, m.weight, m.bias, **_window(m)),
-    nn.MaxPool2d: lambda g, m, x, *_: g("MaxPool", x, **_window(m)),
-    nn.AvgPool2d: lambda g, m, x, *_: g("AveragePool", x, **_window(m), count_include_pad=1),
-    nn.Upsample: _upsample,
-    nn.PixelShuffle: lambda g, m, x, *_: g("DepthToSpace", x, blocksize=int(m.upscale_factor), mode="CRD"),
-    nn.PixelUnshuffle: _pixel_unshuffle,
-    **dict.fromkeys((nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout2d, nn.GaussianNoise), _reshape),
-    nn.ReLU: _operator("Relu"),
-    nn.LeakyReLU: _operator("LeakyRelu", alpha="negative_slope"),
-    nn.ELU: _operator("Elu", alpha="alpha"),
-    nn.GELU: _gelu,
-    nn.Sigmoid: _operator("Sigmoid"),
-    nn.Tanh: _operator("Tanh"),
-    nn.Softplus: _operator("Softplus"),
-    nn.Softmax: _operator("Softmax", axis="dim"),
-    nn.LayerNorm: lambda g, m, x, *_: g(
-        "LayerNormalization", x, m.weight, m.bias, axis=-len(m.normalized_shape), epsilon=m.eps
-    ),
-    **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d), _batch_norm),
-}
-
-# The named parts of modules that are a chain of parts.
-CHAINS: dict[type[nn.Module], Callable[[Any], dict[str, nn.Module]]] = {
-    nn.Sequential: lambda m: {str(i): layer for i, layer in enumerate(m)},
-    Autoencoder: lambda m: {"encoder": m.encoder, "decoder": m.decoder},
-    VariationalAutoencoder: lambda m: {"encoder": m.encoder, "mu": m.mu, "decoder": m.decoder},
-}
 
 
 # --- before and after -----------------------------------------------------------------------------
@@ -204,10 +117,36 @@ def _one_sample(model: nn.Module, example: Array) -> Array:
     return to_device(example[:1], device_of_model(model))
 
 
-def _serialised(graph: _Graph, x: Array, y: Array) -> bytes:
+def _of_twice_the_size(model: nn.Module, value: Array, graph: Graph) -> Array:
+    """The output for a sample of twice the size. ValueError unless the operators are those of `graph`."""
+    if value.ndim not in SIDES:
+        wanted = "expected (n, C, H, W) or (n, C, L)"
+        raise ValueError(f"to_onnx: free_size=True: the example has shape {value.shape}; {wanted}")
+    try:
+        other, out = _traced(model, xp_of(value).tile(value, (1, 1, *[2] * (value.ndim - 2))))
+    except ValueError as error:
+        raise ValueError(f"to_onnx: free_size=True: {error}. {_ONE_SIZE}") from error
+    ours, theirs = map(_contents, (graph, other))
+    if ours != theirs:
+        found = next((a[0] for a, b in zip(ours, theirs, strict=False) if a != b), "list of operators")
+        raise ValueError(f"to_onnx: free_size=True: the size of the example would be in a {found}. {_ONE_SIZE}")
+    return out
+
+
+_ONE_SIZE = "Flatten, Unflatten and Linear layers take one size only; export the part without them, or one size"
+
+
+def _contents(graph: Graph) -> list[tuple]:
+    """The operators with the bytes of their arrays."""
+    arrays = {name: array.tobytes() for name, array in graph.arrays.items()}
+    return [(operator, options, [arrays.get(i, i) for i in inputs]) for operator, inputs, _, options in graph.nodes]
+
+
+def _serialised(graph: Graph, dtype: np.dtype, x: list, y: list) -> bytes:
+    """The file of a graph; `x` and `y` are the shapes of input and output, with a name or None for a free size."""
     onnx = require("onnx", "onnx")
-    element = onnx.helper.np_dtype_to_tensor_dtype(x.dtype)
-    ends = [onnx.helper.make_tensor_value_info(n, element, ["N", *a.shape[1:]]) for n, a in (("x", x), ("y", y))]
+    element = onnx.helper.np_dtype_to_tensor_dtype(dtype)
+    ends = [onnx.helper.make_tensor_value_info(n, element, ["N", *shape[1:]]) for n, shape in (("x", x), ("y", y))]
     nodes = [onnx.helper.make_node(op, inputs, [out], out, **options) for op, inputs, out, options in graph.nodes]
     arrays = [onnx.numpy_helper.from_array(a, name) for name, a in graph.arrays.items()]
     model = onnx.helper.make_model(

@@ -1,12 +1,13 @@
 """Modules of PyTorch and of scratchae, translated in both directions.
 
 The names of layers, options and weights and the weight layouts are the same on both sides. So `LAYERS` is the whole
-translation. A layer is translated with the options of its constructor here. Further options of PyTorch must have their
-defaults.
+translation, but for functions and residuals. A layer is translated with the options of its constructor here. Further
+options of PyTorch must have their defaults.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from inspect import signature
 from typing import Any
@@ -16,14 +17,16 @@ import numpy as np
 from scratchae import nn
 from scratchae.backend import to_device
 from scratchae.debug.descriptions import option
-from scratchae.interop.common import known_class, place, require
+from scratchae.interop.common import as_layer, known_class, place, require
+from scratchae.nn.linear import Function
 from scratchae.random import fixed_seed
 
 LAYERS: tuple[type[nn.Module], ...] = (
     nn.Linear, nn.Flatten, nn.Unflatten, nn.Identity,
-    nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Softmax,
+    nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Hardtanh, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Softmax,
     nn.Conv2d, nn.ConvTranspose2d, nn.MaxPool2d, nn.AvgPool2d, nn.Upsample, nn.PixelShuffle, nn.PixelUnshuffle,
-    nn.Dropout, nn.Dropout2d, nn.LayerNorm, nn.BatchNorm1d, nn.BatchNorm2d,
+    nn.Conv1d, nn.ConvTranspose1d, nn.MaxPool1d, nn.AvgPool1d,
+    nn.Dropout, nn.Dropout2d, nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm2d, nn.BatchNorm1d, nn.BatchNorm2d,
 )  # fmt: skip
 THEIR_NAMES = {"shape": "unflattened_size"}  # the only option with another name in PyTorch
 NO_MATTER = ("training", "inplace")  # `training` is copied separately, `inplace` only saves memory
@@ -32,6 +35,7 @@ NO_MATTER = ("training", "inplace")  # `training` is copied separately, `inplace
 def to_torch(model: nn.Module) -> Any:
     """A `torch.nn.Sequential` (or a single layer) on the CPU, with copies of the weights of `model`.
 
+    A function such as F.relu becomes a layer. `nn.Residual` becomes a module of `scratchae.interop.residual`.
     The dtype, train or eval mode and frozen parameters are the same as in `model`. PyTorch's random generator keeps its
     state. Convert an autoencoder half by half, or as `nn.Sequential(model.encoder, model.decoder)`.
 
@@ -48,7 +52,8 @@ def to_torch(model: nn.Module) -> Any:
         return theirs
 
     with torch.random.fork_rng(devices=[]):
-        return _converted(model, nn.Sequential, torch.nn.Sequential, lambda m: known_class(m, LAYERS), convert)
+        chains = {nn.Sequential: torch.nn.Sequential, nn.Residual: _residual()}
+        return _converted(model, chains, lambda m: known_class(m, LAYERS), convert)
 
 
 def from_torch(module: Any) -> Any:
@@ -84,22 +89,32 @@ def from_torch(module: Any) -> Any:
         return copy
 
     with torch.random.fork_rng(devices=[]), fixed_seed(0):
-        return _converted(module, torch.nn.Sequential, nn.Sequential, lambda m: counterparts.get(type(m)), convert)
+        chains = {torch.nn.Sequential: nn.Sequential, _residual(): nn.Residual}
+        return _converted(module, chains, lambda m: counterparts.get(type(m)), convert)
 
 
-def _converted(model: Any, old_chain: type, new_chain: type, find: Callable[[Any], Any], convert: Callable) -> Any:
+def _residual() -> Any:
+    return importlib.import_module("scratchae.interop.residual").Residual  # imports PyTorch
+
+
+def _converted(model: Any, chains: dict[type, Any], find: Callable[[Any], Any], convert: Callable) -> Any:
     """`model` with every chain rebuilt and every layer converted. Shared layers stay shared.
 
-    `find` gives a layer's class in scratchae, or None. `convert` takes a layer, that class, and the layer's path.
+    `chains` has the new class of each class of chains. `find` gives a layer's class in scratchae, or None. `convert`
+    takes a layer, that class, and the layer's path.
     """
     made: dict[int, Any] = {}
 
     def build(old: Any, path: str) -> Any:
         if id(old) not in made:
-            if known_class(old, (old_chain,)):
-                made[id(old)] = new_chain(*[build(part, f"{path}.{i}".lstrip(".")) for i, part in enumerate(old)])
-            elif found := find(old):
-                made[id(old)] = convert(old, found, path)
+            layer = old
+            if isinstance(old, Function) and (layer := as_layer(old.function)) is None:
+                raise _refusal(path, old, f"no layer computes the function {old.describe()}")
+            if chain := known_class(layer, chains):
+                parts = {"net": layer.net} if chain.__name__ == "Residual" else dict(enumerate(layer))
+                made[id(old)] = chains[chain](*[build(part, f"{path}.{i}".lstrip(".")) for i, part in parts.items()])
+            elif found := find(layer):
+                made[id(old)] = convert(layer, found, path)
             else:
                 known = ", ".join(cls.__name__ for cls in LAYERS)
                 raise _refusal(path, old, f"it is no Sequential, and none of {known}")

@@ -8,10 +8,20 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from scratchae import functional
+from scratchae import functional, nn
 from scratchae.autograd import ops
 from scratchae.autograd.methods import Methods
-from scratchae.more import accumulating, einsum, elementwise, padding, rearranging
+from scratchae.more import (
+    accumulating,
+    einsum,
+    elementwise,
+    images,
+    layers,
+    normalisation,
+    padding,
+    rearranging,
+    series,
+)
 
 
 def offer(module: ModuleType, *things: Any) -> None:
@@ -32,6 +42,11 @@ for _module in (functional, ops):
     offer(_module, rearranging.sort, rearranging.argsort, rearranging.take_along_axis)
     offer(_module, rearranging.repeat, rearranging.tile, rearranging.roll, rearranging.flip)
     offer(_module, einsum.einsum, padding.pad)
+offer(functional, images.pixel_shuffle, images.pixel_unshuffle, layers.silu, layers.hardtanh)
+offer(functional, series.conv1d, series.conv_transpose1d, series.max_pool1d, series.avg_pool1d)
+offer(nn, images.PixelShuffle, images.PixelUnshuffle, layers.SiLU, layers.Hardtanh, layers.GaussianNoise)
+offer(nn, layers.Residual, normalisation.GroupNorm, normalisation.InstanceNorm2d)
+offer(nn, series.Conv1d, series.ConvTranspose1d, series.MaxPool1d, series.AvgPool1d)
 
 Methods.prod, Methods.cumsum, Methods.cumprod = accumulating.prod, accumulating.cumsum, accumulating.cumprod
 Methods.std, Methods.sort, Methods.argsort = accumulating.std, rearranging.sort, rearranging.argsort

@@ -7,8 +7,6 @@ from scratchae.images.layers import (
     ConvTranspose2d,
     Dropout2d,
     MaxPool2d,
-    PixelShuffle,
-    PixelUnshuffle,
     Upsample,
 )
 from scratchae.nn import init
@@ -16,13 +14,13 @@ from scratchae.nn.linear import Flatten, Identity, Linear, Sequential, Unflatten
 from scratchae.nn.losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, KLDivLoss, L1Loss, MSELoss
 from scratchae.nn.module import Module, Parameter
 from scratchae.nn.normalisation import BatchNorm1d, LayerNorm
-from scratchae.nn.pointwise import ELU, GELU, Dropout, GaussianNoise, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
+from scratchae.nn.pointwise import ELU, GELU, Dropout, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
 
 __all__ = [
     "init", "Module", "Parameter", "Sequential", "Linear", "Flatten", "Unflatten", "Identity",
     "ReLU", "LeakyReLU", "ELU", "GELU", "Sigmoid", "Tanh", "Softplus", "Softmax",
-    "Conv2d", "ConvTranspose2d", "MaxPool2d", "AvgPool2d", "Upsample", "PixelShuffle", "PixelUnshuffle",
-    "Dropout", "Dropout2d", "GaussianNoise", "LayerNorm", "BatchNorm1d", "BatchNorm2d",
+    "Conv2d", "ConvTranspose2d", "MaxPool2d", "AvgPool2d", "Upsample",
+    "Dropout", "Dropout2d", "LayerNorm", "BatchNorm1d", "BatchNorm2d",
     "MSELoss", "L1Loss", "BCELoss", "BCEWithLogitsLoss", "KLDivLoss", "CrossEntropyLoss",
 ]  # fmt: skip
 

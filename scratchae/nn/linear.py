@@ -1,7 +1,7 @@
 """The chain of layers, the fully connected layer, and the layers that only change shapes."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from scratchae import functional as F
@@ -10,16 +10,17 @@ from scratchae.nn.module import Module, titled
 
 
 class Sequential(Module):
-    """Layers one after the other; indexed, sliced and iterated like a list.
+    """Layers one after the other; indexed, sliced and iterated like a list. A function such as F.relu is a layer too.
 
     An error in a layer is raised with the layer's place in the chain.
     """
 
-    def __init__(self, *layers: Module):
+    def __init__(self, *layers: Module | Callable[[Any], Any]):
         for i, layer in enumerate(layers):
-            if not isinstance(layer, Module):
-                raise TypeError(f"Sequential: argument {i} is a {type(layer).__name__}; expected modules: nn.ReLU()")
-            setattr(self, str(i), layer)
+            if not callable(layer) or isinstance(layer, type):
+                wanted = "expected modules or functions: nn.ReLU() or F.relu"
+                raise TypeError(f"Sequential: argument {i} is a {type(layer).__name__}; {wanted}")
+            setattr(self, str(i), layer if isinstance(layer, Module) else Function(layer))
 
     def forward(self, x: Any) -> Any:
         for layer in self:
@@ -36,6 +37,16 @@ class Sequential(Module):
     def __getitem__(self, index: int | slice) -> Any:
         layers = list(iter(self))
         return Sequential(*layers[index]) if isinstance(index, slice) else layers[index]
+
+
+class Function(Module):
+    """A function of one array as a layer; debug/ attaches a `describe` that prints the name of the function."""
+
+    def __init__(self, function: Callable[[Any], Any]):
+        self.function = function
+
+    def forward(self, x: Any) -> Any:
+        return self.function(x)
 
 
 class Linear(Layer):

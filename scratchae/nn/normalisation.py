@@ -20,7 +20,7 @@ class LayerNorm(Layer):
     def __init__(self, normalized_shape: int | tuple[int, ...], eps: float = 1e-5):
         self.normalized_shape = shape_of(self, "normalized_shape", normalized_shape)
         self.eps = number(self, "eps", eps, "[0, inf)")
-        self.weight, self.bias = _scale_and_shift(self, self.normalized_shape)
+        self.weight, self.bias = scale_and_shift(self, self.normalized_shape)
 
     def forward(self, x: Any) -> Any:
         axes = tuple(range(-len(self.normalized_shape), 0))
@@ -31,7 +31,7 @@ class LayerNorm(Layer):
         return _layer_norm(x, self.weight, self.bias, axes, self.eps)
 
 
-def _scale_and_shift(layer: Layer, shape: tuple[int, ...]) -> tuple[Parameter, Parameter]:
+def scale_and_shift(layer: Layer, shape: tuple[int, ...]) -> tuple[Parameter, Parameter]:
     """The learned scale, which starts at 1, and the learned shift, which starts at 0."""
     check_fits(f"{type(layer).__name__}: a weight of shape {shape}", shape)
     return Parameter(np.ones(shape, np.float32)), Parameter(np.zeros(shape, np.float32))
@@ -39,9 +39,14 @@ def _scale_and_shift(layer: Layer, shape: tuple[int, ...]) -> tuple[Parameter, P
 
 @in_float32
 def _layer_norm(x: Any, weight: Any, bias: Any, axes: tuple[int, ...], eps: float) -> Any:
+    return normalised(x, axes, eps) * weight + bias
+
+
+def normalised(x: Any, axes: tuple[int, ...], eps: float) -> Any:
+    """(x - mean) / sqrt(variance + eps), with the mean and the variance over `axes`."""
     centred = x - mean(x, axes, keepdims=True)
     variance = mean(centred * centred, axes, keepdims=True)
-    return centred * (variance + eps) ** -0.5 * weight + bias
+    return centred * (variance + eps) ** -0.5
 
 
 class BatchNorm1d(Layer):
@@ -59,7 +64,7 @@ class BatchNorm1d(Layer):
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1):
         self.num_features = n = size(self, "num_features", num_features)
         self.eps, self.momentum = number(self, "eps", eps, "[0, inf)"), number(self, "momentum", momentum, "[0, 1]")
-        self.weight, self.bias = _scale_and_shift(self, (n,))
+        self.weight, self.bias = scale_and_shift(self, (n,))
         self.register_buffer("running_mean", np.zeros(n, np.float32))
         self.register_buffer("running_var", np.ones(n, np.float32))
 

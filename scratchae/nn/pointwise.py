@@ -82,17 +82,3 @@ class Dropout(Layer):
 
     def forward(self, x: Any) -> Any:
         return F.dropout(x, self.p, self.training)
-
-
-class GaussianNoise(Layer):
-    """In train mode, adds noise from N(0, std^2)."""
-
-    def __init__(self, std: float = 0.1):
-        self.std = number(self, "std", std, "[0, inf)")
-
-    def forward(self, x: Any) -> Any:
-        if not self.training or self.std == 0:
-            return x
-        if x.dtype.kind != "f":
-            raise TypeError(f"{titled(self)}: the input is {x.dtype}; convert it with .astype('float32')")
-        return x + F.normal_like(x) * self.std
