@@ -89,13 +89,15 @@ def text(row: Mapping[str, float]) -> str:
 
 
 def losses(numbers: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The losses among a run's numbers. A term that equals the loss is left out, since its curve hides the loss."""
+    """The losses and metrics among a run's numbers.
+
+    A term that equals the loss is left out, since its curve hides the loss.
+    """
     found = {name: np.asarray(value, float) for name, value in numbers.items() if name not in NOT_LOSSES}
-    terms = {name.removeprefix("val_") for name in found} - {"loss"}
-    if len(terms) == 1:
-        pairs = [[found.get(prefix + name, np.empty(0)) for name in ("loss", *terms)] for prefix in ("", "val_")]
+    for term in {name.removeprefix("val_") for name in found} - {"loss"}:
+        pairs = [[found.get(prefix + name, np.empty(0)) for name in ("loss", term)] for prefix in ("", "val_")]
         if all(np.array_equal(whole, part, equal_nan=True) for whole, part in pairs):
-            return {name: found[name] for name in ("loss", "val_loss") if name in found}
+            found = {name: value for name, value in found.items() if name.removeprefix("val_") != term}
     return found
 
 
