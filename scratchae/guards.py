@@ -115,16 +115,18 @@ def _check_loader(arrays: tuple[Any, ...], transform: Any) -> None:
 
 
 def check_arrays(run: Run) -> list:
-    """Raise TypeError, before the run, where the model's loss cannot take as many arrays as the data have."""
-    model, n = run.trainer.model, run.loader.arrays
-    if run.trainer.loss is None and n > 1 and run.loader.transform is None:  # which may change their number
-        takes = inspect.signature(model.loss_terms)
+    """Raise TypeError, before the run, where the model cannot take as many arrays as the data have."""
+    trainer, n = run.trainer, run.loader.arrays
+    own = trainer.loss is None
+    takes = inspect.signature(trainer.model.loss_terms if own else trainer.model.forward)
+    if n > (1 if own else 2) and run.loader.transform is None:  # a transform may change their number
         try:
-            takes.bind(*[None] * n)
+            takes.bind(*[None] * (n if own else n - 1))  # the last one is the targets
         except TypeError:
+            name = f"{type(trainer.model).__name__}.{'loss_terms' if own else 'forward'}{takes}"
             raise TypeError(
-                f"the data are {n} arrays, which {type(model).__name__}.loss_terms{takes} does not take. A list of "
-                "samples becomes one array by np.stack(...)"
+                f"the data are {n} arrays{'' if own else ', the last for the loss'}, which {name} does not take. "
+                "Many samples become one array by np.stack(...)"
             ) from None
     return []
 
@@ -224,7 +226,7 @@ class Finite:
         if bad and not self.warned:
             self.warned = True
             found = f"epoch {run.epoch}: {', '.join(bad)}. Look for NaN in the validation data"
-            warnings.warn(found, RuntimeWarning, stacklevel=5)
+            warnings.warn(found, RuntimeWarning, stacklevel=6)
 
 
 def is_finite(g: Any) -> bool:

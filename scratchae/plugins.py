@@ -78,7 +78,7 @@ class Run:
 
     @property
     def step(self) -> int:
-        """How many steps are done."""
+        """How many batches are done. A batch is a step, unless `Trainer(accumulate=...)` gives a step several."""
         return self.epoch * len(self.loader) + self.batch
 
     def tell(self, moment: str, *news: Any) -> bool:
@@ -132,10 +132,13 @@ class Clip:
 
 
 def _in_step(callback: Any) -> Any:
-    """A callback as a plug-in: the methods of its class that are named after moments inside a step."""
+    """A callback as a plug-in: the methods of its class that are named after moments inside a step.
+
+    Unlike a plug-in's, the callback's answers count for nothing.
+    """
     own = {moment: getattr(callback, moment) for moment in STEP if callable(getattr(type(callback), moment, None))}
-    told = {moment: lambda run, tell=tell: [tell(run)] for moment, tell in own.items()}  # its answers count for nothing
-    return SimpleNamespace(**told | ({"around_step": own["around_step"]} if "around_step" in own else {}))
+    silent = {moment: lambda run, tell=tell: [tell(run)] for moment, tell in own.items() if moment != "around_step"}
+    return SimpleNamespace(**{**own, **silent})
 
 
 def _none(run: Run) -> list:

@@ -74,7 +74,8 @@ class Trainer:
     ):
         self.world = processes(distributed)  # first: from here on an error ends all processes
         self.model, self.optimizer, self.loss = model, optimizer, loss
-        self.clip_grad_norm, self.metrics, self.accumulate = clip_grad_norm, metrics or {}, accumulate
+        self.clip_grad_norm, self.accumulate = clip_grad_norm, accumulate
+        self.metrics = {} if metrics is None else metrics
         check_options(self, callbacks)
         self.callbacks = list(callbacks)
         self.history = History()
@@ -99,8 +100,9 @@ class Trainer:
 
         Args:
             images: an array or memory map (n, ...), a tuple of them for (noisy, clean) or (inputs, targets), or a
-                DataLoader. A DataLoader has its own batch size and order. Arrays of uint8 are images: each batch is
-                divided by 255. In a tuple, this holds for the first array, and for others of the same shape and dtype.
+                DataLoader. A DataLoader has its own batch size and order. Images of uint8, with at least two axes, are
+                divided by 255 batch by batch. In a tuple, the first array holds images, and so do others of its shape
+                and dtype. Labels stay as they are.
             validation: the same kinds of data. Its loss is computed after each epoch, in eval mode, under a fixed
                 seed, and does not touch the random generators.
             epochs: their total number; a run that is resumed counts the earlier epochs too.
@@ -114,12 +116,13 @@ class Trainer:
                 `progress`, `checkpoint_every`, the device, the number of processes, and the options of callbacks that
                 only write files.
             progress: show a bar in a terminal, one line per epoch elsewhere.
-            checkpoint_every: write the checkpoint every so many steps too.
+            checkpoint_every: write the checkpoint every so many batches too.
             sample_weight: one weight of at least 0 for each sample, (n,). The loss is then the weighted mean of the
                 samples' losses. The weights are divided by their mean over all samples. The validation has no weights.
 
-        After Ctrl-C or SIGTERM, training finishes the step, saves, and then ends the script in the usual way. A second
-        signal acts at once. Modules that are frozen and in eval mode when `fit` begins stay in eval mode.
+        After Ctrl-C or SIGTERM, training finishes the batch, saves, and then ends the script in the usual way. The text
+        of the KeyboardInterrupt says where the run was saved. A second signal acts at once. Modules that are frozen and
+        in eval mode when `fit` begins stay in eval mode.
 
         Raises ValueError for an empty set, numbers out of range, or a checkpoint of another run. Raises FileInUse (an
         OSError) for a checkpoint that another run writes, and RuntimeError for a model that another `fit` trains.

@@ -437,6 +437,12 @@ def test_a_model_takes_all_arrays_but_the_last_and_the_loss_takes_that() -> None
     np.testing.assert_allclose(history["loss"], [wanted] * 2, rtol=1e-6)
 
 
+def test_more_arrays_than_a_model_takes_are_told_before_training() -> None:
+    told = r"the data are 3 arrays, the last for the loss, which Linear.forward\(x.*\) .*does not take"
+    with pytest.raises(TypeError, match=told):
+        trained(nn.Linear(6, 3), (X, X, Y), loss=F.cross_entropy)
+
+
 @pytest.mark.parametrize("data", [[X, X], [X], [X[0], X[1], X[2]]])
 def test_a_list_is_no_pair(data: list) -> None:
     model = plain()

@@ -28,10 +28,11 @@ class DataLoader:
     None the batches stay on the device of the arrays.
 
     `transform` is a function of (batch, generator) that gives the batch to train on: an array, or a tuple of arrays, of
-    as many samples. The function gets a copy of the whole batch, also where several processes share the batch. It may
-    write to the copy. The generator is `numpy.random.Generator`. The numbers follow from the seed, the epoch and the
-    place of the batch alone, so a run that is resumed within an epoch gets the same batches. `sa.data.flip`, `crop`,
-    `rotate` and `scale` are such functions for images.
+    as many samples. The function gets a copy of the whole batch, also where several processes share the batch. The
+    function may write to the copy, which lies where the arrays lie, and goes to `device` afterwards. The generator is
+    `numpy.random.Generator`. The numbers follow from the seed, the epoch and the place of the batch alone. So a run
+    that is resumed within an epoch gets the same batches. `sa.data.flip`, `crop`, `rotate` and `scale` are such
+    functions for images.
 
     Attributes: `batch_size`, `n_samples`, `seed`, `device`, `transform`, and `epoch`, the number of iterations started
     so far. `skip` is the number of batches that the next iteration leaves out at its start, to resume within an epoch.

@@ -94,7 +94,7 @@ def accumulating(run: Run) -> list[Accumulate]:
     trainer = run.trainer
     if trainer.accumulate == 1:
         return []
-    loss = trainer.loss or getattr(trainer.model, "_distance", None)
+    loss = getattr(trainer.model, "_distance", None) if trainer.loss is None else trainer.loss
     if (reduction := reduction_of(loss)) not in ("mean", "batchmean"):
         found = f"accumulate={trainer.accumulate} with a loss of reduction={reduction!r}"
         raise ValueError(f"{found}; expected 'mean', since the gradients of the batches are averaged")
