@@ -31,6 +31,7 @@ from scratchae.files.checkpoint import load_checkpoint, save_checkpoint
 from scratchae.files.history import SaveHistory
 from scratchae.gpu.cublas import allow_tf32
 from scratchae.history import History
+from scratchae.more.find_lr import LearningRates, find_lr
 from scratchae.plotting.callbacks import LivePlot, Snapshots
 from scratchae.random import generator, manual_seed
 from scratchae.training import Trainer
@@ -44,9 +45,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Autoencoder", "Callback", "ContractiveAutoencoder", "ConvAutoencoder", "DataLoader", "DenoisingAutoencoder",
-    "EarlyStopping", "History", "LivePlot", "SaveHistory", "Schedule", "Snapshots", "SparseAutoencoder", "Tensor",
-    "Trainer", "VariationalAutoencoder", "allow_tf32", "autoencoders", "data", "detect_anomaly", "distributed",
-    "enable_grad", "functional", "generator", "get_num_threads", "gpu_available", "grad", "gradcheck", "gradgradcheck",
-    "is_grad_enabled", "load_checkpoint", "manual_seed", "nn", "no_grad", "optim", "primitive", "save_checkpoint",
-    "set_num_threads", "tensor",
+    "EarlyStopping", "History", "LearningRates", "LivePlot", "SaveHistory", "Schedule", "Snapshots",
+    "SparseAutoencoder", "Tensor", "Trainer", "VariationalAutoencoder", "allow_tf32", "autoencoders", "data",
+    "detect_anomaly", "distributed", "enable_grad", "find_lr", "functional", "generator", "get_num_threads",
+    "gpu_available", "grad", "gradcheck", "gradgradcheck", "is_grad_enabled", "load_checkpoint", "manual_seed", "nn",
+    "no_grad", "optim", "primitive", "save_checkpoint", "set_num_threads", "tensor",
 ]  # fmt: skip
