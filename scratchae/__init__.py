@@ -33,13 +33,14 @@ from scratchae.files.history import SaveHistory
 from scratchae.gpu.cublas import allow_tf32
 from scratchae.history import History
 from scratchae.interop.dlpack import from_dlpack
+from scratchae.more.find_lr import LearningRates, find_lr
 from scratchae.more.jacobians import hessian, jacobian
 from scratchae.plotting.callbacks import LivePlot, Snapshots
 from scratchae.random import generator, manual_seed
 from scratchae.training import Trainer
 
 for _room in ("more.attach", "debug.attach", "distributed.attach", "fast.attach", "files.attach", "guards",
-              "interop.attach", "plotting.attach", "progress"):  # fmt: skip
+              "interop.attach", "more.training", "plotting.attach", "progress"):  # fmt: skip
     import_module(f"scratchae.{_room}")
 _rooms.append("scratchae.gpu.attach")  # imported with the first array on a GPU
 
@@ -47,9 +48,10 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Autoencoder", "Callback", "ContractiveAutoencoder", "ConvAutoencoder", "DataLoader", "DenoisingAutoencoder",
-    "EarlyStopping", "History", "LivePlot", "SaveHistory", "Schedule", "Snapshots", "SparseAutoencoder", "Tensor",
-    "Trainer", "VariationalAutoencoder", "allow_tf32", "autoencoders", "data", "detect_anomaly", "distributed",
-    "enable_grad", "from_dlpack", "functional", "generator", "get_num_threads", "gpu_available", "grad", "gradcheck",
-    "gradgradcheck", "hessian", "is_grad_enabled", "jacobian", "load_checkpoint", "manual_seed", "nn", "no_grad",
-    "optim", "primitive", "save_checkpoint", "set_num_threads", "show_config", "tensor",
+    "EarlyStopping", "History", "LearningRates", "LivePlot", "SaveHistory", "Schedule", "Snapshots",
+    "SparseAutoencoder", "Tensor", "Trainer", "VariationalAutoencoder", "allow_tf32", "autoencoders", "data",
+    "detect_anomaly", "distributed", "enable_grad", "find_lr", "from_dlpack", "functional", "generator",
+    "get_num_threads", "gpu_available", "grad", "gradcheck", "gradgradcheck", "hessian", "is_grad_enabled", "jacobian",
+    "load_checkpoint", "manual_seed", "nn", "no_grad", "optim", "primitive", "save_checkpoint", "set_num_threads",
+    "show_config", "tensor",
 ]  # fmt: skip

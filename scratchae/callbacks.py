@@ -21,8 +21,9 @@ class Callback:
     A callback may also have methods for the moments of a step: `after_forward(run)`, `after_backward(run)`,
     `after_step(run)`, and `around_step(run)`, which gives a context manager. `run.trainer` is the Trainer,
     `run.numbers` holds the loss terms, and `run.step + 1` is the step's number: see `plugins.Run`. In `after_backward`
-    the gradients are those of the whole batch, finite, and not yet clipped. docs/add_a_callback.md has an example that
-    runs: it records the norms of the gradients, and keeps the norms in checkpoints.
+    the gradients are those of the whole batch, finite, and not yet clipped. Where a step takes several batches, see
+    `Trainer(accumulate=...)`, `around_step` and `after_forward` are called for each batch. docs/add_a_callback.md has
+    an example that runs: it records the norms of the gradients, and keeps the norms in checkpoints.
 
     Where a callback has methods for moments of a step, a GPU does the steps one by one: no step is replayed.
 

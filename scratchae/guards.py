@@ -1,4 +1,7 @@
-"""Guards of a training run, as plug-ins: data that fit, no second run on the same parameters, finite numbers."""
+"""Guards of training: options, data and loss terms that fit, and plug-ins.
+
+The plug-ins check the data, refuse a second run on the same parameters, and stop at numbers that are not finite.
+"""
 
 from __future__ import annotations
 
@@ -7,26 +10,123 @@ import math
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 
+from scratchae import training
+from scratchae.attach import attach
+from scratchae.autograd import Tensor
+from scratchae.backend import is_array, plain_array
+from scratchae.checks import check_count, check_number, shown
+from scratchae.data import loader
+from scratchae.nn import Module
+from scratchae.optim import Optimizer
 from scratchae.plugins import ORDER, Run
 
 
+def options_that_fit(_: Any) -> Callable[..., None]:
+    """`training.check_options`: TypeError or ValueError for what no Trainer can be made of."""
+    return _check_options
+
+
+def _check_options(trainer: Any, callbacks: Any) -> None:
+    model, optimizer, loss = trainer.model, trainer.optimizer, trainer.loss
+    if trainer.clip_grad_norm is not None:
+        check_number("clip_grad_norm", trainer.clip_grad_norm)
+    check_count("accumulate", trainer.accumulate)
+    _check_metrics(trainer.metrics)
+    for name, given, wanted in (("model", model, Module), ("optimizer", optimizer, Optimizer)):
+        if not isinstance(given, wanted):
+            example = "a Module" if wanted is Module else "an optimiser, such as optim.Adam(model.parameters())"
+            raise TypeError(f"Trainer: {name} is {shown(given)}; expected {example}")
+    if loss is not None and not callable(loss):
+        raise TypeError(f"Trainer: loss={shown(loss)}; expected a function of (output, target), such as F.mse_loss")
+    if not isinstance(callbacks, Iterable):
+        raise TypeError(f"Trainer: callbacks={shown(callbacks)}; expected a list of them: [{shown(callbacks)}]")
+    if loss is None and not hasattr(model, "loss_terms"):
+        raise TypeError(f"{type(model).__name__} has no loss_terms(); pass a loss: Trainer(..., loss=F.mse_loss)")
+    moved = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    if not any(id(p) in moved for p in model.parameters()):
+        raise ValueError("the optimiser holds none of the model's parameters; make it from model.parameters()")
+    for callback in callbacks:
+        if isinstance(callback, type):
+            raise TypeError(f"callback {callback.__name__} is a class; pass one made of it: {callback.__name__}()")
+        if not hasattr(callback, "on_epoch_end"):
+            advice = "derive it from sa.Callback, or wrap a learning-rate schedule in sa.Schedule(...)"
+            raise TypeError(f"callback {type(callback).__name__} has no on_epoch_end(); {advice}")
+
+
+def _check_metrics(metrics: Any) -> None:
+    if not isinstance(metrics, Mapping):
+        raise TypeError(f"Trainer: metrics={shown(metrics)}; expected functions by name, such as {{'mae': F.l1_loss}}")
+    for name, function in metrics.items():
+        if not isinstance(name, str) or name in TAKEN or name.startswith("val_"):
+            wanted = f"another word than {', '.join(TAKEN)}, and none that begins with val_"
+            raise ValueError(f"Trainer: a metric is called {shown(name)}; expected {wanted}")
+        if isinstance(function, type) or not callable(function):
+            raise TypeError(f"Trainer: the metric {name!r} is {shown(function)}; expected a function (output, target)")
+
+
+TAKEN = ("loss", "seconds", "images_per_second", "lr")
+"""Names of columns in a history that no metric may have."""
+
+
+def terms_that_fit(_: Any) -> Callable[[Any], None]:
+    """`training.check_terms`: TypeError or ValueError for what cannot be added up and differentiated."""
+    return _check_terms
+
+
+def _check_terms(terms: Any) -> None:
+    if not isinstance(terms, Mapping) or not terms:
+        raise TypeError(f"loss_terms gave {type(terms).__name__}; expected a dict of terms: {{'loss': ...}}")
+    for name, value in terms.items():
+        if not isinstance(name, str):
+            raise TypeError(f"a loss term is called {name!r}; expected a name, such as 'reconstruction'")
+        if not isinstance(value, Tensor):
+            raise TypeError(f"the loss term {name!r} is a {type(value).__name__}; expected a Tensor: leave out .item()")
+        if value.size != 1:
+            raise ValueError(f"the loss term {name!r} has shape {value.shape}; reduce it to a number, with .mean() say")
+
+
+def batches_that_fit(_: Any) -> Callable[..., None]:
+    """`loader.check_loader`: TypeError or ValueError for what no batches can be made of."""
+    return _check_loader
+
+
+def _check_loader(arrays: tuple[Any, ...], transform: Any) -> None:
+    if transform is not None and not callable(transform):
+        raise TypeError(f"DataLoader(transform={shown(transform)}): expected a function of (batch, generator)")
+    if not arrays:
+        raise ValueError("DataLoader got no arrays; expected one array or a tuple of at least one")
+    for a in arrays:
+        plain_array(a[:0] if is_array(a) and a.ndim else a, "DataLoader: the data")  # reads nothing from a file
+        if a.ndim == 0:
+            raise ValueError("DataLoader got a 0-dimensional array; expected shape (n, ...), n samples")
+    lengths = [len(a) for a in arrays]
+    listed = f"; a list of {len(arrays)} samples becomes one array by np.stack(...)" if len(arrays) > 2 else ""
+    if len(set(lengths)) > 1:
+        raise ValueError(f"DataLoader got arrays of lengths {lengths[:8]}; expected one row per sample in each{listed}")
+    if lengths[0] == 0:
+        shapes = ", ".join(str(tuple(a.shape)) for a in arrays[:8])
+        raise ValueError(f"DataLoader got an empty data set of shape {shapes}; expected at least one sample")
+
+
 def check_arrays(run: Run) -> list:
-    """Raise TypeError, before the run, where the model's loss cannot take as many arrays as the data have."""
-    model, n = run.trainer.model, run.loader.arrays
-    if run.trainer.loss is None and n > 1:
-        takes = inspect.signature(model.loss_terms)
+    """Raise TypeError, before the run, where the model cannot take as many arrays as the data have."""
+    trainer, n = run.trainer, run.loader.arrays
+    own = trainer.loss is None
+    takes = inspect.signature(trainer.model.loss_terms if own else trainer.model.forward)
+    if n > (1 if own else 2) and run.loader.transform is None:  # a transform may change their number
         try:
-            takes.bind(*[None] * n)
+            takes.bind(*[None] * (n if own else n - 1))  # the last one is the targets
         except TypeError:
+            name = f"{type(trainer.model).__name__}.{'loss_terms' if own else 'forward'}{takes}"
             raise TypeError(
-                f"the data are {n} arrays, which {type(model).__name__}.loss_terms{takes} does not take. A list of "
-                "samples becomes one array by np.stack(...)"
+                f"the data are {n} arrays{'' if own else ', the last for the loss'}, which {name} does not take. "
+                "Many samples become one array by np.stack(...)"
             ) from None
     return []
 
@@ -97,7 +197,7 @@ class Finite:
 
     def after_forward(self, run: Run) -> None:
         for name, number in run.numbers.items():
-            if not math.isfinite(number):
+            if not math.isfinite(number) and name not in run.trainer.metrics:
                 raise not_finite(f"the loss term {name!r} is {number}, not finite,", run.step + 1)
 
     def after_backward(self, run: Run) -> None:
@@ -126,7 +226,7 @@ class Finite:
         if bad and not self.warned:
             self.warned = True
             found = f"epoch {run.epoch}: {', '.join(bad)}. Look for NaN in the validation data"
-            warnings.warn(found, RuntimeWarning, stacklevel=5)
+            warnings.warn(found, RuntimeWarning, stacklevel=6)
 
 
 def is_finite(g: Any) -> bool:
@@ -160,6 +260,9 @@ def non_finite_weights(model: Any, optimizer: Any = None) -> list[str]:
     return [name for name, p in trained if not is_finite(p.data)]
 
 
+attach(loader.check_loader, forward=batches_that_fit)
+attach(training.check_options, forward=options_that_fit)
+attach(training.check_terms, forward=terms_that_fit)
 ORDER["arrays"] = check_arrays
 ORDER["alone"] = lambda run: [Alone()]
 ORDER["finite"] = lambda run: [Finite()]

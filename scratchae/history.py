@@ -6,8 +6,12 @@ from typing import Any
 
 
 class History(dict[str, list[float]]):
-    """Numbers per epoch by name: "loss" and every term, "val_..." of each, "seconds", "images_per_second"."""
+    """Numbers per epoch by name: "loss" and every term, "val_..." of each, "seconds", "images_per_second".
 
+    `metrics` holds the names of the Trainer's metrics, which are among the numbers.
+    """
+
+    metrics: tuple[str, ...] = ()
     plot: Callable[..., Any]  # from plotting/
     to_csv: Callable[..., None]  # from files/
     to_json: Callable[..., None]  # from files/
@@ -33,6 +37,6 @@ class Means:
             self.sums[name] = self.sums.get(name, 0.0) + value * n
 
     def means(self) -> dict[str, float]:
-        """The mean of each term, and their sum under the name "loss"."""
+        """The mean of each term, and under the name "loss" their sum, unless a term has this name."""
         means = {name: total / self.samples for name, total in self.sums.items()}
-        return means if "loss" in means else {"loss": sum(means.values()), **means}
+        return {"loss": sum(means.values()), **means}

@@ -10,7 +10,7 @@
         take              called with the batch too: do the whole step in another way and return True, or return False
         around_step       a context manager around forward and backward; an error of the step passes through it
           after_forward   `run.numbers` and `run.loss` are there
-          after_backward  the gradients are there too
+          after_backward  the gradients are there too; return True to put off the step until after the next batch
         after_step        the weights have moved
         between_steps     the place of the run, `run.batch` and `run.step`, has moved on too
         after_steps       the last step of the epoch is done
@@ -53,7 +53,7 @@ class Run:
         trainer: has the model, the optimiser, the callbacks and the history.
         loader, held_out: the DataLoaders of the training data and of the validation data, or None.
         device: where the batches go; None leaves them where they are.
-        options: `epochs`, `progress`, `checkpoint`, `checkpoint_every` and `resume` of `fit`, by name.
+        options: `epochs`, `progress`, `checkpoint`, `checkpoint_every`, `resume` and `sample_weight` of `fit`, by name.
         plugins: the plug-ins, in the order in which they act.
         epoch: number of complete epochs; `batch`, `means` and `seconds` are of the epoch in progress.
         first_epoch: the loader's own count of epochs when the run began.
@@ -78,15 +78,12 @@ class Run:
 
     @property
     def step(self) -> int:
-        """How many steps are done."""
+        """How many batches are done. A batch is a step, unless `Trainer(accumulate=...)` gives a step several."""
         return self.epoch * len(self.loader) + self.batch
 
     def tell(self, moment: str, *news: Any) -> bool:
-        """Call the plug-ins' methods of that name, in their order. Returns whether a method returned True."""
-        answer = False
-        for method in self._of(moment):
-            answer |= method(self, *news) is True
-        return answer
+        """Call the plug-ins' methods of that name, in their order, until one returns True. Returns whether one did."""
+        return any(method(self, *news) is True for method in self._of(moment))
 
     @contextmanager
     def around(self, moment: str) -> Iterator[None]:
@@ -135,9 +132,13 @@ class Clip:
 
 
 def _in_step(callback: Any) -> Any:
-    """A callback as a plug-in: the methods of its class that are named after moments inside a step."""
-    own = [moment for moment in STEP if callable(getattr(type(callback), moment, None))]
-    return SimpleNamespace(**{moment: getattr(callback, moment) for moment in own})
+    """A callback as a plug-in: the methods of its class that are named after moments inside a step.
+
+    Unlike a plug-in's, the callback's answers count for nothing.
+    """
+    own = {moment: getattr(callback, moment) for moment in STEP if callable(getattr(type(callback), moment, None))}
+    silent = {moment: lambda run, tell=tell: [tell(run)] for moment, tell in own.items() if moment != "around_step"}
+    return SimpleNamespace(**{**own, **silent})
 
 
 def _none(run: Run) -> list:
@@ -148,10 +149,13 @@ def _none(run: Run) -> list:
 ORDER: dict[str, Callable[[Run], list]] = {
     "arrays": _none,
     "alone": _none,
-    "processes": _none,  # first in a step: they sum the losses and gradients that the others look at
+    "weights": _none,
+    "metrics": _none,
+    "processes": _none,  # they sum the numbers and gradients that the plug-ins after them look at
     "signals": _none,
     "replay": _none,
     "finite": _none,
+    "accumulate": _none,  # the plug-ins before see each batch's gradient, those after see the step's
     "callbacks": lambda run: [_in_step(c) for c in run.trainer.callbacks if run.calls(c)],
     "clip": lambda run: [] if run.trainer.clip_grad_norm is None else [Clip(run.trainer.clip_grad_norm)],
     "checkpoint": _none,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -34,13 +34,13 @@ class Progress:
         if self.bar is not None:
             self.bar.update()
             if run.batch % 64 == 1 and run.means.samples:
-                self.bar.set_postfix_str(text(run.means.means()), refresh=False)
+                self.bar.set_postfix_str(text(run, run.means.means()), refresh=False)
 
     def end_epoch(self, run: Run) -> None:
         if self.bar is not None:
-            self.bar.set_postfix_str(text(run.row))
+            self.bar.set_postfix_str(text(run, run.row))
         else:
-            line(f"{self.title}  {text(run.row)}  {run.row['seconds']:.1f} s")
+            line(f"{self.title}  {text(run, run.row)}  {run.row['seconds']:.1f} s")
 
 
 class Steady:
@@ -83,19 +83,22 @@ def is_watched() -> bool:
     return "ipykernel" in sys.modules
 
 
-def text(row: Mapping[str, float]) -> str:
-    """The losses among an epoch's numbers in one line."""
-    return "  ".join(f"{name} {value:.5g}" for name, value in losses(row).items())
+def text(run: Run, row: Mapping[str, float]) -> str:
+    """The losses and metrics among an epoch's numbers in one line."""
+    return "  ".join(f"{name} {value:.5g}" for name, value in losses(row, run.trainer.metrics).items())
 
 
-def losses(numbers: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The losses among a run's numbers. A term that equals the loss is left out, since its curve hides the loss."""
+def losses(numbers: Mapping[str, Any], metrics: Iterable[str] = ()) -> dict[str, np.ndarray]:
+    """The losses and metrics among a run's numbers.
+
+    A lone term that equals the loss is left out, since its curve hides the loss.
+    """
     found = {name: np.asarray(value, float) for name, value in numbers.items() if name not in NOT_LOSSES}
-    terms = {name.removeprefix("val_") for name in found} - {"loss"}
+    terms = {name.removeprefix("val_") for name in found} - {"loss", *metrics}
     if len(terms) == 1:
         pairs = [[found.get(prefix + name, np.empty(0)) for name in ("loss", *terms)] for prefix in ("", "val_")]
         if all(np.array_equal(whole, part, equal_nan=True) for whole, part in pairs):
-            return {name: found[name] for name in ("loss", "val_loss") if name in found}
+            return {name: value for name, value in found.items() if name.removeprefix("val_") not in terms}
     return found
 
 

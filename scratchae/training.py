@@ -21,8 +21,8 @@ from scratchae import backend, random
 from scratchae.attach import replaceable
 from scratchae.autograd import Tensor, no_grad
 from scratchae.callbacks import Callback
-from scratchae.checks import check_count, check_number, shown
-from scratchae.data.loader import DataLoader
+from scratchae.checks import check_count
+from scratchae.data.loader import DataLoader, numbers_in
 from scratchae.history import History, Means
 from scratchae.nn import Module
 from scratchae.nn.module import device_of_model, evaluating
@@ -39,11 +39,24 @@ class Trainer:
         optimizer: over the model's parameters.
         callbacks: called in order after each epoch, and at the moments of a step for which they have a method.
         loss: a function of (model(inputs), targets), in place of the model's own loss terms; batches are then pairs
-            (inputs, targets).
+            (inputs, targets). Of more arrays, the last is the targets, and the model gets all others.
         clip_grad_norm: scale gradients down to this joint norm before each step.
         distributed: share each batch among the processes that `mpirun` started. All processes must make
             the same model and data. They go on from the first process's weights, and end with equal bits.
             The first process writes the files.
+        metrics: functions of (output, target) by name. A metric gives one number, the mean over the samples of a batch.
+            The history holds each metric under its name, and for the validation under `val_` and its name.
+        accumulate: how many batches make a step. The gradient of a step is the mean over the samples of these batches.
+
+    A metric gets two arrays, NumPy's or, on a GPU, CuPy's. Do not write to the arrays. With `loss`, a metric gets the
+    model's output and the targets. For an autoencoder, a metric gets the reconstruction that the loss compares, and the
+    clean input. Under a loss on logits, the reconstruction is the sigmoid of the logits. The numbers of the training
+    are from before each step, in train mode: dropout and corruption act. A model with `loss_terms` of its own has
+    metrics if these terms call `Autoencoder.distance`.
+
+    A step of several batches equals the step on one large batch up to rounding, if each loss term is a mean over
+    samples. An epoch's last step takes the batches that are left. A layer or penalty that needs the whole batch at once
+    raises ValueError: BatchNorm in train mode, and the sparsity penalty "kl".
 
     `history` is there during and after `fit`, also after an interruption.
     """
@@ -56,31 +69,15 @@ class Trainer:
         loss: Callable[[Any, Any], Any] | None = None,
         clip_grad_norm: float | None = None,
         distributed: bool = False,
+        metrics: Mapping[str, Callable[[Any, Any], Any]] | None = None,
+        accumulate: int = 1,
     ):
         self.world = processes(distributed)  # first: from here on an error ends all processes
-        if clip_grad_norm is not None:
-            check_number("clip_grad_norm", clip_grad_norm)
-        for name, given, wanted in (("model", model, Module), ("optimizer", optimizer, Optimizer)):
-            if not isinstance(given, wanted):
-                example = "a Module" if wanted is Module else "an optimiser, such as optim.Adam(model.parameters())"
-                raise TypeError(f"Trainer: {name} is {shown(given)}; expected {example}")
-        if loss is not None and not callable(loss):
-            raise TypeError(f"Trainer: loss={shown(loss)}; expected a function of (output, target), such as F.mse_loss")
-        if not isinstance(callbacks, Iterable):
-            raise TypeError(f"Trainer: callbacks={shown(callbacks)}; expected a list of them: [{shown(callbacks)}]")
-        if loss is None and not hasattr(model, "loss_terms"):
-            raise TypeError(f"{type(model).__name__} has no loss_terms(); pass a loss: Trainer(..., loss=F.mse_loss)")
-        moved = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        if not any(id(p) in moved for p in model.parameters()):
-            raise ValueError("the optimiser holds none of the model's parameters; make it from model.parameters()")
-        self.model, self.optimizer, self.callbacks, self.loss = model, optimizer, list(callbacks), loss
-        self.clip_grad_norm = clip_grad_norm
-        for callback in self.callbacks:
-            if isinstance(callback, type):
-                raise TypeError(f"callback {callback.__name__} is a class; pass one made of it: {callback.__name__}()")
-            if not hasattr(callback, "on_epoch_end"):
-                advice = "derive it from sa.Callback, or wrap a learning-rate schedule in sa.Schedule(...)"
-                raise TypeError(f"callback {type(callback).__name__} has no on_epoch_end(); {advice}")
+        self.model, self.optimizer, self.loss = model, optimizer, loss
+        self.clip_grad_norm, self.accumulate = clip_grad_norm, accumulate
+        self.metrics = {} if metrics is None else metrics
+        check_options(self, callbacks)
+        self.callbacks = list(callbacks)
         self.history = History()
         self.stop = False
         self.validates = False  # whether the `fit` in progress has a validation set
@@ -97,12 +94,15 @@ class Trainer:
         resume: bool = False,
         progress: bool = True,
         checkpoint_every: int | None = None,
+        sample_weight: Any = None,
     ) -> History:
         """Train for `epochs` passes over `images`.
 
         Args:
             images: an array or memory map (n, ...), a tuple of them for (noisy, clean) or (inputs, targets), or a
-                DataLoader. A DataLoader has its own batch size and order.
+                DataLoader. A DataLoader has its own batch size and order. Images of uint8, with at least two axes, are
+                divided by 255 batch by batch. In a tuple, the first array holds images, and so do others of its shape
+                and dtype. Labels stay as they are.
             validation: the same kinds of data. Its loss is computed after each epoch, in eval mode, under a fixed
                 seed, and does not touch the random generators.
             epochs: their total number; a run that is resumed counts the earlier epochs too.
@@ -116,10 +116,13 @@ class Trainer:
                 `progress`, `checkpoint_every`, the device, the number of processes, and the options of callbacks that
                 only write files.
             progress: show a bar in a terminal, one line per epoch elsewhere.
-            checkpoint_every: write the checkpoint every so many steps too.
+            checkpoint_every: write the checkpoint every so many batches too.
+            sample_weight: one weight of at least 0 for each sample, (n,). The loss is then the weighted mean of the
+                samples' losses. The weights are divided by their mean over all samples. The validation has no weights.
 
-        After Ctrl-C or SIGTERM, training finishes the step, saves, and then ends the script in the usual way. A second
-        signal acts at once. Modules that are frozen and in eval mode when `fit` begins stay in eval mode.
+        After Ctrl-C or SIGTERM, training finishes the batch, saves, and then ends the script in the usual way. The text
+        of the KeyboardInterrupt says where the run was saved. A second signal acts at once. Modules that are frozen and
+        in eval mode when `fit` begins stay in eval mode.
 
         Raises ValueError for an empty set, numbers out of range, or a checkpoint of another run. Raises FileInUse (an
         OSError) for a checkpoint that another run writes, and RuntimeError for a model that another `fit` trains.
@@ -130,7 +133,7 @@ class Trainer:
         loader = _loader(images, batch_size, shuffle, seed)
         held_out = None if validation is None else _loader(validation, batch_size, False, seed)
         options: dict[str, Any] = {"epochs": epochs, "progress": progress, "resume": resume}
-        options |= {"checkpoint": checkpoint, "checkpoint_every": checkpoint_every}
+        options |= {"checkpoint": checkpoint, "checkpoint_every": checkpoint_every, "sample_weight": sample_weight}
         run = Run(self, loader, held_out, device_of_model(self.model), **options)
         for plugins_of in ORDER.values():
             run.plugins += plugins_of(run)
@@ -184,22 +187,24 @@ class Trainer:
             run.tell("after_forward")
             self.optimizer.zero_grad()
             run.loss.backward()
-            run.tell("after_backward")
-        self.optimizer.step()
+            waits = run.tell("after_backward")
         run.loss = None  # and with it the memory of its graph
-        run.tell("after_step")
+        if not waits:
+            self.optimizer.step()
+            run.tell("after_step")
 
     def _terms(self, batch: Any) -> dict[str, Any]:
         """The loss terms of one batch, by name, with the graph behind them."""
         device = device_of_model(self.model)
-        tensors = [Tensor(backend.to_device(a, device)) for a in (batch if isinstance(batch, tuple) else (batch,))]
+        arrays = [backend.to_device(a, device) for a in (batch if isinstance(batch, tuple) else (batch,))]
+        *inputs, target = tensors = list(map(Tensor, numbers_in(arrays, self.model)))
         if self.loss is None:
             terms = self.model.loss_terms(*tensors)  # type: ignore[attr-defined]
-        elif len(tensors) != 2:
-            raise ValueError(f"a batch has {len(tensors)} arrays; with a loss it must be a pair (inputs, targets)")
+        elif not inputs:
+            raise ValueError("a batch has one array; with a loss it must be a pair (inputs, targets)")
         else:
-            terms = {"loss": self.loss(self.model(tensors[0]), tensors[1])}
-        _check_terms(terms)
+            terms = {"loss": compared(self.loss, self.model(*inputs), target)}
+        check_terms(terms)
         return terms
 
     def _end_epoch(self, run: Run) -> None:
@@ -271,26 +276,33 @@ def samples_of(batch: Any) -> int:
     return len(batch[0] if isinstance(batch, tuple) else batch)
 
 
+@replaceable
 def numbers_of(terms: Mapping[str, Any]) -> dict[str, float]:
     """Loss terms as numbers."""
     return {name: value.item() for name, value in terms.items()}
 
 
+@replaceable
+def compared(loss: Callable[[Any, Any], Any], output: Any, target: Any) -> Any:
+    """The loss of a model's output."""
+    return loss(output, target)
+
+
+@replaceable
+def check_options(trainer: Trainer, callbacks: Any) -> None:
+    """Refuse what no Trainer can be made of; see guards.py."""
+
+
+@replaceable
+def check_terms(terms: Any) -> None:
+    """Refuse loss terms that cannot be added up and differentiated; see guards.py."""
+
+
 def _loader(data: Any, batch_size: int, shuffle: bool, seed: int) -> DataLoader:
+    if isinstance(data, list):
+        advice = "a tuple (inputs, targets) is a pair, and np.stack(...) makes one array of many samples"
+        raise TypeError(f"the data are a list of {len(data)}; expected an array, a tuple or a DataLoader: {advice}")
     loader = data if isinstance(data, DataLoader) else DataLoader(data, batch_size, shuffle, seed)
     if len(loader) == 0:
         raise ValueError(f"{loader.n_samples} samples, batch_size={loader.batch_size} and drop_last give no batch")
     return loader
-
-
-def _check_terms(terms: Any) -> None:
-    """TypeError or ValueError for what cannot be added up and differentiated."""
-    if not isinstance(terms, Mapping) or not terms:
-        raise TypeError(f"loss_terms gave {type(terms).__name__}; expected a dict of terms: {{'loss': ...}}")
-    for name, value in terms.items():
-        if not isinstance(name, str):
-            raise TypeError(f"a loss term is called {name!r}; expected a name, such as 'reconstruction'")
-        if not isinstance(value, Tensor):
-            raise TypeError(f"the loss term {name!r} is a {type(value).__name__}; expected a Tensor: leave out .item()")
-        if value.size != 1:
-            raise ValueError(f"the loss term {name!r} has shape {value.shape}; reduce it to a number, with .mean() say")

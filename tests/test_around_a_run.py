@@ -243,7 +243,7 @@ def test_terms_that_are_no_dict_are_named() -> None:
 
 
 def test_a_list_of_samples_is_named_before_training() -> None:
-    with pytest.raises(TypeError, match=r"64 arrays, which Autoencoder.loss_terms\(.*np.stack"):
+    with pytest.raises(TypeError, match=r"a list of 64; expected an array.*np.stack"):
         trainer_of(dropping()).fit(list(X), progress=False)
 
 

@@ -278,7 +278,7 @@ MISTAKES: dict[str, tuple[Callable[[sa.Autoencoder], Any], type[Exception], str]
     "code to decoder": (lambda m: m.decode(sa.Tensor(data())), ValueError, r"layer 0: Linear\(3, 5\).*\(10, 6\)"),
     "pixels to 255": (lambda m: m.loss(sa.Tensor(data() * 255)), ValueError, r"target ranges.*\[0, 1\]: scale"),
     "target shape": (lambda m: m.loss(sa.Tensor(data()), sa.Tensor(data(3))), ValueError, r"\(10, 6\).*\(3, 6\)"),
-    "uint8": (lambda m: m.reconstruct(data().astype(np.uint8)), TypeError, r"uint8.*\.astype\('float32'\) / 255"),
+    "uint8 codes": (lambda m: m.inverse_transform(np.ones((4, 3), np.uint8)), TypeError, "codes of uint8: expected"),
     **{
         f"empty to {name}": (lambda m, call=call: call(m, data(0), 4), ValueError, r"empty array of shape \(0, ")
         for name, call in METHODS.items()

@@ -123,8 +123,13 @@ def test_a_state_of_snapshots_that_does_not_fit_is_refused_and_nothing_changes(t
         with pytest.raises(ValueError, match="nothing was loaded"):
             strip.load_state_dict(state)  # type: ignore[arg-type]
     assert strip.frames is frames
-    strip.load_state_dict({"frames": {"before": X[2:4]}})
+    for latest in (3, {"epoch 1": X[:3]}):
+        with pytest.raises(ValueError):
+            strip.load_state_dict({"frames": {}, "latest": latest})
+    assert strip.frames is frames
+    strip.load_state_dict({"frames": {"before": X[2:4]}})  # as older checkpoints have it
     np.testing.assert_array_equal(strip.frames["before"], X[2:4])
+    assert strip.latest == {}
 
 
 def test_a_schedules_state_goes_through_its_callback() -> None:
@@ -210,7 +215,7 @@ def test_pictures_that_no_figure_can_show_are_told_before_training(tmp_path: Pat
     model = sa.Autoencoder.dense((15, 3))
     data = np.full((4, 15), 0.5, np.float32)
     with pytest.raises(ValueError, match="15 values an image, expected a square number"):
-        run(model, sa.Snapshots(data[:2], tmp_path / "film.png"), data=data)
+        run(model, sa.Snapshots(data[:2], tmp_path / "film.png", series=False), data=data)
     assert list(tmp_path.iterdir()) == []
 
 

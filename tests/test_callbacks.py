@@ -171,9 +171,52 @@ def test_snapshots_keep_and_draw_every_reconstruction(pictures: np.ndarray, tmp_
     assert path.read_bytes().startswith(b"\x89PNG\r\n")
     heights = [size[0] for size in sizes]
     assert heights[0] == 0 < heights[1] == heights[2] < heights[3]  # a row more each time
-    run(model, strip, epochs=1)
-    assert list(strip.frames) == ["original", "before"]
+    run(model, strip, epochs=3)
+    assert list(strip.frames) == ["original", "before", "epoch 2", "epoch 3"]  # the last epoch too
     np.testing.assert_array_equal(strip.frames["before"], seen[3])
+    np.testing.assert_array_equal(strip.frames["epoch 3"], model.reconstruct(pictures))
+
+
+def test_the_last_row_is_of_the_last_epoch_also_where_earlier_weights_come_back(tmp_path: Any) -> None:
+    seen: list[np.ndarray] = []
+    model = autoencoder()
+    strip = sa.Snapshots(X[:2], tmp_path / "film.png", every=100)
+    stopper = sa.EarlyStopping(monitor="loss", patience=1, min_delta=10.0)
+    run(model, stopper, Each(lambda trainer, row: seen.append(model.reconstruct(X[:2]))), strip, epochs=9)
+    assert stopper.best_epoch == 1 and list(strip.frames) == ["original", "before", "epoch 2"]
+    np.testing.assert_array_equal(strip.frames["epoch 2"], seen[1])
+    np.testing.assert_array_equal(model.reconstruct(X[:2]), seen[0])
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_a_denoiser_shows_noisy_denoised_and_clean_images(every: int, device: str, tmp_path: Any) -> None:
+    pictures = (X[:2] * 255).astype(np.uint8)
+    sa.manual_seed(0)
+    model = sa.DenoisingAutoencoder.dense((16, 8), amount=0.2).to(device)
+    strip = sa.Snapshots(pictures, tmp_path / "film.png", every)
+    before = sa.random.random_state()
+    strip.on_fit_begin(sa.Trainer(model, optim.SGD(model.parameters(), lr=0.0)))
+    assert sa.random.random_state() == before
+    first = strip.frames["noisy"]
+    run(model, strip, epochs=3, data=pictures)
+    epochs = ["epoch 1", "epoch 2", "epoch 3"][every - 1 :]
+    assert list(strip.frames) == ["noisy", "before", *epochs, "clean"]
+    noisy = strip.frames["noisy"]
+    np.testing.assert_array_equal(noisy, first)
+    assert 0.05 < abs(noisy - pictures / 255).mean() < 0.2 and strip.frames["clean"] is strip.images
+    np.testing.assert_array_equal(strip.frames["epoch 3"], model.reconstruct(noisy))
+    assert imread(tmp_path / "film.png").shape[0] > 100
+
+
+def test_snapshots_of_series_are_lines(tmp_path: Any) -> None:
+    series = np.random.default_rng(0).random((6, 10), np.float32)
+    sa.manual_seed(0)
+    model = sa.Autoencoder.dense((10, 3))
+    run(model, sa.Snapshots(series[:3], tmp_path / "film.svg"), epochs=2, data=series)
+    drawn = (tmp_path / "film.svg").read_text()
+    assert all(f"<!-- {title} -->" in drawn for title in ("original", "before", "epoch 1", "epoch 2"))
+    with pytest.raises(ValueError, match="Snapshots: series='yes'; expected True or False"):
+        sa.Snapshots(series, tmp_path / "film.svg", series="yes")  # type: ignore[arg-type]
 
 
 def test_snapshots_need_an_autoencoder_and_say_so_before_training(tmp_path: Any) -> None:

@@ -112,7 +112,7 @@ TABLE: dict[str, Mistake] = {
         lambda w: nn.Linear(6, 2).to(np.float64)(tensor(8, 6)), TypeError,
         ["input is float32", "weights are float64", r"\.astype\('float64'\)"],
     ),
-    "uint8 images": (lambda w: w.fit(np.uint8(w.x * 255)), TypeError, ["uint8", r"\.astype\('float32'\) / 255"]),
+    "integer images": (lambda w: w.fit(np.int16(w.x * 255)), TypeError, ["int16", r"\.astype\('float32'\)"]),
     "integers into Linear": (
         lambda w: nn.Linear(3, 2)(tensor(2, 3, dtype=int)), TypeError, ["int64", r"\.astype\('float32'\)"],
     ),

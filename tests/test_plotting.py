@@ -12,7 +12,7 @@ pytest.importorskip("matplotlib")
 from matplotlib.colors import to_rgba
 from matplotlib.image import imread
 
-from scratchae import plotting
+from scratchae import LearningRates, plotting
 
 rng = np.random.default_rng(0)
 
@@ -47,9 +47,13 @@ def test_importing_needs_no_matplotlib_and_drawing_no_pyplot():
         lambda path: plotting.curves({"β = ½": ([1, 10], [0.3, 0.2])}, path, "β", "error", "naïve", xlog=True),
         lambda path: plotting.bars({"Übung": {"a": 1, "b": 2}}, path, "accuracy"),
         lambda path: plotting.roc_curves({"error": ([0, 0, 1], [0, 1, 1])}, path),
+        lambda path: plotting.score_histogram({"normal": [0.1, 0.2], "odd": [0.5]}, 0.3, path),
+        lambda path: plotting.series_rows({"a": np.ones((2, 10)), "b": np.zeros((2, 1, 10))}, path),
+        lambda path: plotting.reconstructions(np.ones((2, 10)), np.zeros((2, 10)), path),
+        lambda path: LearningRates([0.1, 1.0], [2.0, 1.0]).plot(path),
     ],
     ids=["loss_curves", "reconstructions", "image_rows", "latent_scatter", "points_3d", "filters"]
-    + ["image_grid", "curves", "bars", "roc_curves"],
+    + ["image_grid", "curves", "bars", "roc_curves", "score_histogram", "series_rows", "series", "rates"],
 )
 def test_every_figure_is_saved_by_suffix_in_new_folders(draw, tmp_path):
     for suffix, start in ((".png", b"\x89PNG\r\n"), (".svg", b"<?xml"), (".pdf", b"%PDF")):
@@ -121,14 +125,14 @@ def test_points_3d_panels_share_limits_and_colours():
         (lambda: plotting.image_rows({"x": np.ones((2, 8, 8, 3))}), "channels before height and width"),
         (lambda: plotting.image_rows({"x": [["a"]]}), "expected numbers"),
         (lambda: plotting.image_rows({"x": np.ones((2, 9))}, n=0), "n=0; expected numbers and n >= 1"),
-        (lambda: plotting.image_rows({"x": np.full((1, 4), 255, np.uint8)}), "up to 255, expected [0, 1]; divide"),
+        (lambda: plotting.image_rows({"x": np.full((1, 4), 255, np.int16)}), "up to 255, expected [0, 1]; divide"),
         (lambda: plotting.reconstructions(np.ones((12, 4)), np.ones((11, 4))), "'reconstruction': (11, 2, 2)}; pass"),
         (lambda: plotting.reconstructions(np.ones((2, 4)), np.ones((2, 9))), "images of one size"),
         (lambda: plotting.filters(np.ones((2, 3, 5, 5))), "expected one channel, got shape (2, 3, 5, 5)"),
         (lambda: plotting.filters(np.ones((2, 12)), shape=(2, 5)), "12 values an image, expected 2 * 5"),
         (lambda: plotting.image_grid(np.ones((0, 9))), "'images': got shape (0, 9)"),
         (lambda: plotting.image_grid(np.ones((2, 10))), "'images': 10 values an image, expected a square number"),
-        (lambda: plotting.image_grid(np.full((1, 4), 255, np.uint8)), "up to 255, expected [0, 1]; divide"),
+        (lambda: plotting.image_grid(np.full((1, 4), 255, np.int16)), "up to 255, expected [0, 1]; divide"),
         (lambda: plotting.image_grid(np.ones((2, 9)), columns=0), "columns=0; expected an integer of at least 1"),
         (lambda: plotting.curves({}), "nothing to plot: got [], expected a y for at least one x"),
         (lambda: plotting.curves({"a": ([1], [None])}), "nothing to plot: got ['a']"),
@@ -148,6 +152,20 @@ def test_points_3d_panels_share_limits_and_colours():
         (lambda: plotting.bars({"a": {str(i): i for i in range(11)}}), "11 names, at most 10 can be told apart"),
         (lambda: plotting.roc_curves({}), "nothing to plot: got [], expected a true positive rate for at least one"),
         (lambda: plotting.roc_curves({"a": ([0, 1], [0, 100])}), "'a': got 100, expected rates in [0, 1]; pass"),
+        (lambda: plotting.score_histogram({}), "nothing to plot: got sets of sizes {}; expected scores by name"),
+        (lambda: plotting.score_histogram({"a": [1.0], "b": []}), "sizes {'a': 1, 'b': 0}"),
+        (lambda: plotting.score_histogram({"a": [1.0, np.nan]}), "'a': got nan, expected finite scores"),
+        (lambda: plotting.score_histogram({"a": [1.0]}, np.inf), "threshold=inf; expected a finite number"),
+        (lambda: plotting.score_histogram({"a": [0.0, 1]}, xlog=True), "'a': got 0, expected values above 0"),
+        (lambda: plotting.score_histogram({"a": [1.0]}, -1.0, xlog=True), "'threshold': got -1, expected values above"),
+        (lambda: plotting.score_histogram({str(i): [1.0] for i in range(11)}), "11 sets, at most 10"),
+        (lambda: plotting.series_rows({}), "rows is empty: expected named series"),
+        (lambda: plotting.series_rows({"x": np.ones(9)}), "'x': got shape (9,) of float64; expected series, numbers"),
+        (lambda: plotting.series_rows({"x": np.ones((2, 3)), "y": np.ones((2, 4))}), "[(2, 1, 3), (2, 1, 4)]; pass"),
+        (lambda: plotting.series_rows({"x": np.ones((2, 9))}, n=0), "n=0; expected an integer of at least 1"),
+        (lambda: plotting.reconstructions(np.ones((2, 10)), np.ones((3, 10))), "as many series of one length"),
+        (lambda: plotting.reconstructions(np.ones((2, 10)), np.ones((2, 10)), series=False), "10 values an image"),
+        (lambda: plotting.reconstructions(np.ones((2, 9)), np.ones((2, 9)), series=1), "series=1; expected True or"),
         (lambda: plotting.roc_curves({"a": ([0, 1], [1])}), "one true positive rate for each false positive rate"),
         (lambda: plotting.latent_scatter(np.ones((5, 8))), "'codes': got shape (5, 8), expected (N, 2); project wider"),
         (lambda: plotting.latent_scatter(np.ones((0, 2))), "got shape (0, 2)"),

@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("matplotlib")
 from matplotlib.colors import to_hex
 
-from scratchae import plotting
+from scratchae import History, LearningRates, plotting
 
 
 def legend_labels(owner):
@@ -85,6 +85,34 @@ def test_one_epoch_shows_a_marker_and_gaps_are_bridged():
     ax = plotting.loss_curves({"loss": [3, 2, 1], "val_loss": [None, 2.5, float("nan")]}).axes[0]
     np.testing.assert_array_equal(ax.lines[1].get_xdata(), [2])
     assert ax.lines[1].get_marker() == "o"
+
+
+def test_each_metric_has_axes_of_its_own():
+    history = History(loss=[2, 1], val_loss=[3, 2], mse=[2, 1], val_mse=[3, 2], psnr=[20, 24], val_psnr=[19, 22])
+    history |= {"accuracy": [0.1, 0.9], "seconds": [1, 1]}
+    history.metrics = ("psnr", "accuracy")
+    loss, psnr, accuracy = plotting.loss_curves(history, title="run").axes
+    assert [ax.get_ylabel() for ax in (loss, psnr, accuracy)] == ["loss", "psnr", "accuracy"]
+    assert [line.get_label() for line in loss.lines] == ["loss", "validation loss"]  # mse is the whole loss
+    assert [line.get_label() for line in psnr.lines] == ["psnr", "validation psnr"]
+    np.testing.assert_array_equal(psnr.lines[1].get_ydata(), [19, 22])
+    np.testing.assert_array_equal(accuracy.lines[0].get_ydata(), [0.1, 0.9])
+    assert loss.get_title(loc="left") == "run" and accuracy.get_legend() is None
+
+
+# --- rates
+
+
+def test_a_search_for_a_rate_shows_its_losses_and_the_suggestion():
+    rates, losses = [1e-3, 1e-2, 1e-1, 1.0], [4.0, 3.0, 1.0, 9.0]
+    found = LearningRates(rates, losses)
+    assert found.smoothed == [3.5, 8 / 3, 13 / 3, 5.0] and found.suggestion == 1e-3
+    (ax,) = found.plot(title="Adam").axes
+    steps, smoothed, suggestion = ax.lines
+    np.testing.assert_array_equal(steps.get_xydata(), np.c_[rates, losses])
+    np.testing.assert_array_equal(smoothed.get_ydata(), found.smoothed)
+    assert suggestion.get_xdata() == [1e-3, 1e-3] and ax.get_xscale() == "log"
+    assert legend_labels(ax.get_legend()) == ["loss of a step", "smoothed", "suggestion 0.001"]
 
 
 # --- curves
@@ -182,7 +210,68 @@ def test_roc_curves_draw_the_rates_over_the_diagonal_on_a_unit_square():
     np.testing.assert_array_equal(diagonal.get_xydata(), [[0, 0], [1, 1]])
     for line, pair in zip(lines, rates.values(), strict=True):
         np.testing.assert_array_equal(line.get_xydata().T, pair)
-    assert legend_labels(ax.get_legend()) == ["error", "ELBO"]
+    assert legend_labels(ax.get_legend()) == ["error (AUROC 0.850)", "ELBO (AUROC 0.500)"]
     assert (ax.get_xlim(), ax.get_ylim(), ax.get_aspect()) == ((0, 1), (0, 1), 1)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("false positive rate", "true positive rate")
     assert ax.get_title(loc="left") == "clothes"
+
+
+def test_the_area_under_a_roc_curve_takes_its_points_in_any_order():
+    rates = {"a": ([0.5, 0.0, 0.5], [0.9, 0.4, 0.6])}
+    (ax,) = plotting.roc_curves(rates).axes
+    wanted = 0.5 * (0.4 + 0.6) / 2 + 0.5 * (0.9 + 1) / 2  # from (0, 0) over the points to (1, 1)
+    assert legend_labels(ax.get_legend()) == [f"a (AUROC {wanted:.3f})"]
+
+
+# --- score_histogram
+
+
+def test_a_histogram_has_the_share_of_each_set_and_the_threshold():
+    scores = {"normal": [0.1, 0.2, 0.2, 0.4], "odd": [0.32, 0.5]}
+    (ax,) = plotting.score_histogram(scores, 0.35, title="errors", bins=4).axes
+    heights = [patch.get_height() for patch in ax.patches]
+    np.testing.assert_allclose(heights, [0.25, 0.5, 0, 0.25, 0, 0, 0.5, 0.5])
+    np.testing.assert_allclose([ax.patches[0].get_x(), ax.patches[3].get_x() + ax.patches[3].get_width()], [0.1, 0.5])
+    assert ax.lines[0].get_xdata() == [0.35, 0.35]
+    assert sorted(legend_labels(ax.get_legend())) == ["normal, 25.0% above", "odd, 50.0% above", "threshold 0.35"]
+    (ax,) = plotting.score_histogram({"same": np.full(3, 2.0)}, bins=2).axes
+    assert [patch.get_height() for patch in ax.patches] == pytest.approx([0, 1]) and not ax.lines
+    (ax,) = plotting.score_histogram({"a": [1, 10, 100]}, bins=2, xlog=True).axes
+    np.testing.assert_allclose([patch.get_height() for patch in ax.patches], [1 / 3, 2 / 3])
+
+
+# --- series
+
+
+@pytest.mark.parametrize("shape", [(3, 10), (3, 1, 10), (3, 1, 1, 10)])
+def test_reconstructions_of_series_are_lines_over_the_originals(shape):
+    originals, reconstructed = np.random.default_rng(0).random((2, *shape))
+    figure = plotting.reconstructions(originals, reconstructed, n=2)
+    assert len(figure.axes) == 2 and legend_labels(figure.legends[0]) == ["original", "reconstruction"]
+    for ax, one, other in zip(figure.axes, originals, reconstructed, strict=False):
+        before, after = ax.lines
+        np.testing.assert_array_equal(before.get_ydata(), one.ravel())
+        np.testing.assert_array_equal(after.get_ydata(), other.ravel())
+    assert len({ax.get_ylim() for ax in figure.axes}) == 1
+
+
+def test_rows_of_series_have_the_first_row_behind_and_channels_in_colours():
+    noisy, denoised = np.random.default_rng(0).random((2, 3, 2, 8))
+    figure = plotting.series_rows({"noisy": noisy, "denoised": denoised}, n=3)
+    assert [ax.get_ylabel() for ax in figure.axes] == ["noisy", "", "", "denoised", "", ""]
+    assert [len(ax.lines) for ax in figure.axes] == [2, 2, 2, 4, 4, 4]
+    behind, line = figure.axes[4].lines[:2]
+    np.testing.assert_array_equal(behind.get_ydata(), noisy[1, 0])
+    np.testing.assert_array_equal(line.get_ydata(), denoised[1, 0])
+    colours = [to_hex(line.get_color()).upper() for line in figure.axes[0].lines]
+    assert colours == list(plotting.PALETTE[:2])
+
+
+def test_a_length_that_is_a_square_counts_as_an_image_unless_told():
+    pictures = np.random.default_rng(0).random((2, 9))
+    assert len(plotting.reconstructions(pictures, pictures).axes[0].images) == 1
+    assert len(plotting.reconstructions(pictures, pictures, series=True).axes[0].lines) == 2
+    channels = pictures.reshape(2, 3, 3)
+    figure = plotting.reconstructions(channels, channels, series=True)
+    names = ["original", *(f"reconstruction, channel {i}" for i in (1, 2, 3))]
+    assert legend_labels(figure.legends[0]) == names

@@ -63,6 +63,12 @@ def test_black_and_white_images_need_no_floats():
         np.testing.assert_array_equal(shown.reshape(4, 4), np.eye(4))
 
 
+def test_bytes_are_shown_as_numbers_in_the_unit_interval():
+    photos = rng.integers(0, 256, (2, 3, 6, 6), dtype=np.uint8)
+    shown = tiles(plotting.image_rows({"photos": photos}), 1, 2, 6, 6)
+    np.testing.assert_array_equal(shown, photos.transpose(0, 2, 3, 1) / 255)
+
+
 def test_a_film_strip_of_twelve_rows_keeps_names_in_full(tmp_path):
     titles = ["original", "before", *(f"epoch {i}" for i in range(1, 10)), "ein längerer Name: ½ β"]
     figure = plotting.image_rows({title: rng.random((10, 784)) for title in titles}, tmp_path / "strip.png")

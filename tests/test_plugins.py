@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import contextlib
 import importlib
+import signal
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
@@ -105,11 +107,13 @@ def test_an_error_in_a_moment_leaves_the_weights() -> None:
 
 def test_all_plug_ins_are_attached_in_the_order_that_one_place_says() -> None:
     importlib.import_module("scratchae.gpu.attach")  # as the first array on a GPU does
-    run = plugins.Run(trainer_of(GradientNorms(), clip_grad_norm=1.0), sa.DataLoader(X, 8), epochs=1, progress=True,
-                      checkpoint="run", checkpoint_every=None, resume=False)  # fmt: skip
+    trainer = trainer_of(GradientNorms(), clip_grad_norm=1.0, metrics={"mae": F.l1_loss}, accumulate=2)
+    run = plugins.Run(trainer, sa.DataLoader(X, 8), epochs=1, progress=True, checkpoint="run", checkpoint_every=None,
+                      resume=False, sample_weight=np.ones(40))  # fmt: skip
     kinds = [type(plugin).__name__ for plugins_of in plugins.ORDER.values() for plugin in plugins_of(run)]
     assert kinds == [
-        "Alone", "Signals", "Replay", "Finite", "SimpleNamespace", "Clip", "Checkpoint", "Progress",
+        "Alone", "Weights", "Metrics", "Signals", "Replay", "Finite", "Accumulate", "SimpleNamespace", "Clip",
+        "Checkpoint", "Progress",
     ]  # fmt: skip
 
 
@@ -209,6 +213,24 @@ def test_an_attribute_named_after_a_moment_is_no_method() -> None:
     log.after_step = 3  # type: ignore[attr-defined]
     trainer_of(log, Mock()).fit(X, batch_size=8, progress=False)
     assert len(log.norms) == 5
+
+
+def test_a_signal_that_a_script_handles_leaves_later_plug_ins_their_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    batches: list[int] = []
+
+    class Raising(sa.Callback):
+        def after_step(self, run: Any) -> None:
+            if run.step == 1:
+                signal.raise_signal(signal.SIGTERM)
+
+    noting = SimpleNamespace(between_steps=lambda run: batches.append(run.batch))
+    monkeypatch.setitem(plugins.ORDER, "progress", lambda run: [noting])
+    before = signal.signal(signal.SIGTERM, lambda number, frame: None)
+    try:
+        trainer_of(Raising()).fit(X, batch_size=10)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert batches == [1, 2, 3, 4]
 
 
 class Mine(FloatingPointError):

@@ -65,7 +65,8 @@ GIVEN: dict[str, Any] = {
     "upscale_factor": 2, "downscale_factor": 2, "normalized_shape": 6, "num_features": 6, "value": 0.5,
     "num_groups": 2, "num_channels": 4, "net": nn.Identity, "shift": 2, "repeats": 2, "reps": 2,
     "sizes": (6, 4, 2), "channels": (1, 4), "size": 8, "code_size": 2, "feature_size": 4, "encoder": nn.Identity,
-    "decoder": nn.Identity, "model": model,
+    "decoder": nn.Identity, "model": model, "trainer": trainer, "scores": {"a": [1.0, 2.0]},
+    "generator": lambda: np.random.default_rng(0),
 }  # fmt: skip
 # Some names mean something else here or there.
 OWN: dict[str, dict[str, Any]] = {
@@ -92,13 +93,13 @@ OWN: dict[str, dict[str, Any]] = {
     "noise.gaussian": {"x": X}, "noise.masking": {"x": X}, "noise.salt_and_pepper": {"x": X},
     "Softmax": {"dim": 0}, "Unflatten": {"shape": (2, 3)}, "astype": {"dtype": np.dtype("float64")},
     "GaussianNoise": {}, "feature_size": {"size": 8}, "Snapshots": {"path": "strip.png"},
-    "filters": {"shape": (6, 6)}, "bars": {}, "DataLoader": {},
+    "filters": {"shape": (6, 6)}, "bars": {}, "DataLoader": {}, "find_lr": {"images": X},
 }  # fmt: skip
 # Not walked: what reads files, waits for the network or needs more than one argument to make sense. Their own tests do.
 LEFT_OUT = {
     "mnist", "fashion_mnist", "image_folder", "load_array", "read_idx", "write_idx", "save_checkpoint",
     "load_checkpoint", "primitive", "grad", "jacobian", "allow_tf32", "SaveHistory", "Module", "Optimizer", "Parameter",
-    "Sequential", "Tensor", "tensor", "History", "LivePlot",
+    "Sequential", "Tensor", "tensor", "History", "LivePlot", "LearningRates",
 }  # fmt: skip
 
 
@@ -128,7 +129,9 @@ def public() -> Iterator[tuple[str, Callable[..., Any]]]:
         X, None, epochs, batch_size, shuffle, seed, None, False, False, checkpoint_every
     )
     yield "evaluate", lambda batch_size=4: trainer().evaluate(X, batch_size)
-    yield "Trainer", lambda clip_grad_norm=1.0: trainer(clip_grad_norm=clip_grad_norm)
+    yield "Trainer", lambda clip_grad_norm=1.0, accumulate=1: trainer(
+        clip_grad_norm=clip_grad_norm, accumulate=accumulate
+    )
 
 
 def takes_a_number(p: inspect.Parameter) -> bool:

@@ -165,7 +165,12 @@ def test_a_killed_run_ends_the_same_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number, status", [(signal.SIGINT, -2), (signal.SIGTERM, 143)])
 def test_a_script_ends_in_the_usual_way_and_leaves_a_checkpoint(tmp_path: Path, number: int, status: int) -> None:
-    assert script("fit", "denoising", tmp_path / "broken", number, 8).returncode == status
+    done = script("fit", "denoising", tmp_path / "broken", number, 8)
+    assert done.returncode == status
+    if number == signal.SIGINT:
+        path = str(tmp_path / "broken" / "run.safetensors")
+        told = f"training stopped after step 8 and was saved: go on with fit(checkpoint={path!r}, resume=True)"
+        assert done.stderr.rstrip().endswith(f"KeyboardInterrupt: {told}")
     run = Run("denoising", tmp_path / "broken", seed=99)
     run.fit()
     assert run.ended() == uninterrupted("denoising", tmp_path / "straight")
@@ -363,7 +368,7 @@ def test_a_second_signal_does_not_wait(tmp_path: Path, number: signal.Signals) -
 def test_without_a_checkpoint_ctrl_c_finishes_the_step_and_raises(tmp_path: Path) -> None:
     run = Run("variational", tmp_path)
     run.at_step(8, signal_at(signal.SIGINT))
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="stopped after step 8, and was not saved: pass checkpoint="):
         run.fit(checkpoint=None, resume=False)
     assert {entry["step"] for entry in run.optimizer.state_dict()["groups"][0]["params"]} == {8}
     assert len(run.trainer.history["loss"]) == 1

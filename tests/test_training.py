@@ -339,7 +339,7 @@ MISTAKES: dict[str, tuple[Callable[[sa.Trainer], Any], type[Exception], str]] = 
     "batch size 0": (lambda t: t.fit(X, batch_size=0), ValueError, "batch_size=0.*at least 1"),
     "no batch": (lambda t: t.fit(sa.DataLoader(X, 64, seed=0, drop_last=True)), ValueError, "10.*64|64.*10"),
     "pair of lengths": (lambda t: t.fit((X, X[:5])), ValueError, r"\[10, 5\]"),
-    "a list of rows": (lambda t: t.fit(X.tolist()), TypeError, "expected real numbers or an array"),
+    "a list of rows": (lambda t: t.fit(X.tolist()), TypeError, r"a list of 10; expected .*a tuple .* is a pair"),
     "no pair": (lambda t: sa.Trainer(t.model, t.optimizer, loss=F.mse_loss).fit(X), ValueError, r"\(inputs, targets\)"),
     "three": (lambda t: t.fit((X, X, X)), (TypeError, ValueError), "3"),
     "no loss": (lambda t: sa.Trainer(nn.Identity(), t.optimizer), TypeError, r"Identity.*loss=F\.mse_loss"),

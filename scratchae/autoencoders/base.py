@@ -19,10 +19,12 @@ import numpy as np
 
 from scratchae import functional as F
 from scratchae import nn
+from scratchae.attach import replaceable
 from scratchae.autograd import Tensor, no_grad
 from scratchae.autograd.tensor import values_of
 from scratchae.backend import Array, current, to_device, told_when_full
 from scratchae.checks import check_choice, check_count, shown
+from scratchae.data.loader import numbers_in
 from scratchae.nn.module import device_of_model, evaluating
 from scratchae.random import generator
 
@@ -118,6 +120,7 @@ class Autoencoder(nn.Module):
         code = self.encode(x)
         return {"reconstruction": self.distance(self.decode(code), x, target), **self.penalties(x, code)}
 
+    @replaceable
     def distance(self, output: Any, x: Any, target: Any = None) -> Any:
         """The loss between the decoder's `output` for `x` and `target`, which is `x` itself if None."""
         return self._distance(self.shaped_like(output, x), x if target is None else target)
@@ -141,7 +144,7 @@ class Autoencoder(nn.Module):
             raise ValueError(f"{found}; sizes must agree. {advice}")
         return F.reshape(out, x.shape)
 
-    # --- on arrays: eval mode, in batches, no graph ---
+    # --- on arrays: eval mode, in batches, no graph; images of uint8 are divided by 255, batch by batch ---
 
     def reconstruct(self, x: Array, batch_size: int = 1024) -> np.ndarray:
         """Reconstructions of `x` (n, ...), in the shape of `x`; probabilities if the loss works on logits."""
@@ -153,6 +156,8 @@ class Autoencoder(nn.Module):
 
     def inverse_transform(self, z: Array, batch_size: int = 1024) -> np.ndarray:
         """Reconstructions from codes `z` (n, code size)."""
+        if check_samples(self, z).dtype == np.uint8:
+            raise TypeError("codes of uint8: expected floats, as transform gives them; undo your coding first")
         return self.in_batches(lambda batch: self._visible(self.decode(batch)), z, batch_size)
 
     def reconstruction_error(self, x: Array, batch_size: int = 1024) -> np.ndarray:
@@ -169,13 +174,17 @@ class Autoencoder(nn.Module):
         return F.sigmoid(out) if works_on_logits(self._loss_function) else out
 
     def in_batches(self, function: Callable[[Tensor], Tensor], arrays: Array, batch_size: int = 1024) -> np.ndarray:
-        """`function` of Tensors, such as `self.encode`, over an array (n, ...): in eval mode, without a graph."""
+        """`function` of Tensors, such as `self.encode`, over an array (n, ...): in eval mode, without a graph.
+
+        `function` gets images of uint8 as numbers in [0, 1].
+        """
         batch_size = check_count("batch_size", batch_size)
         arrays = check_samples(self, arrays)
         device = device_of_model(self)
         with evaluating(self), no_grad(), current(device), told_when_full(f"a batch of {batch_size} samples"):
             batches = (arrays[i : i + batch_size] for i in range(0, len(arrays), batch_size))
-            return np.concatenate([function(Tensor(to_device(b, device))).numpy() for b in batches])
+            tensors = (Tensor(*numbers_in([to_device(b, device)], self)) for b in batches)
+            return np.concatenate([function(batch).numpy() for batch in tensors])
 
 
 # --- building blocks of every kind ----------------------------------------------------------------

@@ -6,12 +6,15 @@ from scratchae.data.files import image_folder, load_array
 from scratchae.data.idx import DataError, read_idx, write_idx
 from scratchae.data.loader import DataLoader
 from scratchae.data.toys import helix, tilted_gaussian
+from scratchae.data.transforms import crop, flip, rotate, scale
 
 __all__ = [
     "DataError",
     "DataLoader",
+    "crop",
     "fashion_mnist",
     "fashion_mnist_sample",
+    "flip",
     "helix",
     "image_folder",
     "load_array",
@@ -19,6 +22,8 @@ __all__ = [
     "mnist_sample",
     "noise",
     "read_idx",
+    "rotate",
+    "scale",
     "tilted_gaussian",
     "write_idx",
 ]

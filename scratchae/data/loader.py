@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from scratchae.attach import replaceable
-from scratchae.backend import Array, is_array, plain_array, to_device
+from scratchae.backend import Array, plain_array, to_device
 from scratchae.checks import check_bool, check_count, shown
 from scratchae.random import random_seed
 
@@ -27,8 +27,15 @@ class DataLoader:
     the package's generator, which follows `manual_seed`. `device`, such as "gpu", is the device of the batches. With
     None the batches stay on the device of the arrays.
 
-    Attributes: `batch_size`, `n_samples`, `seed`, `device`, and `epoch`, the number of iterations started so far.
-    `skip` is the number of batches that the next iteration leaves out at its start, to resume within an epoch.
+    `transform` is a function of (batch, generator) that gives the batch to train on: an array, or a tuple of arrays, of
+    as many samples. The function gets a copy of the whole batch, also where several processes share the batch. The
+    function may write to the copy, which lies where the arrays lie, and goes to `device` afterwards. The generator is
+    `numpy.random.Generator`. The numbers follow from the seed, the epoch and the place of the batch alone. So a run
+    that is resumed within an epoch gets the same batches. `sa.data.flip`, `crop`, `rotate` and `scale` are such
+    functions for images.
+
+    Attributes: `batch_size`, `n_samples`, `seed`, `device`, `transform`, and `epoch`, the number of iterations started
+    so far. `skip` is the number of batches that the next iteration leaves out at its start, to resume within an epoch.
     `part`, a pair (rank, size), is for several processes. Each process gets only its rows of each batch. The batches
     are the same for every size.
 
@@ -47,10 +54,11 @@ class DataLoader:
         seed: int | None = None,
         drop_last: bool = False,
         device: str | None = None,
+        transform: Callable[[Any, np.random.Generator], Any] | None = None,
     ) -> None:
         self._several = isinstance(arrays, (tuple, list))
         given = tuple(arrays) if self._several else (arrays,)
-        _check_arrays(given)
+        check_loader(given, transform)
         # A plain view of a memory map, since batches of the subclass np.memmap would be slower.
         self.sources = tuple(np.asarray(a) if isinstance(a, np.ndarray) else a for a in given)
         self.n_samples = len(given[0])
@@ -58,7 +66,7 @@ class DataLoader:
         self.seed = random_seed() if seed is None else _integer("seed", seed, smallest=0)
         self.shuffle = check_bool("DataLoader: shuffle", shuffle)
         self.drop_last = check_bool("DataLoader: drop_last", drop_last)
-        self.device = device
+        self.device, self.transform = device, transform
         self.epoch = self.skip = 0
         self.copies: dict[str, tuple[Array, ...]] = {}  # of the sources, by device
 
@@ -70,6 +78,8 @@ class DataLoader:
         epoch, self.epoch = self.epoch, self.epoch + 1
         skip, self.skip = self.skip, 0
         order = np.random.default_rng([self.seed, epoch]).permutation(self.n_samples) if self.shuffle else None
+        if self.transform is not None:
+            return transformed(self, order, epoch, skip)
         batches = batches_of(self.sources, order, batch_rows(self, skip), self.device, self.copies)
         return batches if self._several else (batch for (batch,) in batches)
 
@@ -106,6 +116,12 @@ class DataLoader:
 
 
 @replaceable
+def transformed(loader: DataLoader, order: Array | None, epoch: int, skip: int) -> Iterator[Any]:
+    """What `loader.transform` makes of the batches from number `skip` on; see more/batches.py."""
+    raise NotImplementedError
+
+
+@replaceable
 def batch_rows(loader: DataLoader, skip: int) -> Iterator[slice]:
     """The places of the batches from number `skip` on, in the order of an epoch."""
     size = loader.batch_size
@@ -128,20 +144,21 @@ def batches_of(
     return (tuple(batch(a, own) for a in arrays) for own in rows)
 
 
-def _check_arrays(arrays: tuple[Array, ...]) -> None:
-    if not arrays:
-        raise ValueError("DataLoader got no arrays; expected one array or a tuple of at least one")
-    for a in arrays:
-        plain_array(a[:0] if is_array(a) and a.ndim else a, "DataLoader: the data")  # reads nothing from a file
-        if a.ndim == 0:
-            raise ValueError("DataLoader got a 0-dimensional array; expected shape (n, ...), n samples")
-    lengths = [len(a) for a in arrays]
-    listed = f"; a list of {len(arrays)} samples becomes one array by np.stack(...)" if len(arrays) > 2 else ""
-    if len(set(lengths)) > 1:
-        raise ValueError(f"DataLoader got arrays of lengths {lengths[:8]}; expected one row per sample in each{listed}")
-    if lengths[0] == 0:
-        shapes = ", ".join(str(tuple(a.shape)) for a in arrays[:8])
-        raise ValueError(f"DataLoader got an empty data set of shape {shapes}; expected at least one sample")
+def numbers_in(arrays: Sequence[Array], model: Any) -> list[Array]:
+    """The arrays of a batch, where images of bytes are numbers in [0, 1], of the dtype of the model's parameters.
+
+    The first array holds images if it has bytes and at least two axes. An array like the first one holds images too.
+    """
+    kinds = [(a.dtype, a.shape) for a in arrays]
+    if arrays[0].dtype != np.uint8 or arrays[0].ndim < 2:
+        return list(arrays)
+    dtype = next((p.dtype for p in model.parameters()), np.float32)
+    return [a.astype(dtype) / 255 if kind == kinds[0] else a for a, kind in zip(arrays, kinds, strict=True)]
+
+
+@replaceable
+def check_loader(arrays: tuple[Array, ...], transform: Any) -> None:
+    """Refuse what no batches can be made of; see guards.py."""
 
 
 def _integer(name: str, value: Any, smallest: int) -> int:

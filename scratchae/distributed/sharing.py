@@ -63,9 +63,12 @@ class Sharing:
         given = {name: options[name] for name in ("epochs", "resume", "checkpoint_every")}
         files = {"checkpoint": options["checkpoint"] is not None, "validation": run.held_out is not None}
         self.world.agree({**given, **files})
-        start = {**state_of(trainer.model, trainer.optimizer), "random": random.random_state(), "seed": loader.seed}
+        loaders = [loader, *([] if run.held_out is None else [run.held_out])]
+        seeds = [each.seed for each in loaders]
+        start = {**state_of(trainer.model, trainer.optimizer), "random": random.random_state(), "seeds": seeds}
         start = self.world.share(start)
-        loader.seed = start["seed"]  # drawn seeds differ
+        for each, seed in zip(loaders, start["seeds"], strict=True):
+            each.seed = seed  # drawn seeds differ
         shapes = {f"model.{n}, shape": f"{p.dtype} {p.shape}" for n, p in trainer.model.named_parameters()}
         groups = trainer.optimizer.param_groups
         now = {f"optimizer.{k}": plain(v) for group in groups for k, v in group.items() if k != "params"}

@@ -56,8 +56,10 @@ class HeldSignals:
         if at_once:
             self.act()
 
-    def act(self, error: BaseException | None = None) -> None:
+    def act(self, error: BaseException | None = None, told: str = "") -> None:
         """Do what the script expects of the signal. The signal replaces the exception `error`.
+
+        The text `told` becomes the text of a KeyboardInterrupt, which Python prints at the end of a script.
 
         The script's own handler is called, and training goes on if the handler returns. Without a handler, SIGINT
         raises KeyboardInterrupt, and SIGTERM raises SystemExit with status 143.
@@ -71,7 +73,7 @@ class HeldSignals:
             handler(number, None)
         else:
             terminated = number == signal.SIGTERM
-            self._raised = SystemExit(128 + signal.SIGTERM) if terminated else KeyboardInterrupt()
+            self._raised = SystemExit(128 + signal.SIGTERM) if terminated else KeyboardInterrupt(*filter(None, [told]))
             raise self._raised from error
 
 
@@ -96,10 +98,19 @@ class Signals:
             return False
         run.tell("save")
         run.tell("before_end")
-        self.held.act()
+        self.held.act(told=_where_it_is(run))
         return True
 
-    between_steps = pause
+    def between_steps(self, run: Any) -> None:
+        self.pause(run)  # without an answer, so that later plug-ins have this moment too
+
+
+def _where_it_is(run: Any) -> str:
+    """Where a run that ends early was saved, and how the run goes on."""
+    path, stopped = run.options["checkpoint"], f"training stopped after step {run.step}"
+    if path is None:
+        return f"{stopped}, and was not saved: pass checkpoint=... to fit, to go on later"
+    return f"{stopped} and was saved: go on with fit(checkpoint={str(path)!r}, resume=True)"
 
 
 @replaceable

@@ -17,6 +17,7 @@ from typing import Any
 
 from scratchae import random
 from scratchae.checks import check_bool, check_count
+from scratchae.data.loader import DataLoader
 from scratchae.files.checkpoint import state_of, write_state
 from scratchae.files.disk import check_place, locked
 from scratchae.files.identity import frozen, plain, settings_of, structure
@@ -140,10 +141,24 @@ def identity_of(run: Run) -> dict[str, Any]:
         **structure(trainer.model),
         **(structure(loss, "loss") if isinstance(loss, Module) else {"loss": plain(loss)}),
         "clip_grad_norm": trainer.clip_grad_norm,
+        **_options_in_use(run),
         "frozen": frozen(trainer.model),
         "optimizer": type(optimizer).__name__,
         **rules,
     }
+
+
+def _options_in_use(run: Run) -> dict[str, Any]:
+    """Options that older checkpoints do not have, where these options are not at their defaults."""
+    trainer, held_out, weights = run.trainer, run.held_out, run.options.get("sample_weight")
+    found = {
+        "accumulate": trainer.accumulate if trainer.accumulate > 1 else None,
+        "metrics": plain(trainer.metrics) if trainer.metrics else None,
+        "transform": plain(run.loader.transform),
+        "validation, transform": None if held_out is None else plain(held_out.transform),
+        "sample_weight": None if weights is None else DataLoader(weights, 1).fingerprint(),
+    }
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def settings_in(run: Run) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from scratchae.history import History
-from scratchae.plotting import history
+from scratchae.more.find_lr import LearningRates
+from scratchae.plotting import history, rates
 
 History.plot = history.plot
 History._repr_html_ = history.html_of  # type: ignore[attr-defined]
+LearningRates.plot = rates.plot

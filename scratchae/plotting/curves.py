@@ -1,4 +1,4 @@
-"""Numbers: losses per epoch, one quantity against another, bars, and ROC curves."""
+"""Numbers: losses per epoch, one quantity against another, and bars."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from scratchae.files.storage import FilePath
-from scratchae.plotting.style import INK, PALETTE, SPINE, Axes, finish, legend, new_axes
+from scratchae.plotting.style import INK, PALETTE, SPINE, Axes, add_axes, finish, legend, new_axes, new_figure
 from scratchae.progress import losses
 
 if TYPE_CHECKING:
@@ -22,31 +22,45 @@ def loss_curves(
     """The loss and its terms per epoch: training solid, validation (``val_`` names) dashed in the same colour.
 
     ``history`` maps each name to one number per epoch; None or NaN marks an epoch without that number.
-    The loss axis is logarithmic where all values are positive and span more than a factor of 10.
+    The loss axis is logarithmic where all values are positive and span more than a factor of 10. Each metric of a
+    ``History`` has axes of its own, to the right.
     """
-    found = losses({name: values for name, values in history.items() if np.size(values)})
+    metrics = set(getattr(history, "metrics", ()))
+    found = losses({name: values for name, values in history.items() if np.size(values)}, metrics)
     if len(set((shapes := {name: values.shape for name, values in found.items()}).values())) > 1:
         raise ValueError(f"got shapes {shapes}, expected one number per epoch for every name; fill gaps with None")
     last = max((values.size for values in found.values()), default=0)
-    points = _points({name: (np.arange(last) + 1, values) for name, values in found.items()}, history, "epoch", "loss")
+    epochs = np.arange(last) + 1
+    points = points_of({name: (epochs, values) for name, values in found.items()}, history, "epoch", "loss")
 
-    fig, ax = new_axes(6.4, 4.0, "epoch", "loss", title)
-    for i, term in enumerate(dict.fromkeys(name.removeprefix("val_") for name in points)):
+    panels: dict[str, dict[str, np.ndarray]] = {}
+    for name, pair in points.items():
+        term = name.removeprefix("val_")
+        panels.setdefault(term if term in metrics else "loss", {})[name] = pair
+    fig = new_figure(6.4 if len(panels) == 1 else 4.8 * len(panels), 4.0)
+    for i, (ylabel, lines) in enumerate(panels.items()):
+        ax = add_axes(fig, (1, len(panels), i + 1), "epoch", ylabel, None if i else title)
+        _draw_epochs(ax, lines, last)
+        values = np.concatenate([ys for _, ys in lines.values()])
+        if ylabel == "loss" and values.size and 0 < 10 * values.min() < values.max():
+            logarithmic(ax, "y", values)
+    for ax, lines in zip(fig.axes, panels.values(), strict=True):
+        if len(lines) > 1:
+            short_legend(fig, ax)
+    return finish(fig, path)
+
+
+def _draw_epochs(ax: Axes, lines: Mapping[str, np.ndarray], last: int) -> None:
+    """Lines over the epochs from 1 to `last`."""
+    for i, term in enumerate(dict.fromkeys(name.removeprefix("val_") for name in lines)):
         for name, label, style in ((term, term, "-"), ("val_" + term, "validation " + term, "--")):
-            if name in points:
-                marker = "o" if points[name].shape[1] <= 15 else "None"
+            if name in lines:
+                marker = "o" if lines[name].shape[1] <= 15 else "None"
                 colour = PALETTE[i % len(PALETTE)]
-                ax.plot(*points[name], ls=style, label=label, color=colour, lw=1.8, marker=marker, ms=4)
-
+                ax.plot(*lines[name], ls=style, label=label, color=colour, lw=1.8, marker=marker, ms=4)
     pad = min(max(0.02 * last, 0.1), 0.9)  # below 1: there is no epoch 0
     ax.set_xlim(1 - pad, last + pad)
     ax.locator_params("x", nbins=10, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
-    values = np.concatenate([ys for _, ys in points.values()])
-    if 0 < 10 * values.min() < values.max():
-        _logarithmic(ax, "y", values)
-    if len(points) > 1:
-        _legend(fig, ax)
-    return finish(fig, path)
 
 
 def curves(
@@ -64,9 +78,9 @@ def curves(
 
     Points that are None or NaN are left out and bridged.
     """
-    points = _points(lines, lines, "x", "y")
+    points = points_of(lines, lines, "x", "y")
     levels = {name: np.array([level], float) for name, level in (references or {}).items()}
-    _check(levels, np.isfinite, "a finite number; leave out what is missing")
+    check_values(levels, np.isfinite, "a finite number; leave out what is missing")
 
     fig, ax = new_axes(6.4, 4.0, xlabel, ylabel, title)
     for name, pair in points.items():
@@ -78,9 +92,9 @@ def curves(
     for axis, log, *numbers in (("x", xlog, xs), ("y", ylog, ys, levels)):
         if log:
             for named in numbers:
-                _check(named, lambda n: n > 0, f"values above 0 on this axis; drop {axis}log")
-            _logarithmic(ax, axis, np.concatenate([values for named in numbers for values in named.values()]))
-    _legend(fig, ax, beside=bool(levels))
+                check_values(named, lambda n: n > 0, f"values above 0 on this axis; drop {axis}log")
+            logarithmic(ax, axis, np.concatenate([values for named in numbers for values in named.values()]))
+    short_legend(fig, ax, beside=bool(levels))
     return finish(fig, path)
 
 
@@ -104,7 +118,7 @@ def bars(
     if len(names) > len(PALETTE):
         raise ValueError(f"{len(names)} names, at most {len(PALETTE)} can be told apart; pass fewer, or swap levels")
     numbers = {name: np.array([*group.values()], float) for name, group in groups.items()}
-    _check(numbers, np.isfinite, "finite numbers; leave out what is missing")
+    check_values(numbers, np.isfinite, "finite numbers; leave out what is missing")
 
     fig, ax = new_axes(6.4, 1.0, ylabel, "", title)
     drawn: dict[str, Any] = dict.fromkeys(names)
@@ -129,24 +143,7 @@ def bars(
     return finish(fig, path)
 
 
-def roc_curves(
-    rates: Mapping[str, tuple[ArrayLike, ArrayLike]], path: FilePath | None = None, title: str | None = None
-) -> Figure:
-    """Each name's (false positive rates, true positive rates) as a line, over the diagonal of a blind guess."""
-    points = _points(rates, rates, "false positive rate", "true positive rate")
-    _check(points, lambda pair: (pair >= 0) & (pair <= 1), "rates in [0, 1]; pass fractions")
-
-    fig, ax = new_axes(5.0, 5.0, "false positive rate", "true positive rate", title)
-    ax.axline((0, 0), (1, 1), ls=":", color=SPINE, lw=1.4)
-    for name, pair in points.items():
-        # Good curves run along the frame, and would lose half of their width by clipping.
-        ax.plot(*pair, label=name, lw=1.8, marker="None", clip_on=False)
-    ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
-    _legend(fig, ax, "lower right")
-    return finish(fig, path)
-
-
-def _points(lines: Mapping[str, Any], given: Mapping[str, Any], x: str, y: str) -> dict[str, np.ndarray]:
+def points_of(lines: Mapping[str, Any], given: Mapping[str, Any], x: str, y: str) -> dict[str, np.ndarray]:
     """The finite points of each named line as an array (2, N)."""
     points = {}
     for name, pair in lines.items():
@@ -161,13 +158,15 @@ def _points(lines: Mapping[str, Any], given: Mapping[str, Any], x: str, y: str) 
     return points
 
 
-def _check(numbers: Mapping[str, np.ndarray], good: Callable[[np.ndarray], Any], wanted: str) -> None:
+def check_values(numbers: Mapping[str, np.ndarray], good: Callable[[np.ndarray], Any], wanted: str) -> None:
+    """ValueError for the first value that is not good."""
     for name, values in numbers.items():
         if (bad := values[~good(values)]).size:
             raise ValueError(f"{name!r}: got {bad[0]:g}, expected {wanted}")
 
 
-def _logarithmic(ax: Axes, which: str, values: np.ndarray) -> None:
+def logarithmic(ax: Axes, which: str, values: np.ndarray) -> None:
+    """Make the axis `which`, "x" or "y", logarithmic, with ticks that suit the values."""
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
     ax.set(**{f"{which}scale": "log"})
@@ -186,7 +185,7 @@ def _logarithmic(ax: Axes, which: str, values: np.ndarray) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _legend(fig: Any, ax: Axes, loc: str = "best", beside: bool = False) -> None:
+def short_legend(fig: Any, ax: Axes, loc: str = "best", beside: bool = False) -> None:
     """A short legend within the axes; a long legend beside the axes."""
     names = ax.get_legend_handles_labels()[1]
     if beside or len(names) > 5:

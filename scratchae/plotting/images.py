@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from scratchae.checks import check_count
+from scratchae.checks import check_bool, check_count
 from scratchae.files.storage import FilePath
+from scratchae.plotting.series import looks_like_series, overlaid_series
 from scratchae.plotting.style import INK, SAVED_DPI, Axes, as_array, finish, new_figure, tidy_bar
 
 if TYPE_CHECKING:
@@ -18,9 +19,20 @@ if TYPE_CHECKING:
 
 
 def reconstructions(
-    originals: ArrayLike, reconstructed: ArrayLike, path: FilePath | None = None, n: int = 10
+    originals: ArrayLike,
+    reconstructed: ArrayLike,
+    path: FilePath | None = None,
+    n: int = 10,
+    series: bool | None = None,
 ) -> Figure:
-    """The first ``n`` originals above their reconstructions; see ``image_rows`` for the shapes."""
+    """The first ``n`` originals above their reconstructions; see ``image_rows`` for the shapes.
+
+    A series (N, length) or (N, 1, length) is drawn as a line, with its reconstruction over it. With ``series=None``,
+    (N, length) counts as images if the length is a square number. ``series=True`` or ``False`` decides otherwise, and
+    is needed for series of several channels, (N, C, length).
+    """
+    if looks_like_series(np.shape(as_array(originals))) if series is None else check_bool("series", series):
+        return overlaid_series(originals, reconstructed, path, n)
     return image_rows({"original": originals, "reconstruction": reconstructed}, path, n)
 
 
@@ -120,8 +132,10 @@ def _fitted(fig: Any, ax: Axes, path: FilePath | None) -> Figure:
 
 
 def _pixels(array: ArrayLike, name: str, n: int) -> np.ndarray:
-    """The first ``n`` images, on [0, 1]."""
+    """The first ``n`` images, on [0, 1]. Bytes above 1 are divided by 255."""
     images = _images(array, name, n)
+    if images.dtype == np.uint8 and images.max() > 1:
+        images = images / 255
     if images.dtype.kind in "iu" and images.max() > 1:
         raise ValueError(f"{name!r} holds {images.dtype} values up to {images.max()}, expected [0, 1]; divide by 255")
     return images.astype(float).clip(0, 1)

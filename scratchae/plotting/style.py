@@ -40,11 +40,19 @@ def new_figure(width: float, height: float, layout: Any = "constrained", dpi: in
 
 
 def new_axes(width: float, height: float, xlabel: str, ylabel: str, title: str | None) -> tuple[Any, Axes]:
-    """A figure and its axes. Lines differ by colour and marker; after all colours, lines also differ by dashes."""
+    """A figure and its axes; see `add_axes`."""
+    fig = new_figure(width, height)
+    return fig, add_axes(fig, (1, 1, 1), xlabel, ylabel, title)
+
+
+def add_axes(fig: Any, place: tuple[int, int, int], xlabel: str, ylabel: str, title: str | None) -> Axes:
+    """Axes at (rows, columns, number from 1) of a figure.
+
+    Lines differ by colour and marker; after all colours, lines also differ by dashes.
+    """
     from matplotlib.rcsetup import cycler
 
-    fig = new_figure(width, height)
-    ax = fig.add_subplot()
+    ax = fig.add_subplot(*place)
     ax.set_prop_cycle(cycler(ls=["-", "--", "-."]) * cycler(color=PALETTE, marker=MARKERS))
     ax.set_xlabel(xlabel, fontsize=11, color=INK)
     ax.set_ylabel(ylabel, fontsize=11, color=INK)
@@ -54,7 +62,7 @@ def new_axes(width: float, height: float, xlabel: str, ylabel: str, title: str |
     ax.grid(color=GRID, linewidth=0.8)
     ax.set_axisbelow(True)
     ax.tick_params(which="both", labelsize=10, labelcolor=INK, color=SPINE)
-    return fig, ax
+    return ax
 
 
 def legend(owner: Any, loc: str = "outside right center", **options: Any) -> None:
