@@ -22,6 +22,7 @@ from scratchae.autograd import (
 )
 from scratchae.backend import gpu_available
 from scratchae.backend import rooms as _rooms
+from scratchae.builds import load_model
 from scratchae.callbacks import Callback, EarlyStopping, Schedule
 from scratchae.data import DataLoader
 from scratchae.debug.anomaly import detect_anomaly
@@ -47,6 +48,6 @@ __all__ = [
     "EarlyStopping", "History", "LivePlot", "SaveHistory", "Schedule", "Snapshots", "SparseAutoencoder", "Tensor",
     "Trainer", "VariationalAutoencoder", "allow_tf32", "autoencoders", "data", "detect_anomaly", "distributed",
     "enable_grad", "functional", "generator", "get_num_threads", "gpu_available", "grad", "gradcheck", "gradgradcheck",
-    "is_grad_enabled", "load_checkpoint", "manual_seed", "nn", "no_grad", "optim", "primitive", "save_checkpoint",
-    "set_num_threads", "tensor",
+    "is_grad_enabled", "load_checkpoint", "load_model", "manual_seed", "nn", "no_grad", "optim", "primitive",
+    "save_checkpoint", "set_num_threads", "tensor",
 ]  # fmt: skip

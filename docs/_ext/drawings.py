@@ -114,9 +114,12 @@ def _reach(way: np.ndarray) -> float:
 
 WHAT = {
     "__main__": "the command line",
-    "builds": "models by description", "distributed": "several processes", "interop": "NumPy, ONNX, PyTorch",
+    "commands": "verbs of the command line",
+    "distributed": "several processes", "interop": "NumPy, ONNX, PyTorch",
     "plotting": "pictures", "sklearn": "estimators", "data.datasets": "MNIST",
+    "builds": "models by description",
     "data.download": "published files", "data.files": "your own files", "data.toys": "point clouds",
+    "data.columns": "tables as features", "data.series": "windows", "data.tables": "tables in files",
     "data.idx": "the file format of MNIST",
     "debug": "guards, longer errors, gradcheck", "files": "weights, checkpoints, resuming, signals",
     "gpu": "kernels, replayed steps", "more": "operators and layers that few need",
