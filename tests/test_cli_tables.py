@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -98,6 +99,15 @@ def test_tables_come_back_in_their_own_units() -> None:
     trained("--kind", "variational", "--epochs", "2", "--beta", "0.1")
     run("sample", "m", "7", "new-rows.csv")
     assert {len(column) for column in data.load_table("new-rows.csv").values()} == {7}
+
+
+def test_tables_on_a_gpu(stand_in: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    trained("--epochs", "1", "--device", "gpu")
+    capsys.readouterr()
+    for device in ("gpu", "cpu"):
+        run("anomaly", "m", "table.csv", "new.csv", "--device", device)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[: len(lines) // 2] == lines[len(lines) // 2 :]
 
 
 @pytest.mark.parametrize("kind", ["denoising", "sparse", "contractive", "variational"])
