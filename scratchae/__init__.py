@@ -22,6 +22,7 @@ from scratchae.autograd import (
 )
 from scratchae.backend import gpu_available
 from scratchae.backend import rooms as _rooms
+from scratchae.builds import load_model
 from scratchae.callbacks import Callback, EarlyStopping, Schedule
 from scratchae.data import DataLoader
 from scratchae.debug.anomaly import detect_anomaly
@@ -52,6 +53,6 @@ __all__ = [
     "SparseAutoencoder", "Tensor", "Trainer", "VariationalAutoencoder", "allow_tf32", "autoencoders", "data",
     "detect_anomaly", "distributed", "enable_grad", "find_lr", "from_dlpack", "functional", "generator",
     "get_num_threads", "gpu_available", "grad", "gradcheck", "gradgradcheck", "hessian", "is_grad_enabled", "jacobian",
-    "load_checkpoint", "manual_seed", "nn", "no_grad", "optim", "primitive", "save_checkpoint", "set_num_threads",
-    "show_config", "tensor",
+    "load_checkpoint", "load_model", "manual_seed", "nn", "no_grad", "optim", "primitive", "save_checkpoint",
+    "set_num_threads", "show_config", "tensor",
 ]  # fmt: skip

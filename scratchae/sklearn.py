@@ -9,6 +9,7 @@ float64. The estimators do not scale the data. Put a scaler before the estimator
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
@@ -18,6 +19,9 @@ import numpy as np
 
 from scratchae import random
 from scratchae.autoencoders import KINDS
+from scratchae.builds import options_of
+from scratchae.callbacks import EarlyStopping
+from scratchae.checks import check_bool, shown
 from scratchae.optim import Adam
 from scratchae.training import Trainer
 
@@ -36,8 +40,8 @@ __all__ = ["AutoencoderOutlierDetector", "AutoencoderTransformer"]
 class _AutoencoderEstimator(BaseEstimator):
     """The base of both estimators: the parameters, the training, and the checks of the input."""
 
-    hidden_sizes: Any = (64,)
-    code_size: int = 8
+    hidden_sizes: Any = (32,)
+    code_size: int = 4
     _: KW_ONLY
     activation: str | None = "relu"
     output: str | None = None
@@ -45,8 +49,11 @@ class _AutoencoderEstimator(BaseEstimator):
     kind: str = "plain"
     kind_params: dict[str, Any] | None = None
     lr: float = 1e-3
-    epochs: int = 100
+    epochs: int = 20
     batch_size: int = 64
+    early_stopping: bool = False
+    validation_fraction: float | None = None
+    n_iter_no_change: int = 10
     random_state: Any = None
     verbose: bool = False
 
@@ -56,27 +63,71 @@ class _AutoencoderEstimator(BaseEstimator):
             tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
-    def _train(self, X: Any) -> None:
+    def _train(self, X: Any) -> np.ndarray:
+        """Train on the samples, and return the held-out ones; all samples where none are held out."""
         X = validate_data(self, X, dtype=[np.float64, np.float32])
-        if self.kind not in KINDS:
-            raise ValueError(f"kind={self.kind!r}; expected one of {sorted(KINDS)}")
+        options = self._kind_options()
         sizes = (X.shape[1], *np.atleast_1d(self.hidden_sizes).tolist(), self.code_size)
-        options = dict(self.kind_params or {})
-        if self.kind == "denoising":
-            options.setdefault("corruption", "masking")  # Gaussian noise is for images in [0, 1]
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        generator = check_random_state(self.random_state)
+        seed = int(generator.randint(2**31 - 1))
+        kept, held_out = self._split(X, generator)
+        stopping = [EarlyStopping(patience=self.n_iter_no_change)] if self.early_stopping else []
         with random.fixed_seed(seed):  # weights and noise; the package's own generators are not touched
             model = KINDS[self.kind].dense(sizes, self.activation, self.output, self.loss, **options)
-            trainer = Trainer(model.to(X.dtype), Adam(model.parameters(), lr=self.lr))
-            trainer.fit(X, epochs=self.epochs, batch_size=self.batch_size, seed=seed, progress=self.verbose)
+            if self.kind == "plain" and self.code_size >= X.shape[1]:
+                found = f"code_size={self.code_size} is no bottleneck for {X.shape[1]} features"
+                advice = "the autoencoder can copy every sample, also outliers. Choose a smaller code_size"
+                warnings.warn(f"{found}: {advice}", UserWarning, stacklevel=3)
+            trainer = Trainer(model.to(X.dtype), Adam(model.parameters(), lr=self.lr), stopping)
+            trainer.fit(kept, held_out, self.epochs, self.batch_size, seed=seed, progress=self.verbose)
         model.zero_grad()  # in a pickle, the gradients would take as much space as the weights
         self.model_, self.history_ = model, trainer.history
         self.n_iter_ = len(trainer.history["loss"])
         self._n_features_out = self.code_size
+        return X if held_out is None else held_out
 
-    def _reconstruction_error(self, X: Any) -> np.ndarray:
-        """One number per sample. An overflow gives the largest number, since scikit-learn's scores take no infinity."""
+    def _kind_options(self) -> dict[str, Any]:
+        """The options of the kind. Raises ValueError for a name that the kind does not have."""
+        if self.kind not in KINDS:
+            raise ValueError(f"kind={self.kind!r}; expected one of {sorted(KINDS)}")
+        options = dict(self.kind_params or {})
+        known = [*options_of(self.kind), "code_activation"]
+        if unknown := [name for name in options if name not in known]:
+            found = f"kind_params={shown(options)}: the kind {self.kind!r} has no option {unknown[0]!r}"
+            raise ValueError(f"{found}; expected {', '.join(known)}")
+        if self.kind == "denoising":
+            options.setdefault("corruption", "masking")  # Gaussian noise is for images in [0, 1]
+        return options
+
+    def _split(self, X: np.ndarray, generator: Any) -> tuple[np.ndarray, np.ndarray | None]:
+        """The samples for training, and the held-out ones or None."""
+        share = 0.1 if self.validation_fraction is None else self.validation_fraction
+        if not isinstance(share, Real) or not 0 < share < 1:
+            raise ValueError(f"validation_fraction={share!r}; expected None or a share of the samples in (0, 1)")
+        if not check_bool("early_stopping", self.early_stopping) and self.validation_fraction is None:
+            return X, None
+        n = round(share * len(X))
+        if not 0 < n < len(X):
+            found = f"validation_fraction={share} of {len(X)} samples holds out {n}"
+            raise ValueError(f"{found}; expected at least one sample on each side, so choose another share")
+        order = generator.permutation(len(X))
+        return X[order[n:]], X[order[:n]]
+
+    def feature_contributions(self, X: Any) -> np.ndarray:
+        """What each feature adds to the error of each sample, (n_samples, n_features).
+
+        The sum of a row is the mean squared error of the sample, which is minus the score of `score_samples`. The
+        largest numbers of a row name the features that do not fit to the others. Errors that overflow become the
+        largest number, divided by the number of features.
+        """
         X = self._checked(X)
+        with np.errstate(over="ignore", invalid="ignore"):
+            squares = (self.model_.reconstruct(X) - X) ** 2 / X.shape[1]
+        largest = np.finfo(squares.dtype).max / X.shape[1]
+        return np.nan_to_num(squares, nan=largest, posinf=largest).clip(max=largest)
+
+    def _errors(self, X: np.ndarray) -> np.ndarray:
+        """One number per sample. An overflow gives the largest number, since scikit-learn's scores take no infinity."""
         with np.errstate(over="ignore", invalid="ignore"):
             errors = self.model_.reconstruction_error(X)
         largest = np.finfo(errors.dtype).max
@@ -109,9 +160,14 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         output: activation of the last layer. None suits standardised data, "sigmoid" data in [0, 1].
         loss: "mse", "mae", and for data in [0, 1] "bce" with output="sigmoid", or "bce_logits".
         kind: "plain", "denoising", "sparse", "contractive" or "variational".
-        kind_params: options of that kind's class, such as {"amount": 0.2}. "denoising" masks features unless
-            "corruption" says otherwise.
+        kind_params: options of that kind's class, such as {"amount": 0.2}, and "code_activation". "denoising" masks
+            features unless "corruption" says otherwise.
         lr, epochs, batch_size: of the training with Adam.
+        early_stopping: hold out samples, end the training when their loss has not fallen for `n_iter_no_change`
+            epochs, and keep the weights of the best epoch.
+        validation_fraction: the share of the samples to hold out, whose loss is `val_loss` in the history. None is 0.1
+            with early stopping, and otherwise nothing.
+        n_iter_no_change: epochs, for early stopping.
         random_state: int, RandomState or None: initial weights, order of samples, noise.
         verbose: show the progress of training.
 
@@ -154,21 +210,25 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     def score(self, X: Any, y: Any = None) -> float:
         """Minus the mean squared error of the reconstruction: higher is better, 0 is perfect."""
         with np.errstate(over="ignore"):
-            return -float(self._reconstruction_error(X).mean(dtype=np.float64))
+            return -float(self._errors(self._checked(X)).mean(dtype=np.float64))
 
 
 @dataclass(eq=False, repr=False)
 class AutoencoderOutlierDetector(OutlierMixin, _AutoencoderEstimator):
     """Outliers are the samples that an autoencoder, trained on all samples, reconstructs worst.
 
-    The code must be too small for the data. With a large code, the autoencoder reconstructs outliers too.
+    The code must be too small for the data. With a large code, the autoencoder reconstructs outliers too. A plain
+    autoencoder whose code is as wide as the data gives a warning.
 
     Args:
-        contamination: the share of outliers among the training samples, in (0, 0.5], which sets the threshold.
-        others: see `AutoencoderTransformer`.
+        contamination: the share of outliers among the training samples, in (0, 0.5], which sets the threshold. With
+            "auto", outliers are the samples whose root mean squared error lies more than 3.5 standard deviations above
+            the median. The standard deviation is 1.4826 times the median absolute deviation, which outliers do not
+            change much (B. Iglewicz, D. Hoaglin, "How to detect and handle outliers", 1993).
+        others: see `AutoencoderTransformer`. Where samples are held out, the threshold comes from the held-out ones.
 
     Attributes:
-        offset_: the threshold: the quantile of the training samples' scores at `contamination`.
+        offset_: the threshold of the scores.
         others: see `AutoencoderTransformer`.
 
     >>> import numpy as np
@@ -181,14 +241,16 @@ class AutoencoderOutlierDetector(OutlierMixin, _AutoencoderEstimator):
     """
 
     _: KW_ONLY
-    contamination: float = 0.1
+    contamination: float | str = 0.1
 
     def fit(self, X: Any, y: Any = None) -> AutoencoderOutlierDetector:
         """Train on `X` and set the threshold; `y` is ignored."""
-        if not isinstance(self.contamination, Real) or not 0 < self.contamination <= 0.5:
-            raise ValueError(f"contamination={self.contamination!r}; expected a share of outliers in (0, 0.5]")
-        self._train(X)
-        self.offset_: float = float(np.quantile(self.score_samples(X), self.contamination))
+        share = self.contamination
+        is_auto = isinstance(share, str) and share == "auto"
+        if not is_auto and (not isinstance(share, Real) or not 0 < share <= 0.5):
+            raise ValueError(f"contamination={share!r}; expected 'auto' or a share of outliers in (0, 0.5]")
+        scores = -self._errors(self._train(X))
+        self.offset_: float = _automatic(scores) if is_auto else float(np.quantile(scores, share))
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -201,4 +263,13 @@ class AutoencoderOutlierDetector(OutlierMixin, _AutoencoderEstimator):
 
     def score_samples(self, X: Any) -> np.ndarray:
         """Minus each sample's mean squared error of the reconstruction. A lower score is more unusual."""
-        return -self._reconstruction_error(X)
+        return -self._errors(self._checked(X))
+
+
+def _automatic(scores: np.ndarray) -> float:
+    """The threshold of scores that does not need the share of outliers."""
+    roots = np.sqrt(-scores.astype(np.float64))
+    middle = np.median(roots)
+    spread = 1.4826 * np.median(abs(roots - middle))  # the standard deviation of a normal distribution
+    largest = np.sqrt(np.finfo(scores.dtype).max / 2)  # the median may be an error that overflows
+    return -float(min(middle + 3.5 * spread, largest) ** 2)

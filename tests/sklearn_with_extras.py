@@ -49,9 +49,11 @@ def quick(estimator: Any = AutoencoderTransformer, **options: Any) -> Any:
     [
         *(AutoencoderTransformer(kind=kind, epochs=20) for kind in KINDS),
         AutoencoderTransformer(),
+        AutoencoderTransformer(early_stopping=True),
         AutoencoderOutlierDetector(),
     ]
 )
+@pytest.mark.filterwarnings("ignore:code_size=4 is no bottleneck")  # scikit-learn's have few features
 def test_scikit_learns_checks(estimator: Any, check: Callable[[Any], None]) -> None:
     try:
         check(estimator)
@@ -74,6 +76,13 @@ def test_pipeline_and_grid_search_find_that_a_plane_needs_two_numbers() -> None:
     codes = search.best_estimator_.transform(PLANE)
     assert codes.shape == (1000, 2)
     assert np.mean((search.best_estimator_.inverse_transform(codes) - PLANE) ** 2) < 0.01
+
+
+def test_a_detector_takes_data_frames_without_a_warning() -> None:
+    frame = pd.DataFrame(PLANE[:100], columns=["x", "y", "z"])
+    detector = quick(AutoencoderOutlierDetector).fit(frame)
+    assert detector.feature_contributions(frame).shape == (100, 3)
+    np.testing.assert_array_equal(detector.predict(frame), quick(AutoencoderOutlierDetector).fit_predict(PLANE[:100]))
 
 
 def test_data_frames_in_and_out_with_names() -> None:
@@ -108,7 +117,7 @@ def test_pickles_and_clones(estimator: Any) -> None:
 def test_a_linear_autoencoder_comes_to_pcas_error() -> None:
     pca = PCA(2).fit(PLANE)
     optimum = np.mean((pca.inverse_transform(pca.transform(PLANE)) - PLANE) ** 2)
-    transformer = AutoencoderTransformer(**LINEAR, code_size=2).fit(PLANE)
+    transformer = AutoencoderTransformer(**LINEAR, code_size=2, epochs=100).fit(PLANE)
     assert 1 <= -transformer.score(PLANE) / optimum < 1.02
     reconstruction = transformer.inverse_transform(transformer.transform(PLANE))
     assert transformer.score(PLANE) == pytest.approx(-np.mean((reconstruction - PLANE) ** 2), rel=1e-12)
@@ -127,6 +136,68 @@ def test_the_outliers_found_are_those_that_were_planted() -> None:
     new = tilted_gaussian(1000, seed=1)[0]
     assert (detector.predict(new) == 1).mean() > 0.99
     assert (detector.predict(new + normal) == -1).mean() > 0.99
+
+
+def test_contributions_name_the_feature_that_was_changed_and_sum_to_the_score() -> None:
+    detector = AutoencoderOutlierDetector(**LINEAR, code_size=2, epochs=100).fit(PLANE)
+    X = PLANE[:300].copy()
+    X[np.arange(300), np.arange(300) % 3] += 50
+    for data in (PLANE, X):
+        added = detector.feature_contributions(data)
+        assert added.shape == data.shape and (added >= 0).all()
+        np.testing.assert_allclose(added.sum(axis=1), -detector.score_samples(data), rtol=1e-12)
+    normal = np.array([-1, -2, 2]) / 3  # the error of a change lies along the normal of the plane
+    np.testing.assert_allclose(added / added.sum(axis=1, keepdims=True), np.tile(normal**2, (300, 1)), atol=0.02)
+    transformer = AutoencoderTransformer(**LINEAR, code_size=2, epochs=100).fit(PLANE)
+    np.testing.assert_array_equal(transformer.feature_contributions(X), added)
+
+
+def test_contributions_that_overflow_are_large_and_finite() -> None:
+    detector = quick(AutoencoderOutlierDetector).fit(PLANE)
+    added = detector.feature_contributions(np.array([[1e200, 0, 0], [1.7e308, -1.7e308, 1e308]]))
+    assert np.isfinite(added).all() and (added[1] == np.finfo(float).max / 3).all()
+
+
+@pytest.mark.parametrize("options", [{"early_stopping": True}, {"validation_fraction": 0.25}])
+def test_held_out_samples_set_the_threshold(options: dict[str, Any]) -> None:
+    detector = AutoencoderOutlierDetector(**LINEAR, **options, code_size=2, epochs=3, contamination=0.2).fit(PLANE)
+    assert len(detector.history_["val_loss"]) == 3
+    scores = detector.score_samples(PLANE)
+    n = 250 if "validation_fraction" in options else 100
+    below = (scores < detector.offset_).sum()  # a fifth of the held-out samples, and about a fifth of the others
+    assert 0.1 < below / len(PLANE) < 0.3
+    generator = np.random.RandomState(0)
+    generator.randint(2**31 - 1)
+    held_out = generator.permutation(len(PLANE))[:n]
+    assert detector.offset_ == pytest.approx(np.quantile(scores[held_out], 0.2), rel=1e-9)
+
+
+def test_early_stopping_ends_training_and_keeps_the_best_epoch() -> None:
+    stopped = AutoencoderTransformer(
+        **{**LINEAR, "lr": 0.3}, code_size=2, epochs=200, early_stopping=True, n_iter_no_change=3
+    ).fit(PLANE)
+    losses = stopped.history_["val_loss"]
+    assert stopped.n_iter_ == len(losses) == int(np.argmin(losses)) + 4 < 200
+
+
+def test_the_automatic_threshold_needs_no_share() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2000, 3)) @ rng.normal(size=(3, 12)) + 0.1 * rng.normal(size=(2000, 12))
+    options: dict[str, Any] = {**LINEAR, "code_size": 3, "epochs": 30}
+    options["contamination"] = "auto"
+    alarms = AutoencoderOutlierDetector(**options).fit_predict(X) == -1
+    assert alarms.mean() < 0.005
+    X[:60] += rng.normal(size=(60, 12))
+    found = AutoencoderOutlierDetector(**options).fit_predict(X) == -1
+    assert found[:60].mean() > 0.9 and found[60:].mean() < 0.005
+    same = AutoencoderOutlierDetector(**options).fit(np.ones((50, 12)))
+    assert (same.predict(np.ones((5, 12))) == 1).all()
+
+
+def test_a_code_as_wide_as_the_data_is_told() -> None:
+    with pytest.warns(UserWarning, match="code_size=3 is no bottleneck for 3 features: the autoencoder can copy"):
+        quick(code_size=3).fit(PLANE)
+    quick(code_size=3, kind="contractive").fit(PLANE)  # its penalty keeps it from copying
 
 
 @pytest.mark.parametrize("given", [np.float32, np.float64, np.float16, np.int64])
@@ -160,7 +231,7 @@ def test_random_state_decides_everything_and_disturbs_nothing(kind: str) -> None
 
 
 def test_a_pickle_is_hardly_larger_than_the_weights() -> None:
-    fitted = quick(hidden_sizes=(1000,), code_size=100).fit(PLANE)
+    fitted = quick(hidden_sizes=(1000,), code_size=100, kind="sparse").fit(PLANE)
     assert len(pickle.dumps(fitted)) < 1.01 * 8 * fitted.model_.count_parameters()
 
 
@@ -182,8 +253,17 @@ def test_history_counts_the_epochs(capsys: pytest.CaptureFixture[str]) -> None:
         ({"hidden_sizes": (2.5,)}, "sizes="),
         ({"code_size": 0}, "sizes="),
         ({"epochs": 0}, "epochs=0"),
-        ({"contamination": 0.6}, "contamination=0.6; expected a share"),
-        ({"contamination": "auto"}, "contamination='auto'; expected a share"),
+        ({"contamination": 0.6}, "contamination=0.6; expected 'auto' or a share"),
+        ({"contamination": "some"}, "contamination='some'; expected 'auto' or a share"),
+        ({"contamination": None}, "contamination=None; expected 'auto' or a share"),
+        ({"kind": "denoising", "kind_params": {"amout": 0.2}},
+         "kind_params={'amout': 0.2}: the kind 'denoising' has no option 'amout'; expected corruption, amount, clip"),
+        ({"kind_params": {"beta": 2}}, "the kind 'plain' has no option 'beta'; expected code_activation"),
+        ({"kind": "variational", "kind_params": {"code_size": 2}}, "no option 'code_size'; expected beta, code_act"),
+        ({"early_stopping": "yes"}, "early_stopping='yes'; expected True or False"),
+        ({"early_stopping": True, "n_iter_no_change": 0}, "patience=0"),
+        ({"validation_fraction": 1.5}, "validation_fraction=1.5; expected None or a share"),
+        ({"validation_fraction": 1e-4}, "validation_fraction=0.0001 of 1000 samples holds out 0"),
     ],
 )
 def test_parameters_out_of_range(options: dict[str, Any], message: str) -> None:

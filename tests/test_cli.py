@@ -356,7 +356,7 @@ def test_an_empty_array_of_a_promised_size_is_no_weight(capsys: pytest.CaptureFi
 def test_errors_that_are_no_bugs_end_with_status_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
 ) -> None:
-    monkeypatch.setattr("scratchae.__main__.load_built", Mock(side_effect=error))
+    monkeypatch.setattr("scratchae.commands.verbs.load_built", Mock(side_effect=error))
     if isinstance(error, KeyError):
         with pytest.raises(KeyError):  # a bug: its traceback is wanted
             main(("info", "m"))

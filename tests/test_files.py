@@ -292,3 +292,16 @@ def test_pages_of_a_private_map_are_kept(tmp_path: Path) -> None:
     private[:] = 1
     assert sum(float(batch.sum()) for batch in DataLoader(private, 1)) == 500
     assert (private == 1).all()
+
+
+@pytest.mark.parametrize(("name", "content", "message"), [
+    ("t.csv", b"a,b\n1,2\n", "t.csv is no .npy or .npz file: by its name it is a table; read it with data.load_table"),
+    ("x.PNG", b"\x89PNG\r\n\x1a\n", "by its name it is a picture; put it in a folder, and read the folder"),
+    ("a.npy", b"1 2 3\n4", "it begins with b'1 2 3.n'; expected an array that np.save or np.savez has written"),
+    ("a.npy", b"", "it begins with b''; expected an array"),
+])  # fmt: skip
+def test_a_file_of_another_kind_is_told(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=message) as caught:
+        data.load_array(tmp_path / name)
+    assert "pickle" not in str(caught.value)

@@ -94,6 +94,7 @@ OWN: dict[str, dict[str, Any]] = {
     "Softmax": {"dim": 0}, "Unflatten": {"shape": (2, 3)}, "astype": {"dtype": np.dtype("float64")},
     "GaussianNoise": {}, "feature_size": {"size": 8}, "Snapshots": {"path": "strip.png"},
     "filters": {"shape": (6, 6)}, "bars": {}, "DataLoader": {}, "find_lr": {"images": X},
+    "windows": {"series": X, "length": 2},
 }  # fmt: skip
 # Not walked: what reads files, waits for the network or needs more than one argument to make sense. Their own tests do.
 LEFT_OUT = {

@@ -114,10 +114,13 @@ def _reach(way: np.ndarray) -> float:
 
 WHAT = {
     "__main__": "the command line",
-    "builds": "models by description", "distributed": "several processes", "interop": "NumPy, ONNX, PyTorch",
+    "commands": "verbs of the command line",
+    "distributed": "several processes", "interop": "NumPy, ONNX, PyTorch",
     "plotting": "pictures", "sklearn": "estimators", "data.datasets": "MNIST",
+    "builds": "models by description",
     "data.download": "published files", "data.files": "your own files", "data.toys": "point clouds",
     "data.transforms": "changes of images",
+    "data.columns": "tables as features", "data.series": "windows", "data.tables": "tables in files",
     "data.idx": "the file format of MNIST",
     "debug": "guards, longer errors, gradcheck", "files": "weights, checkpoints, resuming, signals",
     "gpu": "kernels, replayed steps", "more": "what few models need",

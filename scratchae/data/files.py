@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from scratchae.checks import check_count, shown
+from scratchae.data import tables
 from scratchae.data.idx import DataError
 from scratchae.files.storage import FilePath
 
@@ -31,21 +33,38 @@ def image_folder(path: FilePath, size: int | tuple[int, int], channels: int = 1)
     ValueError for another size or number of channels, OSError for a file that cannot be opened, and
     ModuleNotFoundError without Pillow.
     """
+    sides = _sides(size, channels)
+    return read_images(image_files(path), sides, channels)
+
+
+def image_files(path: FilePath) -> list[Path]:
+    """The files that `image_folder` reads, in order. Raises DataError for a folder without images."""
+    if not Path(path).is_dir():
+        raise DataError(f"{path} is no folder; expected one with images ({', '.join(sorted(SUFFIXES))})")
+    files = sorted(f for f in Path(path).rglob("[!.]*") if f.suffix.lower() in SUFFIXES and f.is_file())
+    if not files:
+        raise DataError(f"no images in {path}; looked for {', '.join(sorted(SUFFIXES))}, below it too")
+    return files
+
+
+def read_images(files: Sequence[Path], size: int | tuple[int, int], channels: int = 1) -> np.ndarray:
+    """Image files as one array, see `image_folder`."""
+    height, width = _sides(size, channels)
+    images = np.empty((len(files), channels, height, width), np.float32)
+    for file, place in zip(files, images, strict=True):
+        place[...] = _read_image(file, height, width, channels)
+    return images
+
+
+def _sides(size: int | tuple[int, int], channels: int) -> tuple[int, int]:
+    """Height and width; ValueError for another size or number of channels."""
     if check_count("channels", channels) not in (1, 3):
         raise ValueError(f"channels={channels!r}; expected 1 (grey) or 3 (colour)")
     sides = size if isinstance(size, (tuple, list)) else (size, size)
     if len(sides) != 2:
         raise ValueError(f"size={shown(size)}; expected a side, or (height, width)")
     height, width = (check_count("size", side) for side in sides)
-    if not Path(path).is_dir():
-        raise DataError(f"{path} is no folder; expected one with images ({', '.join(sorted(SUFFIXES))})")
-    files = sorted(f for f in Path(path).rglob("[!.]*") if f.suffix.lower() in SUFFIXES and f.is_file())
-    if not files:
-        raise DataError(f"no images in {path}; looked for {', '.join(sorted(SUFFIXES))}, below it too")
-    images = np.empty((len(files), channels, height, width), np.float32)
-    for file, place in zip(files, images, strict=True):
-        place[...] = _read_image(file, height, width, channels)
-    return images
+    return height, width
 
 
 def _read_image(file: Path, height: int, width: int, channels: int) -> np.ndarray:
@@ -127,8 +146,10 @@ def load_array(path: FilePath, name: str | None = None) -> np.ndarray:
     Raises DataError (a ValueError) for a file that is damaged, holds values other than numbers, or has no such array.
     Raises OSError for a missing file.
     """
-    with open(path, "rb"):  # raises OSError for a missing file
-        pass
+    with open(path, "rb") as file:  # raises OSError for a missing file
+        begins = file.read(6)
+    if not begins.startswith((b"\x93NUMPY", b"PK")):
+        raise DataError(f"{path} is no .npy or .npz file: {_kind_of(path, begins)}")
     try:
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)
         if isinstance(loaded, np.lib.npyio.NpzFile):
@@ -146,3 +167,13 @@ def load_array(path: FilePath, name: str | None = None) -> np.ndarray:
     if loaded.dtype.kind not in "fiub":
         raise DataError(f"{path} holds {loaded.dtype}; expected numbers")
     return loaded
+
+
+def _kind_of(path: FilePath, begins: bytes) -> str:
+    """The kind of a file that holds no array, and the function that reads this kind."""
+    suffix = Path(path).suffix.lower()
+    if suffix in tables.SUFFIXES:
+        return "by its name it is a table; read it with data.load_table"
+    if suffix in SUFFIXES:
+        return "by its name it is a picture; put it in a folder, and read the folder with data.image_folder"
+    return f"it begins with {begins!r}; expected an array that np.save or np.savez has written"

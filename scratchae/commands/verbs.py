@@ -1,0 +1,126 @@
+"""What the command line does with a model: reconstruct, encode, decode, sample, anomaly, info."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scratchae import autoencoders, data, random
+from scratchae.builds import load_built
+from scratchae.commands.inputs import Inputs, check_finite, printable, read_for
+from scratchae.commands.places import check_ending, check_places, endings, write
+from scratchae.data.columns import Columns
+
+TOLD = 3  # columns per row in the list of anomalies
+
+
+def reconstruct(args: argparse.Namespace) -> None:
+    model, described = _model(args, args.data)
+    inputs = read_for(model, args.data, described["shape"])
+    inputs.check_finite(args.data)
+    write(args.out, model.reconstruct(inputs.values), inputs.columns, originals=inputs.values)
+
+
+def encode(args: argparse.Namespace) -> None:
+    model, described = _model(args, args.data)
+    inputs = read_for(model, args.data, described["shape"])
+    inputs.check_finite(args.data)
+    codes = model.transform(inputs.values)
+    check_ending(args.out, endings(codes.shape[1:], None))
+    write(args.out, codes)
+
+
+def decode(args: argparse.Namespace) -> None:
+    model, described = _model(args, args.codes)
+    codes = np.asarray(data.load_array(args.codes), np.float32)
+    check_finite(args.codes, codes, "code")
+    images = model.inverse_transform(codes)
+    write(args.out, images.reshape(-1, *described["shape"]), model.columns)
+
+
+def sample(args: argparse.Namespace) -> None:
+    model, described = _model(args)
+    columns = model.columns
+    if not isinstance(model, autoencoders.VariationalAutoencoder):
+        raise ValueError(f"{args.model} is of kind {described['kind']!r}; only a variational one can be sampled")
+    random.manual_seed(args.seed)
+    items = model.sample(args.n).reshape(-1, *described["shape"])
+    write(args.out, items, columns)
+
+
+def anomaly(args: argparse.Namespace) -> None:
+    if not 0 < args.quantile < 1:
+        raise ValueError(f"--quantile {args.quantile}: expected a number between 0 and 1")
+    model, described = _model(args)
+    normal, suspects = (read_for(model, source, described["shape"]) for source in (args.normal, args.data))
+    (errors, _), (found, by_column) = _errors(model, normal), _errors(model, suspects)
+    if (odd := np.flatnonzero(~np.isfinite(errors))).size:
+        listed = f"{normal.item} number {odd[0]} has the error {errors[odd[0]]}, one of {odd.size} that are not finite"
+        raise ValueError(f"{args.normal}: {listed}; remove these, since no threshold can be taken from them")
+    threshold = float(np.quantile(errors, args.quantile))
+    print(f"# threshold {threshold:.6g}, the {args.quantile:g} quantile of {len(errors)} normal {normal.item}s")
+    for note in suspects.notes():
+        print(f"# {note}")
+    more = _headings(suspects)
+    print(",".join(["number", "error", "anomalous", *more]))
+    for i, error in enumerate(found):
+        fields = [suspects.files[i]] if suspects.files else []
+        if suspects.columns is not None:
+            fields = _largest(suspects.columns, by_column[i], error, len(more) // 2)
+        print(_row([str(i), f"{error:.6g}", str(int(not error <= threshold)), *fields]))  # NaN is anomalous
+
+
+def info(args: argparse.Namespace) -> None:
+    model, described = _model(args)
+    print(f"{args.model}: {described['kind']}, for inputs of shape {tuple(described['shape'])}\n{model}")
+    for column in described.get("columns", []):
+        told = "categories" if "categories" in column else "mean"
+        print(printable(f"{column['name']}: {told} {column[told]}, a gap is {column['gap']}"))
+
+
+def _model(args: argparse.Namespace, *inputs: str) -> tuple[Any, dict[str, Any]]:
+    """The model of a command, and the model's description. The place of the output is checked first."""
+    if hasattr(args, "out"):
+        if Path(args.out).suffix not in (".npy", ".csv", ".png"):
+            raise ValueError(f"{args.out}: expected a name that ends in .npy, .csv for a table, or .png for images")
+        check_places({"OUT": args.out}, args.model, *inputs)
+    model, described = load_built(args.model)
+    if hasattr(args, "out") and args.verb is not encode:
+        check_ending(args.out, endings(tuple(described["shape"]), model.columns))
+    return model.to(args.device), described
+
+
+def _errors(model: Any, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
+    """The error of each item, and for a table what each column adds to the error."""
+    with np.errstate(all="ignore"):  # an overflow is an anomaly, and needs no warning
+        if inputs.columns is None:
+            return model.reconstruction_error(inputs.values), np.empty(0)
+        by_column = inputs.columns.errors(inputs.table, model.reconstruct)
+        return by_column.sum(axis=1), by_column
+
+
+def _headings(inputs: Inputs) -> list[str]:
+    if inputs.columns is not None:
+        places = range(1, min(TOLD, len(inputs.columns.names)) + 1)
+        return [f"{name}_{i}" for i in places for name in ("column", "share")]
+    return ["file"] if inputs.files else []
+
+
+def _largest(columns: Columns, added: np.ndarray, error: float, n: int) -> list[str]:
+    """The columns that add most to the error of a row, each with its share of the error."""
+    order = np.argsort(-np.nan_to_num(added, nan=np.inf), kind="stable")[:n]
+    shares = [f"{added[j] / error:.3f}" if 0 < error < np.inf else "" for j in order]
+    return [field for j, share in zip(order, shares, strict=True) for field in (columns.names[j], share)]
+
+
+def _row(fields: Sequence[str]) -> str:
+    """A line of comma-separated values."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(fields)
+    return printable(text.getvalue())
