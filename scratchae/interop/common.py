@@ -10,6 +10,7 @@ from typing import Any
 
 from scratchae import functional as F
 from scratchae import nn
+from scratchae.more import attach as _offered  # noqa: F401  # nn and functional now have all layers
 
 # A subclass that overrides none of these methods computes the same as its base class.
 _COMPUTES = ("__call__", "forward", "encode", "decode", "posterior", "shaped_like")
