@@ -63,7 +63,7 @@ GIVEN: dict[str, Any] = {
     "dim": 1, "in_channels": 2, "out_channels": 4, "kernel_size": 3, "scale_factor": 2, "factor": 1,
     "upscale_factor": 2, "downscale_factor": 2, "normalized_shape": 6, "num_features": 6, "value": 0.5,
     "sizes": (6, 4, 2), "channels": (1, 4), "size": 8, "code_size": 2, "feature_size": 4, "encoder": nn.Identity,
-    "decoder": nn.Identity, "model": model,
+    "decoder": nn.Identity, "model": model, "x1": leaf, "x2": leaf, "var": leaf, "steps": 3,
 }  # fmt: skip
 # Some names mean something else here or there.
 OWN: dict[str, dict[str, Any]] = {
@@ -78,6 +78,8 @@ OWN: dict[str, dict[str, Any]] = {
     "broadcast_to": {"shape": (2, 4, 6)},
     "cross_entropy": {"target": np.array([0, 1, 2, 3])},
     "kl_div": {"input": lambda: F.log_softmax(leaf())},
+    "ssim": {"x": lambda: sa.tensor(IMAGES), "y": IMAGES, "window_size": 3},
+    "LambdaLR": {"f": lambda: (lambda epoch: 0.5**epoch)},
     "squeeze": {"x": lambda: sa.tensor(X[None]), "axis": 0},
     "invert": {"x": X > 0.5},
     "bitwise_and": {"x": X > 0.5, "y": X > 0.5},

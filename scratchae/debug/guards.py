@@ -235,7 +235,8 @@ def _largest(t: Tensor, what: str) -> float:
 
 _FLAGS = ("nesterov", "amsgrad", "centered")
 _BELOW_1 = ("alpha", "betas")
-_NUMBERS = ("lr", "momentum", "dampening", "eps", "weight_decay", *_BELOW_1)
+_ADAGRAD = ("lr_decay", "initial_accumulator_value")
+_NUMBERS = ("lr", "momentum", "dampening", "eps", "weight_decay", *_ADAGRAD, *_BELOW_1)
 _NO_LISTS: dict[Any, str] = {
     Tensor: "pass [tensor]",
     Mapping: "pass [group], or model.parameters()",

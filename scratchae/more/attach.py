@@ -5,10 +5,11 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from scratchae import functional, nn
+from scratchae import functional, nn, optim
 from scratchae.autoencoders.base import LOSSES
 from scratchae.autoencoders.variational import LOG_NORMALISERS
 from scratchae.more import loss_modules, losses
+from scratchae.more import optim as optimizers
 from scratchae.more.ssim import ssim
 
 
@@ -30,3 +31,8 @@ offer(nn, loss_modules.HuberLoss, loss_modules.SmoothL1Loss, loss_modules.Gaussi
 offer(nn, loss_modules.CosineSimilarity)
 LOSSES["bce_logits"] = losses.binary_cross_entropy_with_logits
 LOG_NORMALISERS |= {losses.binary_cross_entropy_with_logits: 0.0, losses.continuous_bernoulli_nll: 0.0}
+
+# --- optimisers and schedules ---
+
+optim.Optimizer.add_param_group = optimizers.add_param_group
+offer(optim, optimizers.Adagrad, optimizers.LambdaLR, optimizers.WarmupLR)
