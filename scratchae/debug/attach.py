@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from scratchae import backend, changes
 from scratchae.attach import attach
+from scratchae.autoencoders import Autoencoder
 from scratchae.autograd import Tensor, backprop, engine
 from scratchae.debug import advice, descriptions, guards, modes, primitives, summary, tensors
 from scratchae.debug import changes as memory
@@ -34,6 +35,7 @@ Module.training = property(modes.training, modes.set_training)  # type: ignore[a
 Module._starts_in_train_mode = True  # type: ignore[attr-defined]
 Module.__init_subclass__ = classmethod(modes.started)  # type: ignore[method-assign, assignment]
 Sequential.forward = guards.chain  # type: ignore[method-assign]
+Autoencoder.distance = guards.distance(Autoencoder.distance)  # type: ignore[method-assign]
 attach(evaluating, forward=modes.evaluating)
 attach(inside, forward=guards.hidden)
 attach(taken, forward=guards.input_of_layer)
