@@ -10,7 +10,8 @@ from typing import Any
 
 from scratchae.backend import Array
 from scratchae.checks import check_bool, check_count, check_number, shown
-from scratchae.optim import CosineLR, Optimizer, ReduceOnPlateau, StepLR
+from scratchae.optim import Optimizer, ReduceOnPlateau
+from scratchae.optim.schedules import LRSchedule
 
 Trainer = Any  # of training.py, which stands above this file
 
@@ -67,8 +68,8 @@ class Schedule(Callback):
             raise TypeError(f"Schedule: expected {expected}, got {type(schedule).__name__}")
         if not isinstance(monitor, (str, type(None))):
             raise TypeError(f"Schedule(monitor={shown(monitor)}): expected a name, such as 'val_loss'")
-        follows = isinstance(schedule, ReduceOnPlateau)
-        if follows != (monitor is not None) and isinstance(schedule, (ReduceOnPlateau, StepLR, CosineLR)):
+        follows, alone = isinstance(schedule, ReduceOnPlateau), getattr(type(schedule), "step", None) is LRSchedule.step
+        if (follows and monitor is None) or (alone and monitor is not None):
             wanted = "needs a number to follow: monitor='val_loss'" if follows else "takes no monitor"
             raise ValueError(f"Schedule: {type(schedule).__name__} {wanted}, got monitor={monitor!r}")
         self.schedule, self.monitor = schedule, monitor

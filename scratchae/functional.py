@@ -4,11 +4,12 @@ All functions take Tensors and arrays. A function gives an array where all its o
 """
 # isort: skip_file
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from scratchae import random
+from scratchae import losses, random
 from scratchae.autograd.ops import (
     abs, add, all, any, argmax, argmin, astype, batch_mean, bitwise_and, bitwise_or, broadcast_to, clip, concatenate,
     cos, divide, elu, equal, exp, expand_dims, expm1, gelu, getitem, greater, greater_equal, invert, leaky_relu, less,
@@ -23,8 +24,7 @@ from scratchae.images.functions import (
     avg_pool2d, conv2d, conv_transpose2d, max_pool2d, upsample,
 )  # fmt: skip
 from scratchae.losses import (
-    bernoulli_kl, binary_cross_entropy, binary_cross_entropy_with_logits, cross_entropy, gaussian_kl, kl_div, l1_loss,
-    mse_loss,
+    bernoulli_kl, binary_cross_entropy, cross_entropy, gaussian_kl, kl_div, l1_loss, mse_loss,
 )  # fmt: skip
 from scratchae.random import generator
 
@@ -39,6 +39,7 @@ __all__ = [
     "sqrt", "squeeze", "stack", "subtract", "sum", "sum_of_squares", "swapaxes", "tanh", "transpose", "upsample",
     "var", "where",
 ]  # fmt: skip
+binary_cross_entropy_with_logits: Callable[..., Any] = losses.binary_cross_entropy_with_logits  # more/ adds options
 
 
 def dropout(x: Any, p: float = 0.5, training: bool = True, per_sample: bool = True) -> Any:

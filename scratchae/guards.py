@@ -86,7 +86,8 @@ def _check_terms(terms: Any) -> None:
         if not isinstance(name, str):
             raise TypeError(f"a loss term is called {name!r}; expected a name, such as 'reconstruction'")
         if not isinstance(value, Tensor):
-            raise TypeError(f"the loss term {name!r} is a {type(value).__name__}; expected a Tensor: leave out .item()")
+            advice = "let the model's loss_terms return it" if isinstance(value, Mapping) else "leave out .item()"
+            raise TypeError(f"the loss term {name!r} is a {type(value).__name__}; expected a Tensor: {advice}")
         if value.size != 1:
             raise ValueError(f"the loss term {name!r} has shape {value.shape}; reduce it to a number, with .mean() say")
 

@@ -1,7 +1,9 @@
 """Losses, as functions of (input, target).
 
-Input and target have equal shapes, and never broadcast. `reduction` is as in PyTorch: "mean" over all elements, "sum",
-or "none" for the elements themselves. All losses take Tensors and arrays. The result of two arrays is an array.
+Input and target have equal shapes, and never broadcast. `reduction` is as in PyTorch. "mean" averages over all
+elements, over the features of a sample as well as over the samples. "sum" adds all elements up, and "none" gives the
+elements themselves. "batchmean", where a loss has it, sums over the features and averages over the samples. All losses
+take Tensors and arrays. The result of two arrays is an array.
 """
 
 import math
@@ -19,37 +21,45 @@ from scratchae.backend import Array, seen, xp_of
 from scratchae.checks import rounding, shown
 
 
-def _operands(name: str, input: Any, target: Any, reduction: str, *more: str) -> tuple[Any, Any]:
+def operands_of(name: str, input: Any, target: Any, reduction: str, *more: str) -> tuple[Any, Any]:
     """Input and target of one shape and one dtype. Raises TypeError or ValueError for other operands."""
+    check_reduction(name, reduction, *more)
     input, target = operand(input, f"{name}: the input"), operand(target, f"{name}: the target")
     if input.dtype.kind != "f":
         raise TypeError(f"{name}: the input is {input.dtype}; convert it with .astype('float32')")
     if input.shape != target.shape:
         raise ValueError(f"{name}: input has shape {input.shape}, target {target.shape}; they must be equal")
-    if input.size == 0 and reduction == "mean":
+    if 0 in {"mean": input.shape, "batchmean": input.shape[:1]}.get(reduction, ()):
         raise ValueError(f"{name}: the input of shape {input.shape} is empty, and nothing has no mean")
-    _check_reduction(name, reduction, *more)
     return input, target if target.dtype == input.dtype else target.astype(input.dtype)
 
 
-def _check_reduction(name: str, reduction: str, *more: str) -> None:
+def check_reduction(name: str, reduction: str, *more: str) -> None:
+    """Raise ValueError for another reduction than "mean", "sum", "none" and `more`."""
     allowed = ("mean", "sum", "none", *more)
     if not isinstance(reduction, str) or reduction not in allowed:
         raise ValueError(f"{name}: reduction={shown(reduction)}; expected one of {allowed}")
 
 
-def _reduce(elements: Any, reduction: str) -> Any:
-    return elements if reduction == "none" else ops.sum(elements) if reduction == "sum" else ops.mean(elements)
+def reduce_elements(elements: Any, reduction: str) -> Any:
+    """The elements of a loss as they are, or their mean, sum, or sum divided by the number of samples."""
+    if reduction in ("none", "mean"):
+        return elements if reduction == "none" else ops.mean(elements)
+    total = ops.sum(elements)
+    return total / math.prod(elements.shape[:1]) if reduction == "batchmean" else total
 
 
 @in_float32
 def _reduced(input: Any, target: Any, elements: Callable[[Any, Any], Any], reduction: str) -> Any:
-    return _reduce(elements(input, target), reduction)
+    return reduce_elements(elements(input, target), reduction)
 
 
 def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
-    """(input - target)^2. The gradient is 2 (input - target), for the mean / n. Mean and sum are one dot product."""
-    return _mse(*_operands("mse_loss", input, target, reduction), reduction)
+    """(input - target)^2. "mean" averages over all elements: samples, channels and pixels alike.
+
+    The gradient is 2 (input - target), for the mean divided by the number of elements. Mean and sum are dot products.
+    """
+    return _mse(*operands_of("mse_loss", input, target, reduction), reduction)
 
 
 @in_float32
@@ -61,8 +71,8 @@ def _mse(input: Any, target: Any, reduction: str) -> Any:
 
 
 def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
-    """|input - target|."""
-    return _reduced(*_operands("l1_loss", input, target, reduction), lambda x, t: abs(x - t), reduction)
+    """|input - target|. "mean" averages over all elements: samples, channels and pixels alike."""
+    return _reduced(*operands_of("l1_loss", input, target, reduction), lambda x, t: abs(x - t), reduction)
 
 
 @primitive(
@@ -84,21 +94,22 @@ def _clamped_log_odds(x: Any) -> Any:
 def binary_cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Any:
     """-(t log x + (1 - t) log(1 - x)), with both logarithms at least -100, as in PyTorch.
 
-    The gradient is (x - t) / max(x (1 - x), 1e-12). Raises ValueError for values outside [0, 1].
+    "mean" averages over all elements: samples, channels and pixels alike. The gradient of an element is
+    (x - t) / max(x (1 - x), 1e-12). Raises ValueError for values outside [0, 1].
     """
-    target = _probabilities("binary_cross_entropy: target", target, "scale the data to [0, 1]")
-    input, target = _operands("binary_cross_entropy", input, target, reduction)
+    target = probabilities("binary_cross_entropy: target", target, "scale the data to [0, 1]")
+    input, target = operands_of("binary_cross_entropy", input, target, reduction)
     loss = _reduced(input, target, bernoulli_nll, reduction)
     # The logarithm of a negative number makes the sum NaN. Only a NaN makes the search for that number worth its time.
     if seen(lambda: math.isnan(data_of(loss).sum())):
         advice = "pass logits to binary_cross_entropy_with_logits"
-        clamped = _probabilities("binary_cross_entropy: input", input, advice)
+        clamped = probabilities("binary_cross_entropy: input", input, advice)
         if clamped is not input:
             return _reduced(clamped, target, bernoulli_nll, reduction)
     return loss
 
 
-def _probabilities(what: str, values: Any, advice: str) -> Any:
+def probabilities(what: str, values: Any, advice: str) -> Any:
     """Values in [0, 1]. Values beyond by a few rounding errors are clipped. Raises ValueError for other values."""
     values = operand(values, what)
     if not seen(lambda: _outside(values)):
@@ -127,9 +138,12 @@ def _digits(number: float) -> str:
 
 
 def binary_cross_entropy_with_logits(input: Any, target: Any, reduction: str = "mean") -> Any:
-    """binary_cross_entropy(sigmoid(x), t) = softplus(x) - t x, exact for any logit."""
-    target = _probabilities("binary_cross_entropy_with_logits: target", target, "scale the data to [0, 1]")
-    input, target = _operands("binary_cross_entropy_with_logits", input, target, reduction)
+    """binary_cross_entropy(sigmoid(x), t) = softplus(x) - t x, exact for any logit.
+
+    "mean" averages over all elements: samples, channels and pixels alike.
+    """
+    target = probabilities("binary_cross_entropy_with_logits: target", target, "scale the data to [0, 1]")
+    input, target = operands_of("binary_cross_entropy_with_logits", input, target, reduction)
     return _reduced(input, target, bernoulli_nll_of_logits, reduction)
 
 
@@ -143,16 +157,16 @@ def bernoulli_nll_of_logits(input: Array, target: Array) -> Array:
 def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Any:
     """t (log t - input), where `input` is a log-probability, as in PyTorch. t = 0 contributes 0.
 
-    With `log_target=True` the target is a log-probability too. "batchmean" divides the sum by the length of the first
-    axis, which gives the mathematical KL divergence.
+    With `log_target=True` the target is a log-probability too. "mean" averages over all elements. "batchmean" divides
+    the sum by the length of the first axis, which gives the mathematical KL divergence, averaged over the samples.
     """
-    input, target = _operands("kl_div", input, target, reduction, "batchmean")
+    input, target = operands_of("kl_div", input, target, reduction, "batchmean")
     if log_target:
         p = ops.exp(target)
         elements = p * (ops.where(p > 0, target, 0.0) - ops.where(p > 0, input, 0.0))
     else:
         elements = _x_log_x(target) - target * ops.where(target == 0, 0.0, input)
-    return ops.sum(elements) / len(input) if reduction == "batchmean" else _reduce(elements, reduction)
+    return reduce_elements(elements, reduction)
 
 
 @primitive(x=lambda g, x: g * (ops.log(x) + 1))
@@ -162,8 +176,11 @@ def _x_log_x(x: Array) -> Array:
 
 @in_float32
 def cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Any:
-    """-log softmax(input)[label]: `input` (N, C) or (N, C, ...) logits, `target` (N) or (N, ...) labels."""
-    _check_reduction("cross_entropy", reduction)
+    """-log softmax(input)[label]: `input` (N, C) or (N, C, ...) logits, `target` (N) or (N, ...) labels.
+
+    "mean" averages over all labels: over the samples, and over the pixels where each pixel has a label.
+    """
+    check_reduction("cross_entropy", reduction)
     input, labels = operand(input, "cross_entropy: the input"), data_of(operand(target, "cross_entropy: the labels"))
     if labels.dtype.kind not in "iu":
         raise TypeError(f"cross_entropy: labels are {labels.dtype}; expected integers: use .astype('int64')")
@@ -177,22 +194,30 @@ def cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Any:
     rows = xp_of(labels).arange(labels.size)
     log_p = ops.reshape(ops.log_softmax(logits, -1), (-1, classes))
     picked = ops.getitem(log_p, (rows, labels.reshape(-1).astype(np.int64)))
-    return _reduce(-ops.reshape(picked, labels.shape), reduction)
+    return reduce_elements(-ops.reshape(picked, labels.shape), reduction)
 
 
 @in_float32
 def gaussian_kl(mu: Any, logvar: Any, reduction: str = "mean") -> Any:
-    """KL(N(mu, exp(logvar)) || N(0, 1)) = (mu^2 + exp(logvar) - 1 - logvar) / 2 (Kingma & Welling 2014, app. B)."""
-    mu, logvar = _operands("gaussian_kl", mu, logvar, reduction)
-    return _reduce(0.5 * (mu * mu + ops.expm1(logvar) - logvar), reduction)
+    """KL(N(mu, exp(logvar)) || N(0, 1)) = (mu^2 + exp(logvar) - 1 - logvar) / 2 (Kingma & Welling 2014, app. B).
+
+    "mean" averages over samples and code units, which is the KL divergence of a sample divided by the code size.
+    "batchmean" sums over the code units and averages over the samples. A variational autoencoder needs this one, beside
+    a reconstruction term that is summed over the features too:
+
+        loss = F.mse_loss(output, x, "sum") / len(x) + beta * F.gaussian_kl(mu, logvar, "batchmean")
+    """
+    mu, logvar = operands_of("gaussian_kl", mu, logvar, reduction, "batchmean")
+    return reduce_elements(0.5 * (mu * mu + ops.expm1(logvar) - logvar), reduction)
 
 
 def bernoulli_kl(rho: Any, rho_hat: Any, reduction: str = "mean") -> Any:
     """KL between coins: rho log(rho / rho_hat) + (1 - rho) log((1 - rho) / (1 - rho_hat)).
 
-    `rho` is a number or has the shape of `rho_hat`. Both lie in (0, 1). Raises ValueError for values outside.
+    `rho` is a number or has the shape of `rho_hat`. Both lie in (0, 1). "mean" averages over all elements, the code
+    units. Raises ValueError for values outside.
     """
-    _check_reduction("bernoulli_kl", reduction)
+    check_reduction("bernoulli_kl", reduction)
     rho_hat, rho = operand(rho_hat, "bernoulli_kl: rho_hat"), operand(rho, "bernoulli_kl: rho")
     if rho.shape not in ((), rho_hat.shape):
         raise ValueError(f"bernoulli_kl: rho has shape {rho.shape}, rho_hat {rho_hat.shape}; they must be equal")

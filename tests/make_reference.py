@@ -75,6 +75,31 @@ for reduction, (x, labels) in product(("mean", "sum", "none"), (("x", "labels"),
 CASES["bce near 0 and 1"] = differentiated(
     lambda F, x, t: F.binary_cross_entropy(x, t), "edge", constants=("other edge",)
 )
+OF_REAL = {"huber_loss": {"delta": 0.7}, "smooth_l1_loss": {"beta": 0.4}, "gaussian_nll_loss": {"full": True},
+           "cosine_similarity": {"dim": -1}}  # fmt: skip
+for name, options in OF_REAL.items():
+    CASES[name] = differentiated(
+        lambda F, *inputs, name=name, o=options: getattr(F, name)(*inputs, **o),
+        *(("x", "y", "p") if name == "gaussian_nll_loss" else ("x", "y")),
+    )
+# Away from 1/2, where PyTorch's own float32 loses three digits.
+CASES["continuous_bernoulli_nll"] = differentiated(lambda F, u, v: F.continuous_bernoulli_nll(u / 4, v), "u", "v")
+for reduction, (x, labels, weight) in product(
+    ("mean", "sum", "none"), (("x", "labels", "other weights"), ("batch", "pixels", "weights"))
+):
+    CASES[f"cross_entropy {x} {reduction} with options"] = differentiated(
+        lambda F, x, t, w, r=reduction: F.cross_entropy(
+            x, t, weight=w, ignore_index=2, label_smoothing=0.1, reduction=r
+        ),
+        x, constants=(labels, weight),
+    )  # fmt: skip
+CASES["cross_entropy, ignored"] = differentiated(
+    lambda F, x, t: F.cross_entropy(x, t, ignore_index=1, label_smoothing=0.3), "x", constants=("labels",)
+)
+CASES["binary_cross_entropy_with_logits weighted"] = differentiated(
+    lambda F, x, t, w, p: F.binary_cross_entropy_with_logits(x, t, weight=w, pos_weight=p),
+    "x", "u", constants=("p", "other weights"),
+)  # fmt: skip
 CASES["gaussian_kl"] = differentiated(lambda F, x, y: F.gaussian_kl(x, y), "x", "y")
 CASES["bernoulli_kl"] = differentiated(lambda F, u, v: F.bernoulli_kl(u, v), "u", "v")
 
@@ -148,11 +173,15 @@ CASES["Linear"] = layer("Linear", 5, 5, x="x", parameters=("square", "h"))
 # --- optimisers: two parameters after 1 and after 20 steps ----------------------------------------
 
 
-def optimiser(kind: str, **options: Any) -> Callable[[Any], dict[str, Any]]:
+def optimiser(kind: str, later: int | None = None, **options: Any) -> Callable[[Any], dict[str, Any]]:
+    """`later` is the step at which the second parameter joins, in a group of its own."""
+
     def case(lib: Any) -> dict[str, Any]:
         ps, results = [lib.leaf(lib.inputs["w"]), lib.leaf(lib.inputs["b"])], {}
-        optimizer = getattr(lib.optim, kind)(ps, **options)
+        optimizer = getattr(lib.optim, kind)(ps if later is None else ps[:1], **options)
         for step in range(1, 21):
+            if step == later:
+                optimizer.add_param_group({"params": ps[1:], "weight_decay": 0.2})
             optimizer.zero_grad()
             losses = [(p * lib.constant(np.sin(lib.inputs[n] * step))).sum() for p, n in zip(ps, "wb", strict=True)]
             (losses[0] + losses[1] + (ps[0] * ps[0]).sum()).backward()
@@ -172,10 +201,12 @@ OPTIMISERS = {
     "AdamW": [{}, {"weight_decay": 0.3}, {"amsgrad": True, "betas": (0.5, 0.7)}],
     "RMSprop": [{}, {"momentum": 0.9}, {"centered": True}, {"alpha": 0.8, "weight_decay": 0.1},
                 {"centered": True, "momentum": 0.9, "eps": 1e-4, "alpha": 0.9}],
+    "Adagrad": [{}, {"lr_decay": 0.1, "weight_decay": 0.1, "initial_accumulator_value": 0.3, "eps": 1e-3}],
 }  # fmt: skip
 for kind, variants in OPTIMISERS.items():
     for options in variants:
         CASES[f"{kind} {options}"] = optimiser(kind, lr=0.03, **options)
+CASES["Adam, a group joins"] = optimiser("Adam", later=7, lr=0.03)
 
 # --- schedules: the learning rate over 30 epochs, two groups --------------------------------------
 
@@ -197,6 +228,9 @@ def schedule(kind: str, *metric: Callable[[int], float], **options: Any) -> Call
 CASES["StepLR"] = schedule("StepLR", step_size=4, gamma=0.5)
 CASES["CosineLR"] = schedule("CosineLR", T_max=30, eta_min=0.01)
 CASES["CosineLR past its end"] = schedule("CosineLR", T_max=12)
+CASES["LambdaLR"] = schedule("LambdaLR", f=lambda epoch: (epoch + 2) / (epoch**2 + 1))
+CASES["WarmupLR"] = schedule("WarmupLR", steps=7)
+CASES["WarmupLR, then cosine"] = schedule("warmup_then_cosine", steps=4, T_max=20)
 CASES["ReduceOnPlateau"] = schedule("ReduceOnPlateau", lambda e: max(5 - e, 1) + 0.3 * (e % 3), factor=0.5, patience=2)
 
 # --- on PyTorch -----------------------------------------------------------------------------------
@@ -214,6 +248,7 @@ def make_inputs() -> dict[str, np.ndarray]:
     inputs |= {"p": rng.uniform(0.2, 3, (6, 5)), "u": rng.uniform(0.05, 0.95, (6, 5))}
     inputs |= {"v": rng.uniform(0.05, 0.95, (6, 5)), "ties": rng.integers(0, 3, (6, 5)) * 1.0}
     # Not 0 and 1 themselves: PyTorch guards its gradient there with a float32 1e-12, which is another number.
+    inputs |= {"weights": images.uniform(0.2, 3, 4), "other weights": images.uniform(0.2, 3, 5)}
     inputs |= {"edge": np.array([1e-11, 1 - 2**-20, 1e-9, 1 - 2**-24]), "other edge": np.array([0.0, 1, 1, 0])}
     exact = {name: a.astype(np.float32).astype(np.float64) for name, a in inputs.items()}
     return exact | {"labels": rng.integers(0, 5, 6), "pixels": rng.integers(0, 4, (3, 5))}
@@ -228,13 +263,14 @@ def run(lib: Any) -> Iterator[tuple[str, np.ndarray]]:
 class Torch:
     def __init__(self, inputs: dict[str, np.ndarray], dtype: str):
         import torch
-        from torch.distributions import Bernoulli, Normal, kl_divergence
+        from torch.distributions import Bernoulli, ContinuousBernoulli, Normal, kl_divergence
         from torch.optim import lr_scheduler
 
         class F:
             max, min = torch.amax, torch.amin
             norm = staticmethod(lambda x, axis: torch.linalg.vector_norm(x, dim=axis))
             var = staticmethod(lambda x, axis: torch.var(x, axis, correction=0))
+            continuous_bernoulli_nll = staticmethod(lambda x, t: -ContinuousBernoulli(x).log_prob(t).mean())
             gaussian_kl = staticmethod(lambda m, v: kl_divergence(Normal(m, torch.exp(v / 2)), Normal(0.0, 1.0)).mean())
             bernoulli_kl = staticmethod(lambda p, q: kl_divergence(Bernoulli(p), Bernoulli(q)).mean())
 
@@ -245,6 +281,16 @@ class Torch:
         class schedules:
             StepLR, CosineLR = lr_scheduler.StepLR, lr_scheduler.CosineAnnealingLR
             ReduceOnPlateau = lr_scheduler.ReduceLROnPlateau
+            LambdaLR = staticmethod(lambda optimizer, f: lr_scheduler.LambdaLR(optimizer, f))
+
+            @staticmethod
+            def WarmupLR(optimizer: Any, steps: int) -> Any:
+                return lr_scheduler.LinearLR(optimizer, 1 / (steps + 1), total_iters=steps)
+
+            @staticmethod
+            def warmup_then_cosine(optimizer: Any, steps: int, T_max: int) -> Any:
+                parts = [schedules.WarmupLR(optimizer, steps), schedules.CosineLR(optimizer, T_max)]
+                return lr_scheduler.SequentialLR(optimizer, parts, [steps])
 
         self.F, self.nn, self.optim, self.schedules, self.inputs = F, torch.nn, torch.optim, schedules, inputs
         self.torch, self.dtype = torch, getattr(torch, dtype)

@@ -1,4 +1,4 @@
-"""Operations on images the slow way: windows cut out one by one, everything else left to einsum."""
+"""Operations on images the slow way: windows cut out one by one, everything else left to einsum. And other formulas."""
 
 from __future__ import annotations
 
@@ -67,3 +67,21 @@ def pixel_shuffle_two(x: np.ndarray) -> np.ndarray:
         for b in range(2):
             out[:, :, a::2, b::2] = x[:, 2 * a + b :: 4]
     return out
+
+
+def ssim(x: np.ndarray, y: np.ndarray, data_range: float, size: int, sigma: float) -> np.ndarray:
+    """The map of Wang et al. 2004: deviations from each window's own weighted mean, averaged with its weights."""
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    weights = np.exp(-((np.arange(size) - size // 2) ** 2) / (2 * sigma**2))
+    weights = np.outer(weights, weights) / weights.sum() ** 2
+    a, b = (windows(images, weights.shape, (1, 1)) for images in (x, y))
+    mean_a, mean_b = ((cut * weights).sum((4, 5), keepdims=True) for cut in (a, b))
+    products = ((a - mean_a) ** 2, (b - mean_b) ** 2, (a - mean_a) * (b - mean_b))
+    var_a, var_b, cov = ((p * weights).sum((4, 5)) for p in products)
+    m, n, c1, c2 = mean_a[..., 0, 0], mean_b[..., 0, 0], (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    return (2 * m * n + c1) * (2 * cov + c2) / ((m**2 + n**2 + c1) * (var_a + var_b + c2))
+
+
+def continuous_bernoulli(x: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """-log density, as Loaiza-Ganem & Cunningham 2019 write it; it needs x away from 1/2."""
+    return -t * np.log(x) - (1 - t) * np.log(1 - x) - np.log(2 * np.arctanh(1 - 2 * x) / (1 - 2 * x))

@@ -92,6 +92,17 @@ def _cross_entropy(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return -np.take_along_axis(x - _lse(x, 1, True), np.expand_dims(labels, 1), 1).squeeze(1).mean()
 
 
+def _smoothed_cross_entropy(x: np.ndarray, labels: np.ndarray, w: np.ndarray, ignored: int, share: float) -> Any:
+    """Label by label: the cross entropy to (1 - share) of the label and share / C of each class, weighted by class."""
+    surprises = np.moveaxis(w.reshape(-1, *[1] * (x.ndim - 2)) * (_lse(x, 1, True) - x), 1, -1).reshape(-1, x.shape[1])
+    kept = [(row, y) for row, y in zip(surprises, labels.ravel(), strict=True) if y != ignored]
+    return sum((1 - share) * row[y] + share * row.mean() for row, y in kept) / sum(float(w[y]) for _, y in kept)
+
+
+def _huber(d: np.ndarray, delta: float) -> np.ndarray:
+    return np.where(abs(d) <= delta, d**2 / 2, delta * (abs(d) - delta / 2))
+
+
 def _coins(p: Any, q: np.ndarray) -> np.ndarray:
     return p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))
 
@@ -267,13 +278,39 @@ TABLE = [
     op("binary_cross_entropy", lambda x, t: F.binary_cross_entropy(x, t, "none"), _bce, unit(...), unit(...)),
     op("binary_cross_entropy_with_logits", lambda x, t: F.binary_cross_entropy_with_logits(x, t, "none"),
        lambda x, t: _bce(1 / (1 + np.exp(-x)), t), real(...), unit(...)),
+    op("binary_cross_entropy_with_logits weighted",
+       lambda x, t: F.binary_cross_entropy_with_logits(x, t, "none", weight=ROW.tolist(), pos_weight=3),
+       lambda x, t: ROW * (3 * t * np.log1p(np.exp(-x)) + (1 - t) * np.log1p(np.exp(x))), real(*M), unit(*M)),
     op("kl_div", lambda x, t: F.kl_div(x, t, "sum"), lambda x, t: (t * (np.log(t) - x)).sum(), real(...), unit(...)),
     op("kl_div log_target", lambda x, t: F.kl_div(x, t, "batchmean", log_target=True),
        lambda x, t: (np.exp(t) * (t - x)).sum() / 3, real(*M), real(*M)),
     op("cross_entropy", lambda x: F.cross_entropy(x, LABELS), lambda x: _cross_entropy(x, LABELS), real(*M)),
     op("cross_entropy pixels", lambda x: F.cross_entropy(x, PIXELS), lambda x: _cross_entropy(x, PIXELS), real(*CUBE)),
+    op("cross_entropy weighted",
+       lambda x: F.cross_entropy(x, LABELS, weight=abs(ROW).tolist(), ignore_index=0, label_smoothing=0.1),
+       lambda x: _smoothed_cross_entropy(x, LABELS, abs(ROW), 0, 0.1), real(*M)),
+    op("cross_entropy weighted pixels",
+       lambda x: F.cross_entropy(x, PIXELS, weight=abs(ROW).tolist(), ignore_index=3, label_smoothing=0.2),
+       lambda x: _smoothed_cross_entropy(x, PIXELS, abs(ROW), 3, 0.2), real(*CUBE)),
+    op("huber_loss", lambda x, y: F.huber_loss(x, y, "none", 1.25), lambda x, y: _huber(x - y, 1.25),
+       real(...), real(...)),
+    op("smooth_l1_loss", lambda x, y: F.smooth_l1_loss(x, y, "none", 0.75), lambda x, y: _huber(x - y, 0.75) / 0.75,
+       real(...), real(...)),
+    op("gaussian_nll_loss", lambda m, x, v: F.gaussian_nll_loss(m, x, v, reduction="none"),
+       lambda m, x, v: (np.log(v) + (x - m) ** 2 / v) / 2, real(...), real(...), positive(...)),
+    op("gaussian_nll_loss broadcast", lambda m, x, v: F.gaussian_nll_loss(m, x, v, full=True),
+       lambda m, x, v: (np.log(2 * np.pi * v) + (x - m) ** 2 / v).mean() / 2, real(*CUBE), real(*CUBE),
+       positive(3, 1, 2)),
+    op("cosine_similarity", lambda x, y: F.cosine_similarity(x, y, -1),
+       lambda x, y: (x * y).sum(-1) / np.sqrt((x * x).sum(-1) * 2 * y[:, 0] ** 2), real(*CUBE), real(4, 1)),
+    op("continuous_bernoulli_nll", lambda x, t: F.continuous_bernoulli_nll(x, t, "none"), naive.continuous_bernoulli,
+       unit(...), unit(...)),
+    op("ssim", lambda x, y: F.ssim(x, y, 2.0, window_size=3), lambda x, y: naive.ssim(x, y, 2.0, 3, 1.5).mean(),
+       unit(2, 1, 4, 5), unit(2, 1, 4, 5)),
     op("gaussian_kl", lambda m, v: F.gaussian_kl(m, v, "sum"),
        lambda m, v: ((m**2 + np.exp(v) - 1 - v) / 2).sum(), real(...), real(...)),
+    op("gaussian_kl batchmean", lambda m, v: F.gaussian_kl(m, v, "batchmean"),
+       lambda m, v: ((m**2 + np.exp(v) - 1 - v) / 2).sum(1).mean(), real(*M), real(*M)),
     op("bernoulli_kl", lambda q: F.bernoulli_kl(0.05, q, "sum"), lambda q: _coins(0.05, q).sum(), unit(...)),
     op("bernoulli_kl both", lambda p, q: F.bernoulli_kl(p, q), lambda p, q: _coins(p, q).mean(), unit(*M), unit(*M)),
 ]  # fmt: skip

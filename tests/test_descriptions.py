@@ -79,6 +79,13 @@ DESCRIPTIONS: dict[str, dict[str, Any]] = {
     "BCELoss()": {},
     "BCEWithLogitsLoss(reduction='none')": {"reduction": "none"},
     "CrossEntropyLoss()": {},
+    "CrossEntropyLoss(reduction='sum', ignore_index=0, label_smoothing=0.1)": {
+        "reduction": "sum", "ignore_index": np.int64(0), "label_smoothing": 0.1, "weight": [1.0, 2.0]
+    },
+    "HuberLoss(delta=0.5)": {"delta": 0.5},
+    "SmoothL1Loss()": {"beta": 1},
+    "GaussianNLLLoss(full=True)": {"full": True},
+    "CosineSimilarity(dim=-1)": {"dim": -1},
     "KLDivLoss(log_target=True)": {"reduction": "mean", "log_target": True},
     **{f"{name}()": {} for name in ("ReLU", "GELU", "SiLU", "Sigmoid", "Tanh", "Softplus")},
 }  # fmt: skip

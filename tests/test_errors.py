@@ -167,6 +167,18 @@ TABLE: dict[str, Mistake] = {
     ),
     "reduction": (lambda w: nn.MSELoss("average"), ValueError, ["MSELoss", "'average'", "mean.*sum.*none"]),
     "reduction of cross-entropy": (lambda w: nn.CrossEntropyLoss("batchmean"), ValueError, ["'batchmean'", "none"]),
+    "a loss that gives a dict": (
+        lambda w: sa.Autoencoder.dense((6, 2), loss=lambda y, x: {"mse": y.mean()}).loss(tensor(8, 6)), TypeError,
+        ["Autoencoder: the loss gave a dict; expected one Tensor", "loss_terms"],
+    ),
+    "a VAE's loss that gives a pair": (
+        lambda w: sa.VariationalAutoencoder.dense((6, 4, 2), loss=lambda y, x: (y, x)).loss(tensor(8, 6)), TypeError,
+        ["VariationalAutoencoder: the loss gave a tuple", "let loss_terms"],
+    ),
+    "a trainer's loss that gives a dict": (
+        lambda w: sa.Trainer(w.model, w.optimizer, loss=lambda y, x: {"mse": y.mean()}).fit((w.x, w.x)), TypeError,
+        ["'loss' is a dict; expected a Tensor", "let the model's loss_terms return it"],
+    ),
     # data and training
     "empty data": (lambda w: w.fit(w.x[:0]), ValueError, [r"\(0, 6\)", "at least one sample"]),
     "empty array": (lambda w: w.model.transform(w.x[:0]), ValueError, [r"\(0, 6\)", "at least one sample"]),

@@ -7,13 +7,13 @@ from types import ModuleType
 import numpy as np
 import pytest
 import strict_cublas
-from textbook import RULES, Textbook, every_case, leaf
+from textbook import CASES, RULES, Textbook, every_case, leaf
 
 import scratchae as sa
 from scratchae import backend
 from scratchae import functional as F
 from scratchae.autograd import Tensor
-from scratchae.gpu import cublas
+from scratchae.gpu import cublas, updates
 from scratchae.gpu.recording import recording
 
 # --- products ---------------------------------------------------------------------------------------
@@ -177,7 +177,10 @@ def test_updates_are_the_textbooks(name: str, options: dict, stand_in: ModuleTyp
         np.testing.assert_allclose(p.data.get(), q.data, rtol=1e-11, atol=1e-13)
 
 
-@every_case
+WITH_KERNELS = [(name, options) for name, options in CASES if RULES[name][0].update in updates.RULES]
+
+
+@pytest.mark.parametrize(("name", "options"), WITH_KERNELS, ids=str)
 def test_an_update_is_two_launches(name: str, options: dict, stand_in: ModuleType) -> None:
     params = [sa.tensor(np.ones(s), requires_grad=True, device="gpu") for s in ((3, 4), (5,))]
     optimizer = RULES[name][0](params, **options)

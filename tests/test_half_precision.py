@@ -41,7 +41,18 @@ OPERATIONS = {
     "cross_entropy": (lambda x: F.cross_entropy(x, LABELS), LOGITS),
     "gaussian_kl": (lambda x: F.gaussian_kl(x, LOGITS), LARGE),
     "bernoulli_kl": (lambda x: F.bernoulli_kl(0.05, x), UNIT),
-}
+    "gaussian_kl batchmean": (lambda x: F.gaussian_kl(x / np.float16(8), LOGITS, "batchmean"), LARGE),
+    "cross_entropy weighted": (
+        lambda x: F.cross_entropy(x, LABELS, weight=LABELS.repeat(2)[:50], ignore_index=3, label_smoothing=0.1), LOGITS
+    ),
+    "weighted logits": (lambda x: F.binary_cross_entropy_with_logits(x, UNIT, weight=LOGITS, pos_weight=3.0), LOGITS),
+    "huber_loss": (lambda x: F.huber_loss(x, LARGE[::-1], delta=20.0), LARGE),
+    "smooth_l1_loss": (lambda x: F.smooth_l1_loss(x, LARGE[::-1], beta=20.0), LARGE),
+    "gaussian_nll_loss": (lambda x: F.gaussian_nll_loss(x, LARGE[::-1], UNIT * np.float16(1000)), LARGE),
+    "cosine_similarity": (lambda x: F.cosine_similarity(x, LARGE[::-1]), LARGE),
+    "continuous_bernoulli_nll": (lambda x: F.continuous_bernoulli_nll(x, UNIT[::-1]), UNIT),
+    "ssim": (lambda x: F.ssim(x.reshape(5, 2, 10, 20), UNIT[::-1].reshape(5, 2, 10, 20), window_size=7), UNIT),
+}  # fmt: skip
 
 
 def norm(kind, training=True):

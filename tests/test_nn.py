@@ -175,6 +175,7 @@ def as_function(module: nn.Module) -> tuple[Callable[..., Any], list[sa.Tensor]]
 def test_the_tables_have_every_public_layer_and_loss() -> None:
     public = {c for c in map(vars(nn).get, nn.__all__) if isinstance(c, type) and issubclass(c, nn.Module)}
     tested = {type(make()) for make, _, _ in LAYERS.values()} | {kind for kind, _ in LOSSES.values()}
+    tested |= {nn.CosineSimilarity, nn.GaussianNLLLoss}  # of other arguments: in test_losses.py
     missing = sorted(c.__name__ for c in public - tested - {nn.Module})
     assert not missing, f"add a line with the formula to LAYERS or LOSSES for {', '.join(missing)}"
 
@@ -330,6 +331,8 @@ LOSSES: dict[str, tuple[type[nn.Module], Callable[..., np.ndarray]]] = {
     "logits": (nn.BCEWithLogitsLoss, lambda x, t: np.log(1 + np.exp(x)) - t * x),
     "kl": (nn.KLDivLoss, lambda x, t: t * (np.log(t) - x)),
     "cross_entropy": (nn.CrossEntropyLoss, lambda x, t: -np.log(softmax(x, 1))[np.arange(len(t)), t]),
+    "huber": (nn.HuberLoss, lambda x, t: (x - t) ** 2 / 2),
+    "smooth_l1": (nn.SmoothL1Loss, lambda x, t: (x - t) ** 2 / 2),
 }
 
 

@@ -241,6 +241,11 @@ def test_cross_entropy_refuses_other_labels(labels: Any, error: type, message: s
         F.cross_entropy(t64(np.zeros((2, 3))), np.array(labels))
 
 
+def test_where_keeps_the_digits_of_a_numpy_number() -> None:
+    assert F.where(True, np.float64(0.7), 0.0) == 0.7 and F.where(False, 1, np.float64(0.7)) == 0.7
+    assert F.where(True, 0.7, 0.0).dtype == np.float32  # Python's numbers alone
+
+
 def test_gaussian_kl_is_the_integral() -> None:
     """The integral of p log(p / q) over the real line, p = N(mu, exp(logvar)), q = N(0, 1)."""
     z, dz = np.linspace(-30, 30, 600_001, retstep=True)

@@ -69,7 +69,12 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "BatchNorm1d": (nn.BatchNorm1d, {"num_features": 3, "eps": 1e-5, "momentum": 0.1}),
     "BatchNorm2d": (nn.BatchNorm2d, {"num_features": 3, "eps": 1e-5, "momentum": 0.1}),
     **{loss.__name__: (loss, {"reduction": "mean"})
-       for loss in (nn.MSELoss, nn.L1Loss, nn.BCELoss, nn.BCEWithLogitsLoss, nn.CrossEntropyLoss)},
+       for loss in (nn.MSELoss, nn.L1Loss, nn.BCELoss, nn.BCEWithLogitsLoss)},
+    "CrossEntropyLoss": (nn.CrossEntropyLoss, {"reduction": "mean", "ignore_index": 3, "label_smoothing": 0.1}),
+    "HuberLoss": (nn.HuberLoss, {"reduction": "mean", "delta": 2.0}),
+    "SmoothL1Loss": (nn.SmoothL1Loss, {"reduction": "mean", "beta": 2.0}),
+    "GaussianNLLLoss": (nn.GaussianNLLLoss, {"full": True, "eps": 1e-6, "reduction": "mean"}),
+    "CosineSimilarity": (nn.CosineSimilarity, {"dim": 1, "eps": 1e-8}),
     "KLDivLoss": (nn.KLDivLoss, {"reduction": "mean", "log_target": False}),
     "uniform_": (lambda **o: init.uniform_(weight(), **o), {"low": 0.0, "high": 1.0}),
     "normal_": (lambda **o: init.normal_(weight(), **o), {"mean": 0.0, "std": 1.0}),

@@ -47,7 +47,8 @@ def test_a_restored_optimiser_goes_on_bit_for_bit(name: str, options: dict) -> N
 
 @every_case
 def test_a_state_with_other_options_brings_its_own_arrays(name: str, options: dict) -> None:
-    switched = {"SGD": {"momentum": 0.5}, "RMSprop": {"momentum": 0.5, "centered": True}}.get(name, {"amsgrad": True})
+    others = {"SGD": {"momentum": 0.5}, "RMSprop": {"momentum": 0.5, "centered": True}, "Adagrad": {"lr_decay": 0.5}}
+    switched = others.get(name, {"amsgrad": True})
     plain, full = (RULES[name][0](net().parameters(), **o) for o in ({}, switched))
     optimizer = RULES[name][0](net().parameters(), **options)
     for other in (plain, full):

@@ -67,6 +67,7 @@ GIVEN: dict[str, Any] = {
     "sizes": (6, 4, 2), "channels": (1, 4), "size": 8, "code_size": 2, "feature_size": 4, "encoder": nn.Identity,
     "decoder": nn.Identity, "model": model, "trainer": trainer, "scores": {"a": [1.0, 2.0]},
     "generator": lambda: np.random.default_rng(0),
+    "x1": leaf, "x2": leaf, "var": leaf, "steps": 3,
 }  # fmt: skip
 # Some names mean something else here or there.
 OWN: dict[str, dict[str, Any]] = {
@@ -86,6 +87,8 @@ OWN: dict[str, dict[str, Any]] = {
     "cross_entropy": {"target": np.array([0, 1, 2, 3])},
     "kl_div": {"input": lambda: F.log_softmax(leaf())},
     "take_along_axis": {"indices": np.zeros((4, 6), int)},
+    "ssim": {"x": lambda: sa.tensor(IMAGES), "y": IMAGES, "window_size": 3},
+    "LambdaLR": {"f": lambda: (lambda epoch: 0.5**epoch)},
     "squeeze": {"x": lambda: sa.tensor(X[None]), "axis": 0},
     "invert": {"x": X > 0.5},
     "bitwise_and": {"x": X > 0.5, "y": X > 0.5},

@@ -23,7 +23,15 @@ REFERENCE = {dtype: dict(zip(CONTENTS["names"], np.split(CONTENTS[dtype], ENDS),
 
 
 class Scratchae:
-    F, nn, optim, schedules, inputs = sa.functional, sa.nn, sa.optim, sa.optim, INPUTS
+    F, nn, optim, inputs = sa.functional, sa.nn, sa.optim, INPUTS
+
+    class schedules:
+        StepLR, CosineLR, ReduceOnPlateau = sa.optim.StepLR, sa.optim.CosineLR, sa.optim.ReduceOnPlateau
+        LambdaLR, WarmupLR = sa.optim.LambdaLR, sa.optim.WarmupLR
+
+        @staticmethod
+        def warmup_then_cosine(optimizer: Any, steps: int, T_max: int) -> Any:
+            return sa.optim.WarmupLR(optimizer, steps, sa.optim.CosineLR(optimizer, T_max))
 
     def __init__(self, dtype: str):
         self.dtype = np.dtype(dtype)

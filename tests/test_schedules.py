@@ -148,6 +148,75 @@ def test_a_plateau_refuses_what_is_no_number_and_stays_where_it_was(metric: Any)
     assert schedule.state_dict() == before
 
 
+def test_a_function_of_the_epoch_multiplies_each_groups_rate_from_the_start() -> None:
+    schedule = optim.LambdaLR(two_groups(), lambda epoch: np.float32(0.5) ** epoch / 2)
+    assert schedule.rates == [0.5, 0.1]
+    assert rates(schedule, epochs=2) == [[0.25, 0.05], [0.125, 0.025]]
+
+
+def test_a_warm_up_rises_in_equal_parts_and_then_the_next_schedule_begins() -> None:
+    alone = optim.WarmupLR(two_groups(), 3)
+    assert alone.rates == [0.25, 0.05]
+    np.testing.assert_allclose(rates(alone, epochs=5), np.outer([0.5, 0.75, 1, 1, 1], [1, 0.2]), rtol=1e-15)
+    optimizer = two_groups()
+    after = optim.LambdaLR(optimizer, lambda epoch: 2.0 / (1 + epoch))  # which sets rates of its own at the start
+    both = optim.WarmupLR(optimizer, 3, after)
+    assert both.rates == [0.5, 0.1]
+    np.testing.assert_allclose(rates(both, epochs=5), np.outer([1, 1.5, 2, 1, 2 / 3], [1, 0.2]), rtol=1e-15)
+
+
+def test_a_warm_up_leaves_its_rates_to_a_plateau() -> None:
+    optimizer = two_groups()
+    warm, flat = optim.WarmupLR(optimizer, 2), optim.ReduceOnPlateau(optimizer, 0.5, patience=0)
+    found = []
+    for metric in (1.0, 0.5, 0.5, 0.25, 0.25):
+        warm.step()
+        flat.step(metric)
+        found.append(optimizer.lr)
+    assert found == [pytest.approx(2 / 3), 1.0, 0.5, 0.5, 0.25]
+
+
+def test_schedules_of_what_cannot_follow_are_refused_and_no_rate_changes() -> None:
+    optimizer = two_groups()
+    for make, error, text in [
+        (lambda: optim.LambdaLR(optimizer, 0.5), TypeError, "f=0.5; expected a function of the epoch"),
+        (lambda: optim.LambdaLR(optimizer, lambda e: -1), ValueError, r"for epoch 0 \(f\(epoch\)=-1; expected"),
+        (lambda: optim.LambdaLR(optimizer, lambda e: None), ValueError, r"f\(epoch\)=None"),
+        (lambda: optim.LambdaLR(optimizer, lambda e: math.nan), ValueError, "no finite learning rate"),
+        (lambda: optim.WarmupLR(optimizer, 3, 5), TypeError, "after=5; expected a schedule"),
+        (lambda: optim.WarmupLR(optimizer, 3, optim.StepLR(two_groups(), 1)), ValueError, "of another optimiser"),
+        (lambda: optim.WarmupLR(optimizer, 3, optim.ReduceOnPlateau(optimizer)), TypeError, "step both schedules"),
+    ]:
+        with pytest.raises(error, match=text):
+            make()
+        assert [g["lr"] for g in optimizer.param_groups] == [1.0, 0.2]
+
+
+@pytest.mark.parametrize("make", [lambda o: optim.LambdaLR(o, lambda e: 1.0), lambda o: optim.WarmupLR(o, 2)])
+def test_a_callback_asks_for_no_metric_where_a_schedule_takes_none(make: Any) -> None:
+    with pytest.raises(ValueError, match="takes no monitor, got monitor='loss'"):
+        sa.Schedule(make(two_groups()), monitor="loss")
+
+
+def test_a_run_with_a_warm_up_is_resumed_and_one_with_another_function_refused(tmp_path: Any) -> None:
+    x = np.random.default_rng(0).random((16, 4)).astype(np.float32)
+
+    def weights(epochs: int, base: float = 0.5, **options: Any) -> bytes:
+        sa.manual_seed(0)
+        model = sa.Autoencoder.dense((4, 2))
+        optimizer = optim.Adagrad(model.parameters(), lr=0.1)
+        after = optim.LambdaLR(optimizer, lambda epoch: base**epoch)
+        callback = sa.Schedule(optim.WarmupLR(optimizer, 2, after))
+        sa.Trainer(model, optimizer, [callback]).fit(x, epochs=epochs, batch_size=8, progress=False, **options)
+        return b"".join(a.tobytes() for a in model.state_dict().values())
+
+    for stop in (1, 3):
+        weights(stop, checkpoint=tmp_path / "run")
+        with pytest.raises(ValueError, match="base"):
+            weights(5, base=0.25, checkpoint=tmp_path / "run", resume=True)
+        assert weights(5, checkpoint=tmp_path / "run", resume=True) == weights(5)
+
+
 def test_a_metric_is_wanted_by_those_that_follow_one() -> None:
     with pytest.raises(TypeError, match="metric"):
         plateau().step()  # type: ignore[call-arg]
@@ -165,6 +234,7 @@ OPTIONS: dict[str, tuple[Callable[..., Any], str, list[Any]]] = {
     "StepLR gamma": (lambda o, **k: optim.StepLR(o, 1, **k), "gamma", [0, 0.0]),
     "CosineLR T_max": (optim.CosineLR, "T_max", [0, 10.0, 2**63]),
     "CosineLR eta_min": (lambda o, **k: optim.CosineLR(o, 9, **k), "eta_min", [0.21, 1e-300 + 0.5]),
+    "WarmupLR steps": (optim.WarmupLR, "steps", [0, 1.5, 2**63]),
     "ReduceOnPlateau factor": (optim.ReduceOnPlateau, "factor", [0, 1, 1.5]),
     "ReduceOnPlateau patience": (optim.ReduceOnPlateau, "patience", [0.5, 2.0]),
     "ReduceOnPlateau threshold": (optim.ReduceOnPlateau, "threshold", []),
@@ -217,6 +287,9 @@ SCHEDULES: dict[str, Callable[[optim.Optimizer], Any]] = {
     "StepLR": lambda o: optim.StepLR(o, 2),
     "CosineLR": lambda o: optim.CosineLR(o, 5),
     "ReduceOnPlateau": lambda o: optim.ReduceOnPlateau(o, patience=1),
+    "LambdaLR": lambda o: optim.LambdaLR(o, lambda epoch: 0.9**epoch),
+    "WarmupLR": lambda o: optim.WarmupLR(o, 5),
+    "WarmupLR, then cosine": lambda o: optim.WarmupLR(o, 2, optim.CosineLR(o, 5)),
 }
 
 

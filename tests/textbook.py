@@ -47,9 +47,15 @@ def rmsprop(p, g, s, t, *, lr, alpha, eps, weight_decay, momentum, centered):
     return p - lr * s["b"]
 
 
+def adagrad(p, g, s, t, *, lr, lr_decay, weight_decay, initial_accumulator_value, eps):
+    g = g + weight_decay * p
+    s["sum"] = s.get("sum", initial_accumulator_value) + g * g
+    return p - lr / (1 + (t - 1) * lr_decay) * g / (np.sqrt(s["sum"]) + eps)
+
+
 RULES: dict[str, tuple[type[optim.Optimizer], Callable]] = {
     "SGD": (optim.SGD, sgd), "Adam": (optim.Adam, adam), "AdamW": (optim.AdamW, adamw),
-    "RMSprop": (optim.RMSprop, rmsprop),
+    "RMSprop": (optim.RMSprop, rmsprop), "Adagrad": (optim.Adagrad, adagrad),
 }  # fmt: skip
 CASES: list[tuple[str, dict]] = [
     ("SGD", {"lr": 0.1}),
@@ -65,6 +71,8 @@ CASES: list[tuple[str, dict]] = [
     ("RMSprop", {}),
     ("RMSprop", {"lr": 0.05, "alpha": 0.8, "eps": 1e-3, "weight_decay": 0.1}),
     ("RMSprop", {"lr": 0.05, "momentum": 0.8, "centered": True}),
+    ("Adagrad", {}),
+    ("Adagrad", {"lr": 0.1, "lr_decay": 0.2, "weight_decay": 0.1, "initial_accumulator_value": 0.5, "eps": 1e-3}),
 ]
 every_case = pytest.mark.parametrize(("name", "options"), CASES, ids=[f"{n}{o}" for n, o in CASES])
 every_rule = pytest.mark.parametrize("name", RULES)

@@ -92,7 +92,7 @@ def clip(x: Array, min: float | None = None, max: float | None = None) -> Array:
 @primitive(x=lambda g, condition: masked(g, condition != 0), y=lambda g, condition: masked(g, condition == 0))
 def _where(condition: Array, x: Array, y: Array) -> Array:
     xp = xp_of(condition, x, y)
-    if isinstance(x, (int, float)) and isinstance(y, (int, float)):
+    if not (hasattr(x, "dtype") or hasattr(y, "dtype")):
         x = xp.full((), x, np.float32)  # two plain numbers have no dtype to take
     return xp.where(condition, x, y)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from scratchae import backend, changes
 from scratchae.attach import attach
+from scratchae.autoencoders import Autoencoder
 from scratchae.autograd import Tensor, backprop, engine
 from scratchae.debug import advice, descriptions, functions, guards, modes, primitives, summary, tensors
 from scratchae.debug import changes as memory
@@ -35,6 +36,7 @@ Module._starts_in_train_mode = True  # type: ignore[attr-defined]
 Module.__init_subclass__ = classmethod(modes.started)  # type: ignore[method-assign, assignment]
 Sequential.forward = guards.chain  # type: ignore[method-assign]
 Function.__init__ = functions.holding(Function.__init__)  # type: ignore[method-assign]
+attach(Autoencoder.distance, forward=guards.distance)
 attach(evaluating, forward=modes.evaluating)
 attach(inside, forward=guards.hidden)
 attach(taken, forward=guards.input_of_layer)

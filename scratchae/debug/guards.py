@@ -5,6 +5,7 @@ Each function but `chain` takes a function of the core, and returns the same fun
 
 from __future__ import annotations
 
+import functools
 from collections import ChainMap, UserDict, UserList, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
@@ -171,6 +172,21 @@ def where(formula: Callable) -> Callable[[Module, Any], Module]:
     return to
 
 
+def distance(formula: Callable) -> Callable[..., Any]:
+    """For `Autoencoder.distance`: TypeError for a loss that gives several terms, which the kinds could not weigh."""
+
+    def checked(model: Any, output: Any, x: Any, target: Any = None) -> Any:
+        found = formula(model, output, x, target)
+        if isinstance(found, (Mapping, tuple, list)):
+            raise TypeError(
+                f"{type(model).__name__}: the loss gave a {type(found).__name__}; expected one Tensor. For several "
+                "terms, inherit from the class, and let loss_terms(self, x, target=None) return a dict of them"
+            )
+        return found
+
+    return functools.wraps(formula)(checked)
+
+
 # --- initialisation -------------------------------------------------------------------------------
 
 
@@ -235,7 +251,8 @@ def _largest(t: Tensor, what: str) -> float:
 
 _FLAGS = ("nesterov", "amsgrad", "centered")
 _BELOW_1 = ("alpha", "betas")
-_NUMBERS = ("lr", "momentum", "dampening", "eps", "weight_decay", *_BELOW_1)
+_ADAGRAD = ("lr_decay", "initial_accumulator_value")
+_NUMBERS = ("lr", "momentum", "dampening", "eps", "weight_decay", *_ADAGRAD, *_BELOW_1)
 _NO_LISTS: dict[Any, str] = {
     Tensor: "pass [tensor]",
     Mapping: "pass [group], or model.parameters()",

@@ -99,7 +99,7 @@ def _object(value: Any) -> Any:
     if not isinstance(made_with, Mapping):
         attributes = getattr(value, "__dict__", {})
         made_with = {k: v for k, v in attributes.items() if v is None or isinstance(v, (bool, int, float, str))}
-    return {"class": kind, **made_with} if made_with else kind
+    return {"class": kind, **_plain(made_with)} if made_with else kind
 
 
 def _function(function: Callable[..., Any]) -> Any:

@@ -110,7 +110,9 @@ def _converted(what: str, given: Any, p: Tensor) -> Array:
 
 def schedule_state_dict(self: LRSchedule) -> dict[str, Any]:
     """The epoch and the rates `lrs` of now. The options (`T_max`, ...) are not in it: they are the constructor's."""
-    return {**{name: getattr(self, name) for name in self.progress}, "base_lrs": list(self.base_lrs), "lrs": self.rates}
+    rates = self.rates
+    base_lrs = [*self.base_lrs, *rates[len(self.base_lrs) :]]  # groups may have joined since the last step
+    return {**{name: getattr(self, name) for name in self.progress}, "base_lrs": base_lrs, "lrs": rates}
 
 
 def load_schedule_state_dict(self: LRSchedule, state: Mapping[str, Any]) -> None:

@@ -10,15 +10,16 @@ Frozen parameters and buffers get a new array instead, and a graph that read the
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from scratchae.autograd import Tensor
 from scratchae.autograd.tensor import values_of
 from scratchae.backend import Array, device_of, to_device, xp_of
-from scratchae.checks import shown
-from scratchae.files.storage import FORMAT, FilePath, read_arrays, write_arrays
+from scratchae.checks import check_bool, shown
+from scratchae.files.shards import read_weights
+from scratchae.files.storage import FilePath, write_arrays
 from scratchae.nn.module import Module, Place, places_in
 
 
@@ -28,14 +29,25 @@ def state_dict(self: Module) -> dict[str, Array]:
     return {name: xp_of(a).array(a) for name, a in arrays.items()}
 
 
-def load_state_dict(self: Module, state: Mapping[str, Any]) -> None:
+class NotLoaded(NamedTuple):
+    """What a load with `strict=False` has left out, by name; three empty lists where all of the state fits."""
+
+    missing: list[str]  # in the model alone
+    unexpected: list[str]  # in the state alone
+    misshaped: list[str]  # in both, with different shapes
+
+
+def load_state_dict(self: Module, state: Mapping[str, Any], strict: bool = True) -> NotLoaded:
     """Copy arrays into the parameters and buffers of the same names; they take the module's dtype and device.
 
     A parameter with several names needs one of them. All or nothing: raises ValueError that lists every missing,
     unexpected, mis-shaped and contradictory name. PyTorch's `num_batches_tracked` is ignored, unless the model has a
     buffer of that name.
+
+    With `strict=False`, names that are missing, unexpected or mis-shaped are no errors. All that fits is loaded, and
+    the rest is returned: `left = model.load_state_dict(state, strict=False)`, `left.missing`.
     """
-    load(list(places_in(self)), state)
+    return load(list(places_in(self)), state, check_bool("load_state_dict: strict", strict))
 
 
 def save_weights(self: Module, path: FilePath) -> None:
@@ -43,16 +55,19 @@ def save_weights(self: Module, path: FilePath) -> None:
     write_arrays(path, self.state_dict())
 
 
-def load_weights(self: Module, path: FilePath) -> None:
+def load_weights(self: Module, path: FilePath, strict: bool = True) -> NotLoaded:
     """Load a file of `save_weights`, or of PyTorch's `safetensors.torch.save_file`: all of it or nothing.
+
+    A path that ends in `.index.json` is the index of a model in several files: `model.safetensors.index.json`. BF16 and
+    F16 numbers are converted to the dtypes of the model. With `strict=False`, all that fits is loaded, and the rest is
+    returned; see `load_state_dict`.
 
     Raises ValueError for a file that is damaged or does not fit (see `load_state_dict`), OSError where there is none.
     """
-    state, strings = read_arrays(path)
-    if strings.get("format") == FORMAT:  # PyTorch and others write "pt" there
-        raise ValueError(f"{path} is a checkpoint: read it with sa.load_checkpoint; nothing was loaded")
+    strict = check_bool("load_weights: strict", strict)
+    state = read_weights(path)
     try:
-        self.load_state_dict(state)
+        return self.load_state_dict(state, strict=strict)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
@@ -70,7 +85,7 @@ def check_names(state: Any, names: Iterable[str], newer: Iterable[str] = ()) -> 
 Shared = list[Place]  # all places of one array: as many as the array has names
 
 
-def load(places: Sequence[Place], state: Any) -> None:
+def load(places: Sequence[Place], state: Any, strict: bool = True) -> NotLoaded:
     """Put the arrays of `state` into `places`, or none of them; see `load_state_dict`."""
     if not isinstance(state, Mapping):
         advice = "; a file is loaded with load_weights" if isinstance(state, str) else ""
@@ -79,13 +94,13 @@ def load(places: Sequence[Place], state: Any) -> None:
     for place in places:
         by_array.setdefault(id(place.array), []).append(place)
     names = {place.name for place in places}
-    problems = [
-        f"unexpected: {name if isinstance(name, str) else shown(name)}"
-        for name in state
-        if name not in names and not str(name).endswith("num_batches_tracked")
-    ]
-    found = [(shared, _values(shared, state, problems)) for shared in by_array.values()]
-    _refuse(problems)
+    odd = [name for name in state if name not in names and not str(name).endswith("num_batches_tracked")]
+    left = NotLoaded([], [name if isinstance(name, str) else shown(name) for name in odd], [])
+    misfits = [f"unexpected: {name}" for name in left.unexpected]
+    problems: list[str] = []
+    found = [(shared, _values(shared, state, left, misfits, problems)) for shared in by_array.values()]
+    found = [(shared, values) for shared, values in found if values]
+    _refuse([*misfits, *problems] if strict else problems)
     ready = [(shared, [_as_new(value, shared[0].array) for value in values]) for shared, values in found]
     for shared, (first, *others) in ready:
         if not all(_equal(first, other) for other in others):
@@ -96,13 +111,20 @@ def load(places: Sequence[Place], state: Any) -> None:
             problems.append(f"too large for {values[0].dtype}: {shared[0].name}")
     _refuse(problems)
     _write([(shared, values[0]) for shared, values in ready])
+    return left
 
 
-def _values(shared: Shared, state: Mapping[str, Any], problems: list[str]) -> list[Array]:
-    """The state's arrays for one array of the model, one for each of its names; errors go to `problems`."""
+def _values(
+    shared: Shared, state: Mapping[str, Any], left: NotLoaded, misfits: list[str], problems: list[str]
+) -> list[Array]:
+    """The state's arrays that fit one array of the model, one for each of its names.
+
+    Names that do not fit go to `left`, with a text to `misfits`. Other errors go to `problems`.
+    """
     given = {place.name: state[place.name] for place in shared if place.name in state}
     if not given:
-        problems.append(f"missing: {' or '.join(place.name for place in shared)}")
+        left.missing.extend(place.name for place in shared)
+        misfits.append(f"missing: {' or '.join(place.name for place in shared)}")
     wanted, values = shared[0].array.shape, []
     for name, value in given.items():
         value = np.asarray(value) if isinstance(value, np.generic) else value
@@ -111,9 +133,11 @@ def _values(shared: Shared, state: Mapping[str, Any], problems: list[str]) -> li
         except TypeError as error:
             problems.append(f"not an array of real numbers: {error}")
             continue
-        values.append(array)
-        if array.shape != wanted:
-            problems.append(f"shape: {name} is {array.shape} in the state, {wanted} in the model")
+        if array.shape == wanted:
+            values.append(array)
+        else:
+            left.misshaped.append(name)
+            misfits.append(f"shape: {name} is {array.shape} in the state, {wanted} in the model")
     return values
 
 

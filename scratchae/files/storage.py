@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,8 @@ __all__ = ["FORMAT", "FileError", "FileInUse", "FilePath", "check_apart", "check
 
 FORMAT = "scratchae checkpoint 1"  # the string "format" of a file that is more than weights (checkpoint.py)
 _LARGEST_HEADER = 100_000_000  # bytes that safetensors reads
+_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U64": "<u8",
+           "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?", "C64": "<c8"}  # fmt: skip
 _NO_SUM = b"0" * 64
 _SUM = re.compile(rb'"sha256"\s*:\s*"([0-9a-f]{64})"')  # found once, since quotes inside strings are escaped
 
@@ -69,12 +72,12 @@ def _packed(path: FilePath, arrays: dict[str, np.ndarray], strings: dict[str, st
 
 
 def read_arrays(path: FilePath, checked: bool = False) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Arrays and strings of a safetensors file of any program.
+    """Arrays and strings of a safetensors file of any program. BF16 numbers come as float32, which holds them exactly.
 
     A checksum, if present, is verified. With `checked`, a file without a checksum is refused. Raises FileError for a
     file that is damaged or of another kind, OSError for a file that cannot be read.
     """
-    from safetensors.numpy import load
+    from safetensors import deserialize
 
     try:
         data = Path(path).read_bytes()
@@ -83,8 +86,8 @@ def read_arrays(path: FilePath, checked: bool = False) -> tuple[dict[str, np.nda
     try:
         length = int.from_bytes(data[:8], "little")
         strings = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
-        arrays = load(data)
-    except KeyError as dtype:  # BF16, say
+        arrays = {name: _array(tensor) for name, tensor in deserialize(data)}
+    except KeyError as dtype:  # an 8-bit float, say
         raise FileError(f"{path} holds numbers of type {dtype}, which NumPy has not; convert them first") from None
     except Exception as error:  # the base class of safetensors' own error
         raise FileError(f"{path} is not a safetensors file, or is damaged ({type(error).__name__}: {error})") from None
@@ -94,6 +97,16 @@ def read_arrays(path: FilePath, checked: bool = False) -> tuple[dict[str, np.nda
     if wanted is not None and data != _signed(data):
         raise FileError(f"{path} is damaged: its bytes do not give the checksum that it carries. Nothing was loaded")
     return arrays, strings
+
+
+def _array(tensor: Mapping[str, Any]) -> np.ndarray:
+    """An array of a file. KeyError for a dtype that NumPy has not."""
+    if tensor["dtype"] == "BF16":  # the upper half of a float32
+        numbers = (np.frombuffer(tensor["data"], "<u2").astype(np.uint32) << 16).view(np.float32)
+    else:
+        dtype = np.dtype(_DTYPES[tensor["dtype"]])
+        numbers = np.frombuffer(tensor["data"], dtype).astype(dtype.newbyteorder("="), copy=False)
+    return numbers.reshape(tensor["shape"])
 
 
 def _signed(data: bytes) -> bytes:

@@ -102,7 +102,6 @@ class Steps:
     def __init__(self, model: Any, optimizer: Any, terms: Callable[[tuple], dict], max_norm: float | None):
         self.cupy = sys.modules["cupy"]
         self.model, self.optimizer, self.terms, self.max_norm = model, optimizer, terms, max_norm
-        self.flats = [flat for _, flat in optimizer.updaters()]
         self.ledger = self.cupy.zeros(4, "float64")  # see kernels.cu
         self.state = State(model, optimizer, self.ledger)
         self.losses = Losses(self.cupy, self.ledger, self._stop)
@@ -116,6 +115,10 @@ class Steps:
 
     def begin_epoch(self) -> None:
         """Pass on a learning rate that a callback changed. Any other change needs a new recording."""
+        if self.given_up is None and not replayable(self.model, self.optimizer):
+            self._give_up("the optimiser has parameters on another device, or of a dtype without kernels")
+        if self.given_up is not None:
+            return
         for group, flat in self.optimizer.updaters():
             flat.gather()
             counters_of(flat).prepare(group["lr"], max(flat.steps))
@@ -176,7 +179,7 @@ class Steps:
 
     def _count(self, steps: int) -> None:
         """Count steps as the optimiser's own code does in Python: for the parameters that have a gradient."""
-        for flat, moves in zip(self.flats, self.moves, strict=True):
+        for flat, moves in zip(self.state.flats, self.moves, strict=True):
             flat.steps = [n + steps * moved for n, moved in zip(flat.steps, moves, strict=True)]
             counters_of(flat).step += steps
             changed(flat.values)
@@ -268,7 +271,7 @@ class Steps:
         run("begin_step", "float64", 1, self.ledger)
         for kept, module, name in self.state.kept:
             run("keep", kept.dtype, kept.size, kept, getattr(module, name), self.ledger)
-        usual = [counters_of(flat).halted for flat in self.flats]
+        usual = [counters_of(flat).halted for flat in self.state.flats]
         try:
             with recording() as flags:
                 terms = self.terms(self.inputs)
@@ -287,16 +290,16 @@ class Steps:
                 for i, (gradients, owners) in enumerate(self._gradients()):
                     self.owners.append(owners)
                     run("find_not_finite", gradients.dtype, gradients.size, gradients, self.ledger, i)
-                for flat in self.flats:
+                for flat in self.state.flats:
                     counters_of(flat).halted = self.ledger[:1]
                 self.optimizer.step()
         finally:
-            for flat, halted in zip(self.flats, usual, strict=True):
+            for flat, halted in zip(self.state.flats, usual, strict=True):
                 counters_of(flat).halted = halted
 
     def _gradients(self) -> Iterator[tuple[Any, list]]:
         """Each array of gradients, with its parameters in the order of the array."""
-        for flat in self.flats:
+        for flat in self.state.flats:
             found = list(flat.all_gradients())
             owners = [p for p in flat.params if p.grad is not None]
             yield from [(found[0], flat.params)] if len(found) == 1 else zip(found, ([p] for p in owners), strict=True)

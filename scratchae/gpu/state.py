@@ -18,8 +18,12 @@ class State:
 
     def __init__(self, model: Any, optimizer: Any, ledger: Any):
         self.model, self.optimizer, self.ledger = model, optimizer, ledger
-        self.flats = [flat for _, flat in optimizer.updaters()]
         self.kept: list[tuple[Any, Any, str]] = []
+
+    @property
+    def flats(self) -> list[Any]:
+        """The optimiser's flat buffers of now: a group of parameters may have joined."""
+        return [flat for _, flat in self.optimizer.updaters()]
 
     def keep_buffers(self) -> None:
         self.kept = [(getattr(module, name).copy(), module, name) for module, name in self.model.buffer_places()]

@@ -11,7 +11,7 @@ from scratchae.images.layers import (
 )
 from scratchae.nn import init
 from scratchae.nn.linear import Flatten, Identity, Linear, Sequential, Unflatten
-from scratchae.nn.losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, KLDivLoss, L1Loss, MSELoss
+from scratchae.nn.losses import BCELoss, L1Loss, MSELoss
 from scratchae.nn.module import Module, Parameter
 from scratchae.nn.normalisation import BatchNorm1d, LayerNorm
 from scratchae.nn.pointwise import ELU, GELU, Dropout, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
@@ -21,7 +21,7 @@ __all__ = [
     "ReLU", "LeakyReLU", "ELU", "GELU", "Sigmoid", "Tanh", "Softplus", "Softmax",
     "Conv2d", "ConvTranspose2d", "MaxPool2d", "AvgPool2d", "Upsample",
     "Dropout", "Dropout2d", "LayerNorm", "BatchNorm1d", "BatchNorm2d",
-    "MSELoss", "L1Loss", "BCELoss", "BCEWithLogitsLoss", "KLDivLoss", "CrossEntropyLoss",
+    "MSELoss", "L1Loss", "BCELoss",
 ]  # fmt: skip
 
 

@@ -34,9 +34,9 @@ class Module:
     """Base class of layers and models: assign Parameters and Modules as attributes, define `forward`."""
 
     state_dict: Callable[..., dict[str, Array]]  # from files/
-    load_state_dict: Callable[..., None]  # from files/
+    load_state_dict: Callable[..., Any]  # from files/
     save_weights: Callable[..., None]  # from files/
-    load_weights: Callable[..., None]  # from files/
+    load_weights: Callable[..., Any]  # from files/
     summary: Callable[..., None]  # from debug/
     _repr_html_: Callable[..., str]  # from debug/
     _buffers: tuple[str, ...] = ()

@@ -34,7 +34,7 @@ class SGD(Optimizer):
 
     def update(self, p: Array, g: Array, state: dict[str, Array], step: int, group: dict, scratch: Array) -> None:
         xp, (t, decayed) = xp_of(p), scratch
-        g = _with_decay(xp, p, g, group["weight_decay"], decayed)
+        g = with_decay(xp, p, g, group["weight_decay"], decayed)
         if group["momentum"]:
             v = state["momentum_buffer"]
             if step == 1:
@@ -48,7 +48,7 @@ class SGD(Optimizer):
                 g = v
         p -= xp.multiply(g, group["lr"], out=t)
 
-def _with_decay(xp: Any, p: Array, g: Array, weight_decay: float, out: Array) -> Array:
+def with_decay(xp: Any, p: Array, g: Array, weight_decay: float, out: Array) -> Array:
     """The gradient of the loss plus weight_decay * |p|^2 / 2."""
     if not weight_decay:
         return g
@@ -83,7 +83,7 @@ class Adam(Optimizer):
         if self.decoupled:
             p *= 1 - group["lr"] * group["weight_decay"]
         else:
-            g = _with_decay(xp, p, g, group["weight_decay"], decayed)
+            g = with_decay(xp, p, g, group["weight_decay"], decayed)
         M *= beta1
         M += g
         V *= beta2
@@ -129,7 +129,7 @@ class RMSprop(Optimizer):
 
     def update(self, p: Array, g: Array, state: dict[str, Array], step: int, group: dict, scratch: Array) -> None:
         xp, (t, decayed), alpha = xp_of(p), scratch, group["alpha"]
-        g, v = _with_decay(xp, p, g, group["weight_decay"], decayed), state["square_avg"]
+        g, v = with_decay(xp, p, g, group["weight_decay"], decayed), state["square_avg"]
         v *= alpha
         v += xp.multiply(xp.multiply(g, g, out=t), 1 - alpha, out=t)
         if group["centered"]:

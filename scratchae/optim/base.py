@@ -34,6 +34,7 @@ class Optimizer:
 
     state_dict: Callable[..., dict[str, Any]]  # from files/
     load_state_dict: Callable[..., None]  # from files/
+    add_param_group: Callable[..., None]  # from more/
 
     def __init__(self, params: Iterable[Any], **options: Any):
         given = members(params)

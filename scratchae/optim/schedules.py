@@ -54,6 +54,7 @@ class LRSchedule:
 
     def step(self) -> None:
         """An epoch is over. Raises ValueError, with nothing changed, where the rate would be too large for a float."""
+        self.base_lrs = [*self.base_lrs, *self.rates[len(self.base_lrs) :]]  # groups may have joined the optimiser
         self.rates = self.rates_at(self.epoch + 1, self.base_lrs)
         self.epoch += 1
 
