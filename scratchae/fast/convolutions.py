@@ -38,7 +38,7 @@ def correlate(X: Array, w: Array, window: Window, out: Pair) -> Array:
     def part(rows: slice) -> None:
         image_loops().correlate_nine(P, weights, Y, *distances, rows.start, rows.stop)
 
-    run(part, cut(len(Y), _PIECE * len(Y) / (Y.size * X.shape[1] * 9)))
+    run(part, cut(len(Y), _PIECE * len(Y) / (Y.size * X.shape[1] * 9), 16))
     return Y.reshape(out[0], len(w), out[1], X.shape[3])
 
 
@@ -77,7 +77,7 @@ def transposed(formula: Way) -> Way:
         def part(own: slice) -> None:
             image_loops().transpose_nine(P, weights, X, top, left, own.start, own.stop)
 
-        run(part, cut(rows, _PIECE * rows / (P.size * w.shape[1] * 9)))
+        run(part, cut(rows, _PIECE * rows / (P.size * w.shape[1] * 9), 16))
         return X
 
     return multiply_then_shift

@@ -18,6 +18,7 @@ import contextlib
 import contextvars
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -30,12 +31,14 @@ from scratchae.fast.cores import cores
 from scratchae.fast.numba import gemm
 
 Piece = Any
+_LOST = 1e-3  # seconds that an operation may lose to other programs
+_ALONE = 0.1  # seconds without help after an operation that lost more
 _MOST = 8  # pieces of one operation: each costs some microseconds, and several threads want more than one
 
 
-def cut(n: int, least: float) -> list[slice]:
-    """range(n) in eight slices or fewer, of one length, which is `least` or more; the last one has what is left."""
-    step = -(-n // max(1, min(_MOST, int(n / max(1, least)))))
+def cut(n: int, least: float, most: int = _MOST) -> list[slice]:
+    """range(n) in `most` slices or fewer, of one length, which is `least` or more; the last one has what is left."""
+    step = -(-n // max(1, min(most, int(n / max(1, least)))))
     return [slice(start, min(start + step, n)) for start in range(0, n, step)] if n else [slice(0, 0)]
 
 
@@ -46,9 +49,11 @@ def run(function: Callable[[Piece], Any], pieces: Sequence[Piece]) -> None:
     left out. Threads compute under the `np.errstate` and the other context variables of the caller.
     """
     pool = _pool
-    if len(pieces) > 1 and pool.size > 1 and pool.busy.acquire(blocking=False):
+    if len(pieces) > 1 and pool.helps():
         try:
+            start, computed = time.perf_counter(), time.thread_time()
             pool.share(_Job(function, pieces))
+            pool.judge(start, computed)
         finally:
             pool.busy.release()
     else:
@@ -59,10 +64,12 @@ def run(function: Callable[[Piece], Any], pieces: Sequence[Piece]) -> None:
 def run_product(plan: Any, a: Any, b: Any, c: Any) -> None:
     """Call `gemm.multiply` with the pool's threads, or alone where the pool is busy."""
     pool = _pool
-    if pool.busy.acquire(blocking=False):
+    if pool.helps():
         try:
+            start, computed = time.perf_counter(), time.thread_time()
             pool.wake(pool.size - 1)
             gemm().multiply(pool.board, plan, a, b, c)
+            pool.judge(start, computed)
         finally:
             pool.busy.release()
     else:
@@ -144,7 +151,22 @@ class _Pool:
         self.size, self.busy, self.closed = size, threading.Lock(), False
         self.job: _Job | None = None
         self.board = new_board()
+        self.alone_until = 0.0
         self.workers: list[_Worker] = []
+
+    def helps(self) -> bool:
+        """Whether there are threads for an operation. If so, `busy` is acquired for it."""
+        return self.size > 1 and time.perf_counter() >= self.alone_until and self.busy.acquire(blocking=False)
+
+    def judge(self, start: float, computed: float) -> None:
+        """After a shared operation: if other programs took the core for long, the next ones are computed alone.
+
+        `start` and `computed` are the clock's and the thread's own time before. A thread that other programs hold up
+        holds up the whole operation. The thread that calls waits in a loop, so lost time is time of other programs.
+        """
+        end = time.perf_counter()
+        if end - start - (time.thread_time() - computed) > _LOST and gemm() is not None:
+            self.alone_until = end + _ALONE
 
     def share(self, job: _Job) -> None:
         self.job, compiled = job, gemm()
@@ -152,8 +174,8 @@ class _Pool:
         self.wake(min(self.size, job.unfinished) - 1)
         try:
             job.work()
-            if compiled:
-                compiled.changes(job.finished, 0)  # or half a millisecond has gone by
+            while compiled and not job.finished[0]:
+                compiled.changes(job.finished, 0)
             job.done.acquire()  # the last pieces of the others
         finally:
             self.job = None
