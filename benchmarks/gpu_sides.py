@@ -3,7 +3,7 @@
     scratchae                  through the Trainer, which records a step as a CUDA graph and replays it
     scratchae, step by step    the same without recording
     torch eager                PyTorch with Adam as a user gets it
-    torch fused                the same with the fused Adam
+    torch fused                the same with the fused Adam; --quick leaves this one out
     torch graphs               fused, and the whole step captured as a CUDA graph
 
 All contestants train on the same batches, which lie on the GPU. Each reads one number per epoch, the mean loss, and so
@@ -28,8 +28,8 @@ from paired import OURS
 from sides import initialise, random_batches, side
 from workloads import Dense, Variational
 
-STEP_BY_STEP, GRAPHS = f"{OURS}, step by step", "torch graphs"
-RIVALS = (STEP_BY_STEP, "torch eager", "torch fused", GRAPHS)
+STEP_BY_STEP, EAGER, GRAPHS = f"{OURS}, step by step", "torch eager", "torch graphs"
+RIVALS = (STEP_BY_STEP, EAGER, "torch fused", GRAPHS)
 CHECKED_EPOCHS = 3  # of 16 batches: enough for steps before, during and after a recording
 DATA = 1 << 30  # bytes at most of the batches of an epoch
 STEPS = 512  # of an epoch at most
@@ -171,7 +171,7 @@ class Torchs:
             model, self.loss_of = workload.torchs(who, s)
             initialise(model.parameters(), s)
         model.to(device)
-        kind = {"torch eager": {}, "torch fused": {"fused": True}, GRAPHS: {"fused": True, "capturable": True}}
+        kind = {EAGER: {}, "torch fused": {"fused": True}, GRAPHS: {"fused": True, "capturable": True}}
         self.optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, **kind[who])
         self.total = torch.zeros((), device=device)
         self.graph: Any = None

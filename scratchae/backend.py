@@ -141,7 +141,7 @@ def load_cupy() -> ModuleType:
     except Exception as error:  # an ImportError, or CUDA's own error class, which cannot be named without CuPy
         raise RuntimeError(no_gpu(error)) from error
     if count == 0:
-        raise RuntimeError("CuPy is installed, but CUDA reports no device; stay on 'cpu'")
+        raise RuntimeError("device 'gpu' asked for, but CUDA reports no device; stay on 'cpu'")
     with _entering:
         while rooms:
             importlib.import_module(rooms[-1])

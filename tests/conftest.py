@@ -21,6 +21,12 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark the tests that run on a real GPU, for `-m gpu`."""
+    if isinstance(item, pytest.Function) and hasattr(item, "callspec") and item.callspec.params.get("device") == "gpu":
+        item.add_marker("gpu")
+
+
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     sa.random.manual_seed(0)

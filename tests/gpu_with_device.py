@@ -21,6 +21,7 @@ from scratchae import functional as F
 from scratchae.gpu import replay
 
 HAS_GPU = backend.gpu_available()
+pytestmark = [pytest.mark.gpu] if HAS_GPU else []
 BATCH, STEPS = 64, 20
 MODELS: dict[str, Callable[[], Any]] = {
     "linear": lambda: sa.Autoencoder.dense((784, 64), activation=None, output=None, loss="mse"),

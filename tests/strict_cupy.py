@@ -467,6 +467,10 @@ class _Bytes:
 
 
 class Device:
+    compute_capability = "90"
+    attributes = {"ClockRate": 1_000_000, "MultiProcessorCount": 1, "MemoryClockRate": 1_000_000,
+                  "GlobalMemoryBusWidth": 1024}  # fmt: skip
+
     def __init__(self, device: int = 0):
         self.id = int(device)
 
@@ -501,7 +505,7 @@ vars(module).update(
     | {name: _creator(name) for name in CREATORS}
     | {name: _function(name) for name in FUNCTIONS}
     | {name: ufunc(name) for name in UFUNCS},
-    ndarray=ndarray, ufunc=ufunc, counts=counts, driver=strict_memory.driver,
+    __version__="14.0.0", ndarray=ndarray, ufunc=ufunc, counts=counts, driver=strict_memory.driver,
     where=_where, flip=_flip, copyto=_copyto, array=_array, from_dlpack=_from_dlpack,
     asarray=lambda a, dtype=None, order="K", *, copy=None: _array(a, dtype, bool(copy), order or "K"),
     RawModule=strict_kernels.RawModule,
@@ -513,7 +517,10 @@ vars(module).update(
         alloc_pinned_memory=_pinned_memory,
         get_current_stream=lambda: Stream._current[-1] if Stream._current else _null,
         get_allocator=strict_memory.get_allocator, using_allocator=strict_memory.using_allocator,
-        runtime=SimpleNamespace(getDeviceCount=lambda: 1, memGetInfo=lambda: (1 << 30, 2 << 30)),
+        runtime=SimpleNamespace(
+            getDeviceCount=lambda: 1, memGetInfo=lambda: (1 << 30, 2 << 30), driverGetVersion=lambda: 13000,
+            runtimeGetVersion=lambda: 13000, getDeviceProperties=lambda device: {"name": b"stand-in"},
+        ),
         memory=SimpleNamespace(OutOfMemoryError=strict_memory.OutOfMemoryError, _malloc=strict_memory.malloc),
     ),
 )  # fmt: skip

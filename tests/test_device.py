@@ -214,16 +214,35 @@ def test_without_cupy_the_error_says_what_to_do(
     assert backend.xp_of(np.ones(1)) is np
 
 
-@pytest.mark.parametrize("error", [RuntimeError("cudaErrorInsufficientDriver"), None], ids=["no answer", "no device"])
-def test_cupy_without_a_working_gpu(error: Exception | None, stand_in: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "driver", "advice"),
+    [
+        ("cudaErrorInsufficientDriver", None, r"\(cudaErrorInsufficientDriver\) and an NVIDIA driver; looked for"),
+        ("cudaErrorInsufficientDriver", 12, r"speaks CUDA 12; look whether nvidia-smi .*'scratchae\[cuda12\]'"),
+        ("cudaErrorNoDevice", 13, r"\(cudaErrorNoDevice\)\. .* speaks CUDA 13; .*'scratchae\[cuda13\]'"),
+        (None, 13, "reports no device; stay on 'cpu'"),
+    ],
+)
+def test_cupy_without_a_working_gpu(
+    error: str | None, driver: int | None, advice: str, stand_in: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def get_device_count() -> int:
         if error:
-            raise error
+            raise RuntimeError(error)
         return 0
 
     monkeypatch.setattr(stand_in.cuda.runtime, "getDeviceCount", get_device_count)
-    with pytest.raises(RuntimeError, match="cudaErrorInsufficientDriver" if error else "reports no device"):
-        tensor([1.0], device="gpu")
+    monkeypatch.setattr(advice_texts, "_cuda_driver_version", lambda: driver)
+    asks = [
+        lambda: tensor([1.0], device="gpu"),
+        lambda: sa.nn.Linear(2, 2).to("gpu:1"),
+        lambda: list(sa.DataLoader(np.ones((4, 2)), 2, device="gpu:99")),
+        lambda: sa.random.generator("gpu"),
+    ]
+    for ask in asks:
+        with pytest.raises(RuntimeError, match=f"^device 'gpu' .*{advice}"):
+            ask()
+    assert not backend.gpu_available()
 
 
 # --- random numbers, and waiting ------------------------------------------------------------------

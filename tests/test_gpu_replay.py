@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import math
 import threading
 from collections.abc import Callable
@@ -683,3 +684,28 @@ def test_a_loader_that_fit_used_stays_as_it_was(stand_in: ModuleType) -> None:
     model = MODELS["linear"]().to("gpu")
     sa.Trainer(model, sa.optim.Adam(model.parameters())).fit(loader, progress=False)
     assert loader.device is None and isinstance(next(iter(loader)), np.ndarray)
+
+
+@pytest.fixture
+def smoke(stand_in: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """benchmarks/gpu_smoke.py, which is run before all other checks on a GPU."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    found = importlib.import_module("gpu_smoke")
+    monkeypatch.setattr(found, "BATCH", 4)
+    monkeypatch.setattr(found, "STEPS", 2)
+    return found
+
+
+def test_the_smoke_test_names_the_gpu_and_what_works(smoke: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    smoke.main()
+    names = [line.split("s  ", 1)[1].partition(":")[0] for line in capsys.readouterr().out.splitlines()]
+    assert names[:5] == ["name", "compute capability", "memory", "CUDA", "cupy"]
+    assert names[-4:] == ["memory", "product", "training", "replay"]
+
+
+def test_the_smoke_test_fails_where_steps_are_not_replayed(
+    smoke: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replay, "same_bits", lambda a, b: False)
+    with pytest.warns(UserWarning, match="one by one"), pytest.raises(AssertionError, match="not replayed: .*numbers"):
+        smoke.main()

@@ -64,20 +64,23 @@ def _way_out(x: Any) -> str:
 
 
 def no_gpu(short: Callable[..., str]) -> Callable[..., str]:
-    """For `backend.no_gpu`: the command that installs CuPy for the driver of this machine."""
+    """For `backend.no_gpu`: the driver of this machine, and the command that installs CuPy for this driver."""
 
     def long(error: Exception) -> str:
-        if not isinstance(error, ImportError):
-            return f"CuPy is installed, but asking CUDA for its devices failed: {error}"
         version = _cuda_driver_version()
+        if isinstance(error, ImportError):
+            needs, way = f"CuPy ({error})", "install CuPy with"
+        else:
+            needs = f"a GPU that CUDA finds ({error})"
+            way = "look whether nvidia-smi lists a GPU, and whether CuPy is the one of"
         if version is None:
             return (
-                f"device 'gpu' needs CuPy ({error}) and an NVIDIA driver; looked for libcuda.so.1 and nvcuda.dll "
+                f"device 'gpu' needs {needs} and an NVIDIA driver; looked for libcuda.so.1 and nvcuda.dll "
                 "and found neither. Stay on 'cpu', or install the driver first"
             )
         extra = "cuda13" if version >= 13 else "cuda12"
         return (
-            f"device 'gpu' needs CuPy ({error}). The driver here speaks CUDA {version}; install it with:  "
+            f"device 'gpu' needs {needs}. The driver here speaks CUDA {version}; {way}:  "
             f"pip install 'scratchae[{extra}]'"
         )
 
