@@ -321,6 +321,28 @@ def test_products_of_matrices_with_gaps_and_of_busy_pools() -> None:
     assert len(inside) == 3 and len(beside) == 200 and set(inside) | set(beside) == {wanted}
 
 
+def test_an_operation_that_lost_time_to_other_programs_is_followed_by_some_alone() -> None:
+    sa.set_num_threads(3)
+    found: set[int] = set()
+
+    def pieces() -> int:
+        found.clear()
+        threads.run(lambda piece: (found.add(threading.get_ident()), time.sleep(0.01)), range(6))
+        return len(found)
+
+    x = rng.standard_normal((300, 300))
+    wanted = products.matmul(x, x).tobytes()
+    threads._pool.judge(time.perf_counter() - 0.01, time.thread_time())  # 10 ms by the clock, none by the processor
+    assert threads._pool.alone_until > time.perf_counter()
+    assert pieces() == 1 and products.matmul(x, x).tobytes() == wanted
+    threads._pool.alone_until = 0.0
+    assert pieces() > 1 and products.matmul(x, x).tobytes() == wanted
+    computed = time.thread_time()
+    threads._pool.alone_until = 0.0
+    threads._pool.judge(time.perf_counter() - 0.01, computed - 0.01)  # all of it by the processor
+    assert threads._pool.alone_until == 0.0
+
+
 def test_threads_fall_asleep_when_no_work_comes() -> None:
     x = rng.standard_normal((400, 400)).astype(np.float32)
     for _ in range(20):
