@@ -26,6 +26,7 @@ from scratchae.callbacks import Callback, EarlyStopping, Schedule
 from scratchae.data import DataLoader
 from scratchae.debug.anomaly import detect_anomaly
 from scratchae.debug.gradcheck import gradcheck, gradgradcheck
+from scratchae.explorer import explore
 from scratchae.fast.threads import get_num_threads, set_num_threads
 from scratchae.files.checkpoint import load_checkpoint, save_checkpoint
 from scratchae.files.history import SaveHistory
@@ -46,7 +47,7 @@ __all__ = [
     "Autoencoder", "Callback", "ContractiveAutoencoder", "ConvAutoencoder", "DataLoader", "DenoisingAutoencoder",
     "EarlyStopping", "History", "LivePlot", "SaveHistory", "Schedule", "Snapshots", "SparseAutoencoder", "Tensor",
     "Trainer", "VariationalAutoencoder", "allow_tf32", "autoencoders", "data", "detect_anomaly", "distributed",
-    "enable_grad", "functional", "generator", "get_num_threads", "gpu_available", "grad", "gradcheck", "gradgradcheck",
-    "is_grad_enabled", "load_checkpoint", "manual_seed", "nn", "no_grad", "optim", "primitive", "save_checkpoint",
-    "set_num_threads", "tensor",
+    "enable_grad", "explore", "functional", "generator", "get_num_threads", "gpu_available", "grad", "gradcheck",
+    "gradgradcheck", "is_grad_enabled", "load_checkpoint", "manual_seed", "nn", "no_grad", "optim", "primitive",
+    "save_checkpoint", "set_num_threads", "tensor",
 ]  # fmt: skip

@@ -22,6 +22,7 @@ from scratchae import __version__, autoencoders, data, optim, plotting, progress
 from scratchae.autoencoders.base import ACTIVATIONS, LOSSES
 from scratchae.builds import KINDS, build, load_built
 from scratchae.data.files import SUFFIXES
+from scratchae.explorer import explore as write_explorer
 from scratchae.files.checkpoint import read_state, save_checkpoint
 from scratchae.files.storage import FilePath, check_apart, check_place, write_whole
 from scratchae.training import Trainer
@@ -55,6 +56,7 @@ examples:
   scratchae encode model.safetensors images.npy codes.npy
   scratchae decode model.safetensors codes.npy images.npy
   scratchae anomaly model.safetensors normal.npy suspects.npy --quantile 0.99
+  scratchae explore model.safetensors page.html --data mnist --title Digits
 
 DATA is sample (embedded digits), mnist, fashion, a folder of images, or a .npy or .npz file of images (n, ...) whose
 values are in [0, 1], or bytes. Where a verb writes images, the name's ending decides: .png for a picture, .npy for
@@ -174,6 +176,21 @@ def anomaly(args: argparse.Namespace) -> None:
     print("number,error,anomalous")
     for i, error in enumerate(found):
         print(f"{i},{error:.6g},{int(not error <= threshold)}")  # NaN is anomalous
+
+
+def explore(args: argparse.Namespace) -> None:
+    _check_places({"PAGE": args.page}, args.model, *filter(None, (args.data, args.labels)))
+    model, described = load_built(args.model)
+    images = labels = None
+    if args.data is not None:
+        images = _load(args.data, args, shape=described["shape"])
+        labels = SETS[args.data]("train")[1] if args.data in SETS else None
+    if args.labels is not None:
+        labels = data.load_array(args.labels)
+    features = None if args.features is None else args.features.split(",")
+    shape = described["shape"] if images is None else None
+    write_explorer(model.to(args.device), args.page, images, labels, args.title, features=features, shape=shape)
+    print(f"page: {args.page}")
 
 
 def info(args: argparse.Namespace) -> None:
@@ -324,6 +341,11 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=int, default=0)
     sub = verb(anomaly, "which images are unlike the normal ones", "model", "normal", "data")
     sub.add_argument("--quantile", type=float, default=0.95, help="of the normal errors: the threshold (default: 0.95)")
+    sub = verb(explore, "a page to walk through the code space in a browser", "model", "page")
+    sub.add_argument("--data", help="see below; the items on the map (default: none)")
+    sub.add_argument("--labels", help=".npy file of one number for each item; sample, mnist and fashion have labels")
+    sub.add_argument("--title", help="of the page (default: the kind of model)")
+    sub.add_argument("--features", help="names of an item's numbers, with commas between")
     verb(info, "what a model file holds", "model")
     return parser
 

@@ -113,7 +113,7 @@ def _reach(way: np.ndarray) -> float:
 
 
 WHAT = {
-    "__main__": "the command line",
+    "__main__": "the command line", "explorer": "a page to walk in the code space",
     "builds": "models by description", "distributed": "several processes", "interop": "NumPy, ONNX, PyTorch",
     "plotting": "pictures", "sklearn": "estimators", "data.datasets": "MNIST",
     "data.download": "published files", "data.files": "your own files", "data.toys": "point clouds",
