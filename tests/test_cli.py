@@ -475,7 +475,8 @@ def test_explore_writes_a_page_with_or_without_data(capsys: pytest.CaptureFixtur
     run("explore", "model.safetensors", "page.html")
     assert '"picture": [1, 4, 4]' in Path("page.html").read_text()  # the shape comes from the model's file
     np.save("labels.npy", np.arange(10) % 2)
-    run("explore", "model.safetensors", "page.html", "--data", "bytes.npy", "--labels", "labels.npy", "--title", "Faces")
+    given = "--data", "bytes.npy", "--labels", "labels.npy", "--title", "Faces"
+    run("explore", "model.safetensors", "page.html", *given)
     text = Path("page.html").read_text()
     assert "<title>Faces</title>" in text and '"classes": ["0", "1"]' in text and '"given": 10' in text
     assert "page: page.html" in capsys.readouterr().out

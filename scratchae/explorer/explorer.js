@@ -15,6 +15,7 @@ function start() {
     painter: makePainter(model),
     decode: (code) => run(model.decoder, Float32Array.from(code), model.code.shape),
     encode: (values) => run(model.encoder, Float32Array.from(values), model.shape),
+    embedded: window !== window.top,
     plane: [],
     ends: [null, null],
     dragging: false,
@@ -149,7 +150,9 @@ function start() {
     const click = fingers ? "Tap" : "Click";
     const points = items ? ` ${click} a point to go to it.` : "";
     const first = name === "path" ? `${click} the start, then the end. Drag to walk.` : `Drag to walk.${points}`;
-    const move = fingers ? "Two fingers zoom and move the map." : "The wheel zooms. Drag with Shift to move the map.";
+    const move = fingers
+      ? "Two fingers zoom and move the map."
+      : `${page.embedded ? "Ctrl with the wheel" : "The wheel"} zooms. Drag with Shift to move the map.`;
     element("hint").textContent = `${first} ${move}`;
     page.refresh();
   }

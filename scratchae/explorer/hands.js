@@ -78,6 +78,7 @@ function makeHands(page, map) {
   canvas.addEventListener(
     "wheel",
     (event) => {
+      if (page.embedded && !event.ctrlKey) return; // the wheel scrolls the page around this one
       event.preventDefault();
       map.zoom(Math.exp(-clamp(event.deltaY * (event.deltaMode ? 20 : 1), -120, 120) / 300), at(event));
     },
