@@ -276,8 +276,10 @@ def test_principal_axes_are_those_of_the_covariance() -> None:
     assert (np.take_along_axis(axes["vectors"], abs(axes["vectors"]).argmax(axis=1)[:, None], 1) > 0).all()
 
 
-def test_two_units_have_no_principal_axes(tmp_path: Path) -> None:
+def test_a_plane_or_a_line_of_codes_has_no_principal_axes(tmp_path: Path) -> None:
     assert explored(tmp_path, dense(sizes=(64, 2)), IMAGES)["axes"] is None
+    assert explored(tmp_path, dense(), IMAGES[:2])["axes"] is None
+    assert explored(tmp_path, dense(), IMAGES[:1])["axes"] is None
 
 
 def test_a_title_stays_text(tmp_path: Path) -> None:
@@ -323,6 +325,8 @@ def test_pictures_are_grey_or_rgb(tmp_path: Path, shape: tuple[int, ...], pictur
 
 def test_the_range_is_that_of_pictures_or_of_the_data(tmp_path: Path) -> None:
     assert explored(tmp_path, dense(), IMAGES / 3)["range"] == [0, 1]
+    one_colour = np.full((4, 1, 8, 8), 5, np.float32)
+    assert explored(tmp_path, dense(), one_colour)["range"] == [4, 6]
     standard = IMAGES * 4 - 2
     assert explored(tmp_path, dense(output=None, loss="mse"), standard)["range"] == [standard.min(), standard.max()]
     model = dense(sizes=(6, 2), output=None, loss="mse")
@@ -405,9 +409,9 @@ def with_nan() -> np.ndarray:
     return images
 
 
-def bad_weights() -> Any:
+def bad_weights(half: str) -> Any:
     model = dense()
-    model.encoder[1].weight.data[...] = np.inf
+    getattr(model, half)[-1 if half == "encoder" else 0].weight.data[...] = np.nan
     return model
 
 
@@ -425,7 +429,8 @@ def bad_weights() -> Any:
     (lambda: (dense(), with_nan()), ValueError, "image number 7 is not finite, one of 1"),
     (lambda: (dense(), IMAGES[:0]), ValueError, "empty array"),
     (lambda: (dense(), IMAGES.astype(float)), TypeError, "astype"),
-    (lambda: (bad_weights(), IMAGES), ValueError, "codes are not finite"),
+    (lambda: (bad_weights("encoder"), IMAGES), ValueError, "codes are not finite"),
+    (lambda: (bad_weights("decoder"), IMAGES), ValueError, "decoder makes numbers that are not finite"),
     (lambda: (sa.Autoencoder(nn.Flatten(), nn.Linear(64, 10)), IMAGES), ValueError, r"shape \(10,\); expected 64"),
 ])  # fmt: skip
 @pytest.mark.filterwarnings("ignore:.*invalid value|.*divide by zero:RuntimeWarning")

@@ -63,10 +63,12 @@ function makeDrawing(page) {
     return [((x - 0.5) * width) / zoom + columns / 2, ((y - 0.5) * height) / zoom + rows / 2];
   }
 
-  function draw(event) {
-    const now = penAt(event);
-    (picture ? stroke : bend)(last || now, now);
-    last = now;
+  /* The way of the pen since the last frame. The model runs once for all of its places. */
+  function draw(...events) {
+    for (const place of events.map(penAt)) {
+      (picture ? stroke : bend)(last || place, place);
+      last = place;
+    }
     changed();
   }
 
@@ -77,7 +79,7 @@ function makeDrawing(page) {
     draw(event);
   });
   paper.addEventListener("pointermove", (event) => {
-    if (paper.hasPointerCapture(event.pointerId)) for (const one of event.getCoalescedEvents?.() || [event]) draw(one);
+    if (paper.hasPointerCapture(event.pointerId)) draw(...(event.getCoalescedEvents?.() || [event]));
   });
   paper.addEventListener("lostpointercapture", () => {
     last = null;

@@ -226,7 +226,7 @@ function start() {
     const box = element("mapbox").getBoundingClientRect();
     if (box.width !== width || box.height !== height) {
       [width, height] = [box.width, box.height];
-      map.fit();
+      map.resized();
     }
     page.refresh();
   }).observe(document.body);

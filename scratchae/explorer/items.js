@@ -49,7 +49,6 @@ function makeItems(page, changed) {
     if (!labels.classes) {
       const bar = document.createElement("span");
       bar.className = "scale";
-      bar.style.background = `linear-gradient(to right, ${SCALE.join(", ")})`;
       return legend.replaceChildren(digits(least), bar, digits(greatest));
     }
     const all = labels.classes.map((name, i) => {
@@ -80,6 +79,8 @@ function makeItems(page, changed) {
   }
 
   function colourLegend() {
+    const scale = element("legend").querySelector(".scale");
+    if (scale) scale.style.background = `linear-gradient(to right, ${SCALES[theme()].join(", ")})`;
     element("legend")
       .querySelectorAll("canvas")
       .forEach((canvas, i) => {

@@ -67,35 +67,36 @@ def described_labels(labels: np.ndarray) -> dict[str, Any]:
     return {"classes": [str(c) for c in classes.tolist()], "index": index.astype(np.uint8)}
 
 
-def described_units(codes: np.ndarray, scores: np.ndarray, measure: str) -> dict[str, Any]:
-    """For each code unit of `codes` (n, units): its range, the range of nine items in ten, and how much it tells."""
+def ranges(codes: np.ndarray) -> dict[str, np.ndarray]:
+    """For each column of `codes` (n, units): the range of a slider, the range of nine items in ten, and the mean."""
     low, first, last, high = np.quantile(codes, [0, 0.05, 0.95, 1], axis=0)
     margin = np.where(high > low, 0.1 * (high - low), 1)
-    return {
-        "low": low - margin, "high": high + margin, "from": first, "to": last, "centre": codes.mean(axis=0),
-        "scores": scores, "measure": measure,
-    }  # fmt: skip
+    return {"low": low - margin, "high": high + margin, "from": first, "to": last, "centre": codes.mean(axis=0)}
 
 
-def unit_scores(model: Autoencoder, items: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, str]:
+def unit_scores(model: Autoencoder, items: np.ndarray, codes: np.ndarray) -> dict[str, Any]:
     """How much each code unit tells: the mean KL in nats of a variational autoencoder, the variance of the others."""
     if isinstance(model, VariationalAutoencoder):
         kl = model.in_batches(lambda x: F.gaussian_kl(*model.posterior(x), reduction="none"), items)
-        return kl.mean(axis=0), "nats"
-    return codes.var(axis=0), "variance"
+        return {"scores": kl.mean(axis=0), "measure": "nats"}
+    return {"scores": codes.var(axis=0), "measure": "variance"}
 
 
-def principal_axes(codes: np.ndarray) -> dict[str, Any]:
-    """The directions of largest variance of `codes` (n, units), as unit vectors (axes, units)."""
+def principal_axes(codes: np.ndarray) -> dict[str, Any] | None:
+    """The directions of largest variance of `codes` (n, units), as unit vectors (axes, units).
+
+    None for codes of two units, which are a plane, and for codes on a line.
+    """
     centre = codes.mean(axis=0)
     _, lengths, directions = np.linalg.svd(codes - centre, full_matrices=False)
-    n = min(MOST_AXES, np.count_nonzero(lengths > 1e-6 * max(lengths[0], 1e-30)))
+    n = min(MOST_AXES, int(np.count_nonzero(lengths > 1e-6 * lengths[0])))
+    if codes.shape[1] < 3 or n < 2:
+        return None
     directions = directions[:n]
     largest = np.take_along_axis(directions, abs(directions).argmax(axis=1)[:, None], axis=1)
     directions = directions * np.sign(largest)  # the sign of a direction is free
-    places = (codes - centre) @ directions.T
-    share = lengths[:n] ** 2 / max((lengths**2).sum(), 1e-30)
-    return {"vectors": directions, "share": share, **described_units(places, share, "of the variance")}
+    share = lengths[:n] ** 2 / (lengths**2).sum()
+    return {"vectors": directions, "share": share, **ranges((codes - centre) @ directions.T)}
 
 
 def check_features(features: Any, shape: Sequence[int]) -> list[str]:

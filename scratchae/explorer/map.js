@@ -8,6 +8,7 @@ function makeMap(page) {
   const canvas = element("map");
   const size = sizeOf(model.code.shape);
   const view = { x: 0, y: 0, scale: 1 }; // the place in the middle, and pixels per unit
+  let seen = 0; // pixels of the shorter side at that scale
   const tiles = new Map(); // decoded pictures by their place, and the slice of the code space that they show
   let places = new Float32Array(0); // of all items: x, y, x, y, ...
   let slice = 0;
@@ -36,7 +37,18 @@ function makeMap(page) {
     const spans = [a, b || a].map((d) => [d.low, d.high]);
     const [w, h] = spans.map(([low, high]) => high - low);
     view.scale = Math.min(width / w, height / h) || 1;
+    seen = Math.min(width, height);
     Object.assign(view, { x: (spans[0][0] + spans[0][1]) / 2, y: b ? (spans[1][0] + spans[1][1]) / 2 : 0 });
+    changed();
+  }
+
+  /* Show the same part of the plane in a box of another size. */
+  function resized() {
+    const { width, height } = box();
+    const side = Math.min(width, height);
+    if (!seen) return fit();
+    view.scale *= side ? side / seen : 1;
+    seen = side || seen;
     changed();
   }
 
@@ -101,7 +113,8 @@ function makeMap(page) {
     if (tiles.size > 6000) tiles.clear();
     for (const place of centres(width, height)) {
       if (tiles.get(key(place))?.slice === slice) continue;
-      if (performance.now() > until || (page.dragging && page.cost > 4)) return later();
+      if (page.dragging && page.cost > 4) return;
+      if (performance.now() > until) return later();
       tiles.set(key(place), { picture: makeTile(place), slice });
       page.refresh();
     }
@@ -156,7 +169,7 @@ function makeMap(page) {
     const raw = 90 / view.scale;
     const power = 10 ** Math.floor(Math.log10(raw));
     const s = power * [1, 2, 5, 10].find((f) => f * power >= raw);
-    const digits = Math.max(0, -Math.floor(Math.log10(s) + 1e-9));
+    const decimals = Math.max(0, -Math.floor(Math.log10(s) + 1e-9));
     const [left, top] = toPlane([0, 0], w, h);
     const [right, bottom] = toPlane([w, h], w, h);
     context.font = "11px system-ui, sans-serif";
@@ -165,18 +178,18 @@ function makeMap(page) {
     context.fillStyle = colourOf("muted");
     const text = (v, x, y, align, base) => {
       Object.assign(context, { textAlign: align, textBaseline: base });
-      const shown = v.toFixed(digits).replace("-", "\u2212");
+      const shown = v.toFixed(decimals).replace("-", "\u2212");
       context.strokeText(shown, x, y);
       context.fillText(shown, x, y);
     };
-    for (let x = Math.ceil(left / s) * s; x <= right; x += s) {
-      const place = toScreen([x, 0], w, h)[0];
-      if (place > 30 && place < w - 14) text(x + 0, place, h - 5, "center", "bottom");
+    for (let i = Math.ceil(left / s); i * s <= right; i++) {
+      const place = toScreen([i * s, 0], w, h)[0];
+      if (place > 30 && place < w - 14) text(i * s + 0, place, h - 5, "center", "bottom");
     }
     if (!page.plane[1]) return;
-    for (let y = Math.ceil(bottom / s) * s; y <= top; y += s) {
-      const place = toScreen([0, y], w, h)[1];
-      if (place > 14 && place < h - 24) text(y + 0, 6, place, "left", "middle");
+    for (let i = Math.ceil(bottom / s); i * s <= top; i++) {
+      const place = toScreen([0, i * s], w, h)[1];
+      if (place > 14 && place < h - 24) text(i * s + 0, 6, place, "left", "middle");
     }
   }
 
@@ -274,6 +287,7 @@ function makeMap(page) {
     draw,
     newPlane,
     fit,
+    resized,
     zoom,
     pan,
     changed,

@@ -173,8 +173,6 @@ LAYERS: dict[type[nn.Module], Writer] = {
     nn.Tanh: _layer("Tanh"),
     nn.Softplus: _layer("Softplus"),
     nn.Softmax: _softmax,
-    nn.LayerNorm: lambda m, x: (
-        "LayerNorm", {"scale": m.weight, "shift": m.bias, "eps": m.eps},
-    ),
+    nn.LayerNorm: lambda m, x: ("LayerNorm", {"scale": m.weight, "shift": m.bias, "eps": m.eps}),
     **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d), _batch_norm),
-}  # fmt: skip
+}

@@ -22,9 +22,9 @@ from scratchae.explorer.items import (
     check_features,
     chosen,
     described_labels,
-    described_units,
     picture_shape,
     principal_axes,
+    ranges,
     sprite,
     unit_scores,
 )
@@ -67,7 +67,7 @@ def explore(
     if not isinstance(model, Autoencoder):
         raise TypeError(f"explore: the model is a {type(model).__name__}, without encoder and decoder; "
                         "expected an Autoencoder")  # fmt: skip
-    if Path(path).suffix not in (".html", ".htm"):
+    if Path(path).suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"explore: path={shown(str(path))}; expected a name that ends in .html")
     check_place(path)
     check_bool("explore: draw", draw)
@@ -92,6 +92,8 @@ def _described(
 
     tried = _tried(codes)
     decoded = model.inverse_transform(tried)
+    if not np.isfinite(decoded).all():
+        raise ValueError("explore: the decoder makes numbers that are not finite; see whether the model's weights are")
     items = decoded.reshape(-1, *shape) if given is None else given.items
     low, high = _range(items, decoded, picture is not None)
     flat = codes.reshape(len(codes), -1).astype(np.float64)
@@ -107,8 +109,8 @@ def _described(
         "decoder": layers,
         "encoder": network.described(encoder, items[:1], advice)[0] if draw else None,
         "noise": _noise(model),
-        "units": _assumed_units(flat) if given is None else described_units(flat, *unit_scores(model, items, flat)),
-        "axes": principal_axes(flat) if given is not None and flat.shape[1] > 2 else None,
+        "units": _assumed_units(flat) if given is None else {**ranges(flat), **unit_scores(model, items, flat)},
+        "axes": None if given is None else principal_axes(flat),
         "items": None if given is None else _items(model, given, codes, picture, low, high),
         "half": _half_is_enough(model, items[:TRIED] if draw else None, tried, decoded, high - low),
     }
@@ -147,9 +149,10 @@ def _item_shape(given: Any, out: tuple[int, ...], named: bool) -> tuple[int, ...
 def _range(items: np.ndarray, decoded: np.ndarray, is_picture: bool) -> tuple[float, float]:
     """What is black and what is white, or the lowest and the highest value of a chart."""
     low, high = float(items.min()), float(items.max())
-    if is_picture:
-        return (0.0, 1.0) if -0.01 <= low and high <= 1.01 else (low, high)
-    low, high = min(low, float(decoded.min())), max(high, float(decoded.max()))
+    if is_picture and -0.01 <= low and high <= 1.01:
+        return 0.0, 1.0
+    if not is_picture:
+        low, high = min(low, float(decoded.min())), max(high, float(decoded.max()))
     return (low, high) if high > low else (low - 1, high + 1)
 
 

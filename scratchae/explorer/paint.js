@@ -6,7 +6,10 @@ const COLOURS = {
   light: ["#0a3ac6", "#fcaa2b", "#12deaa", "#a11a79", "#0699ce", "#f23a73", "#7f6d1b", "#bab4fb", "#6d2c13", "#7d5af5"],
   dark: ["#358ab2", "#f6c383", "#9cfee5", "#de297b", "#5ac7c3", "#fa7873", "#d6fc07", "#a298f2", "#b56d13", "#9e51e8"],
 };
-const SCALE = ["#440154", "#443983", "#31688e", "#21918c", "#35b779", "#90d743", "#fde725"]; // viridis
+const SCALES = {
+  light: ["#440154", "#443983", "#31688e", "#21918c", "#35b779", "#90d743"], // viridis without its lightest part
+  dark: ["#7a6fd0", "#4f8fc4", "#2ba7a0", "#35b779", "#90d743", "#fde725"], // and without its darkest
+};
 
 const theme = () => document.documentElement.dataset.theme;
 const colourOf = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
@@ -15,8 +18,9 @@ const rgbOf = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
 
 /* The colour of a share from 0 to 1 of a scale. */
 function scaleColour(share) {
-  const at = clamp(share, 0, 1) * (SCALE.length - 1);
-  const [from, to] = [Math.floor(at), Math.ceil(at)].map((i) => rgbOf(SCALE[i]));
+  const scale = SCALES[theme()];
+  const at = clamp(share, 0, 1) * (scale.length - 1);
+  const [from, to] = [Math.floor(at), Math.ceil(at)].map((i) => rgbOf(scale[i]));
   return `rgb(${mix(from, to, at % 1)
     .map(Math.round)
     .join(" ")})`;
