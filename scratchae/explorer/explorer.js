@@ -54,7 +54,7 @@ function start() {
     waiting = true;
   };
 
-  /* Whether most of the data is dark: then the map's background is drawn as ink on paper. */
+  /* Whether the picture in the middle is mostly dark: then the map's background is drawn as ink on paper. */
   page.dark = model.picture && model.picture[0] === 1 && isDark();
   function isDark() {
     const sorted = page.decode(page.centre()).slice().sort();
