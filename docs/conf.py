@@ -53,6 +53,7 @@ html_theme = "furo"
 html_title = f"scratchae {release}"
 html_static_path = ["_static"]
 html_css_files = ["scratchae.css"]
+html_extra_path = ["_generated/pages"]  # the page that an example writes
 html_theme_options = {"light_css_variables": {"code-font-size": "77%"}}
 html_copy_source = False
 html_show_sourcelink = False
@@ -101,7 +102,7 @@ sphinx_gallery_conf = {
 def write_help(folder: Path) -> None:
     """What the command line says of itself."""
     os.environ.update(COLUMNS="96", NO_COLOR="1")
-    for verb in ("", "train", "anomaly"):
+    for verb in ("", "train", "anomaly", "explore"):
         text = io.StringIO()
         with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
             scratchae_main([*([verb] if verb else []), "--help"])
@@ -116,6 +117,8 @@ def run_examples(folder: Path) -> None:
         with contextlib.redirect_stdout(printed), contextlib.chdir(folder):
             runpy.run_path(str(example), run_name="__main__")
         (folder / f"{example.stem}.txt").write_text(printed.getvalue())
+    (folder / "pages").mkdir(exist_ok=True)
+    (folder / "explorer.html").replace(folder / "pages" / "walk.html")
 
 
 def check_names() -> None:

@@ -28,6 +28,7 @@ from scratchae.data import DataLoader
 from scratchae.debug.anomaly import detect_anomaly
 from scratchae.debug.config import show_config
 from scratchae.debug.gradcheck import gradcheck, gradgradcheck
+from scratchae.explorer import explore
 from scratchae.fast.threads import get_num_threads, set_num_threads
 from scratchae.files.checkpoint import load_checkpoint, save_checkpoint
 from scratchae.files.history import SaveHistory
@@ -51,7 +52,7 @@ __all__ = [
     "Autoencoder", "Callback", "ContractiveAutoencoder", "ConvAutoencoder", "DataLoader", "DenoisingAutoencoder",
     "EarlyStopping", "History", "LearningRates", "LivePlot", "SaveHistory", "Schedule", "Snapshots",
     "SparseAutoencoder", "Tensor", "Trainer", "VariationalAutoencoder", "allow_tf32", "autoencoders", "data",
-    "detect_anomaly", "distributed", "enable_grad", "find_lr", "from_dlpack", "functional", "generator",
+    "detect_anomaly", "distributed", "enable_grad", "explore", "find_lr", "from_dlpack", "functional", "generator",
     "get_num_threads", "gpu_available", "grad", "gradcheck", "gradgradcheck", "hessian", "is_grad_enabled", "jacobian",
     "load_checkpoint", "load_model", "manual_seed", "nn", "no_grad", "optim", "primitive", "save_checkpoint",
     "set_num_threads", "show_config", "tensor",

@@ -17,7 +17,7 @@ from scratchae import __version__
 from scratchae.builds import KINDS
 from scratchae.commands.inputs import printable
 from scratchae.commands.training import OPTIONS, train
-from scratchae.commands.verbs import anomaly, decode, encode, info, reconstruct, sample
+from scratchae.commands.verbs import anomaly, decode, encode, explore, info, reconstruct, sample
 
 EXAMPLES = """\
 examples:
@@ -30,6 +30,7 @@ examples:
   scratchae anomaly model.safetensors normal.npy suspects.npy --quantile 0.99
   scratchae train --data table.csv --without id,label --out table.safetensors
   scratchae anomaly table.safetensors table.csv new.csv
+  scratchae explore model.safetensors page.html --data mnist --title Digits
 
 DATA is sample (embedded digits), mnist, fashion, a folder of images, one image, a .npy or .npz file of items (n, ...),
 or a table (.csv, .tsv). Bytes become numbers in [0, 1], and images lie in [0, 1]. The default loss bce takes no other
@@ -128,6 +129,11 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=int, default=0)
     sub = verb(anomaly, "which images or rows are unlike the normal ones", "model", "normal", "data")
     sub.add_argument("--quantile", type=float, default=0.95, help="of the normal errors: the threshold (default: 0.95)")
+    sub = verb(explore, "a page to walk through the code space in a browser", "model", "page")
+    sub.add_argument("--data", help="see below; the items on the map (default: none)")
+    sub.add_argument("--labels", help=".npy file of one number for each item; sample, mnist and fashion have labels")
+    sub.add_argument("--title", help="of the page (default: the kind of model)")
+    sub.add_argument("--features", help="names of an item's numbers, with commas between")
     verb(info, "what a model file holds", "model")
     return parser
 

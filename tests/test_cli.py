@@ -465,3 +465,38 @@ def test_what_is_not_finite_is_not_written_down_as_a_result(tmp_path, capsys, ve
     np.save(tmp_path / "odd.npy", odd if verb == "decode" else odd.reshape(3, 1, 28, 28))
     assert main([verb, out, str(tmp_path / "odd.npy"), str(tmp_path / "result.npy")]) == 1
     assert "number 1 is not finite" in capsys.readouterr().err and not (tmp_path / "result.npy").exists()
+
+
+# --- explore --------------------------------------------------------------------------------------
+
+
+def test_explore_writes_a_page_with_or_without_data(capsys: pytest.CaptureFixture[str]) -> None:
+    trained("--sizes", "16,8,3")
+    run("explore", "model.safetensors", "page.html")
+    assert '"picture": [1, 4, 4]' in Path("page.html").read_text()  # the shape comes from the model's file
+    np.save("labels.npy", np.arange(10) % 2)
+    given = "--data", "bytes.npy", "--labels", "labels.npy", "--title", "Faces"
+    run("explore", "model.safetensors", "page.html", *given)
+    text = Path("page.html").read_text()
+    assert "<title>Faces</title>" in text and '"classes": ["0", "1"]' in text and '"given": 10' in text
+    assert "page: page.html" in capsys.readouterr().out
+
+
+def test_explore_takes_the_labels_of_known_data_and_names_of_features() -> None:
+    run("train", "--data", "sample", "--sizes", "784,2", "--epochs", "1", "--batch-size", "512")
+    run("explore", "model.safetensors", "page.html", "--data", "sample")
+    assert '"classes": ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]' in Path("page.html").read_text()
+    np.save("table.npy", np.random.default_rng(0).random((20, 3), dtype=np.float32))
+    run("train", "--data", "table.npy", "--sizes", "3,2", "--epochs", "1")
+    run("explore", "model.safetensors", "page.html", "--data", "table.npy", "--features", "wind,rain,<sun>")
+    assert '"features": ["wind", "rain", "\\u003csun>"]' in Path("page.html").read_text()
+
+
+def test_explore_spoils_no_input(capsys: pytest.CaptureFixture[str]) -> None:
+    trained("--sizes", "16,3")
+    before = Path("model.safetensors").read_bytes()
+    assert main(["explore", "model.safetensors", "model.safetensors"]) == 1
+    assert main(["explore", "model.safetensors", "page.png"]) == 1
+    assert "ends in .html" in capsys.readouterr().err
+    assert main(["explore", "model.safetensors", "page.html", "--labels", "bytes.npy"]) == 1
+    assert Path("model.safetensors").read_bytes() == before and not Path("page.html").exists()

@@ -128,7 +128,7 @@ def test_training_imports_no_optional_room(name: str) -> None:
     tree = ast.parse((Path(sa.__file__).parent / f"{name}.py").read_text())
     names = [n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
     names += [alias.name for n in ast.walk(tree) if isinstance(n, (ast.Import, ast.ImportFrom)) for alias in n.names]
-    rooms = {"files", "distributed", "gpu", "plotting", "debug", "fast", "interop", "more"}
+    rooms = {"files", "distributed", "gpu", "plotting", "debug", "fast", "interop", "more", "explorer"}
     assert not rooms & {part for name in names for part in name.split(".")}
 
 

@@ -103,7 +103,7 @@ OWN: dict[str, dict[str, Any]] = {
 LEFT_OUT = {
     "mnist", "fashion_mnist", "image_folder", "load_array", "read_idx", "write_idx", "save_checkpoint",
     "load_checkpoint", "primitive", "grad", "jacobian", "allow_tf32", "SaveHistory", "Module", "Optimizer", "Parameter",
-    "Sequential", "Tensor", "tensor", "History", "LivePlot", "LearningRates",
+    "Sequential", "Tensor", "tensor", "History", "LivePlot", "LearningRates", "explore",
 }  # fmt: skip
 
 

@@ -30,7 +30,7 @@ CODE_SIZE = 64
 
 args = settings(__file__, __doc__, resumes=True)
 run = "quick" if args.quick else args.data
-train_images, _, test_images, _ = load(args.data, data.mnist, data.mnist_sample)
+train_images, _, test_images, test_digits = load(args.data, data.mnist, data.mnist_sample)
 fashion_train, _, fashion_test, _ = load(args.data, data.fashion_mnist, data.fashion_mnist_sample)
 if args.quick:
     train_images, fashion_train, test_images, fashion_test = (
@@ -134,7 +134,10 @@ plotting.loss_curves({"plain": plain_history["loss"], "val_plain": plain_history
                       "denoising": denoising_history["loss"], "val_denoising": denoising_history["val_loss"]},
                      args.out / "loss.png", "MNIST, binary cross-entropy")  # fmt: skip
 
-print(f"\npictures: {args.out}")
+# 7. On a page of the denoising model, you can draw a digit, add noise, and see the model remove the noise.
+sa.explore(denoising, args.out / "explorer.html", test_images, test_digits[: len(test_images)], "A denoising model")
+
+print(f"\npictures and a page, explorer.html: {args.out}")
 print(f"test loss after {FEW_EPOCHS[run]} epochs, transposed / upsampled / strided: "
       f"{plain_history['val_loss'][FEW_EPOCHS[run] - 1]:.4f} / {few['pool']:.4f} / {few['stride']:.4f}")  # fmt: skip
 print(f"Fashion-MNIST, codes of {CODE_SIZE}: dense {dense_history['val_loss'][-1]:.4f} with "

@@ -152,7 +152,11 @@ plotting.latent_scatter(flat.transform(test_images), test_digits, args.out / "la
 title = "Codes decoded: dimension 1 from -2 (left) to 2, dimension 2 from -2 (bottom) to 2"
 plotting.image_grid(flat.manifold(20), args.out / "manifold.png", 20, title=title)
 
-print(f"\npictures: {args.out}")
+# 8. A picture stands still. We write both on one page, on which you walk through the code space. Open the page in a
+#    browser and drag the cursor: the decoder runs in the page.
+sa.explore(flat, args.out / "explorer.html", test_images, test_digits, "Digits in two numbers")
+
+print(f"\npictures and a page, explorer.html: {args.out}")
 verdict("test loss (-ELBO), nats", TARGET[run], test["loss"])
 verdict("log p(x) estimate minus ELBO, nats", 0.0, estimates[100] - elbo, at_least=True)
 finish()

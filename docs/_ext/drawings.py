@@ -114,7 +114,7 @@ def _reach(way: np.ndarray) -> float:
 
 WHAT = {
     "__main__": "the command line",
-    "commands": "verbs of the command line",
+    "commands": "verbs of the command line", "explorer": "a page to walk in the code space",
     "distributed": "several processes", "interop": "NumPy, ONNX, PyTorch",
     "plotting": "pictures", "sklearn": "estimators", "data.datasets": "MNIST",
     "builds": "models by description",

@@ -1,4 +1,4 @@
-"""What the command line does with a model: reconstruct, encode, decode, sample, anomaly, info."""
+"""What the command line does with a model: reconstruct, encode, decode, sample, anomaly, explore, info."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ import numpy as np
 
 from scratchae import autoencoders, data, random
 from scratchae.builds import load_built
-from scratchae.commands.inputs import Inputs, check_finite, printable, read_for
+from scratchae.commands.inputs import SETS, Inputs, check_finite, printable, read_for
 from scratchae.commands.places import check_ending, check_places, endings, write
 from scratchae.data.columns import Columns
+from scratchae.explorer import explore as write_explorer
 
 TOLD = 3  # columns per row in the list of anomalies
 
@@ -74,6 +75,22 @@ def anomaly(args: argparse.Namespace) -> None:
         if suspects.columns is not None:
             fields = _largest(suspects.columns, by_column[i], error, len(more) // 2)
         print(_row([str(i), f"{error:.6g}", str(int(not error <= threshold)), *fields]))  # NaN is anomalous
+
+
+def explore(args: argparse.Namespace) -> None:
+    check_places({"PAGE": args.page}, args.model, *filter(None, (args.data, args.labels)))
+    model, described = load_built(args.model)
+    images = labels = None
+    if args.data is not None:
+        inputs = read_for(model, args.data, described["shape"])
+        inputs.check_finite(args.data)
+        images, labels = inputs.values, SETS[args.data]("train")[1] if args.data in SETS else None
+    if args.labels is not None:
+        labels = data.load_array(args.labels)
+    features = None if args.features is None else args.features.split(",")
+    shape = described["shape"] if images is None else None
+    write_explorer(model.to(args.device), args.page, images, labels, args.title, features=features, shape=shape)
+    print(f"page: {args.page}")
 
 
 def info(args: argparse.Namespace) -> None:
