@@ -150,7 +150,7 @@ def test_no_option_of_a_layer_is_left_out() -> None:
     """A new option would change the outputs of the package, and not those of the page."""
     told = {
         "Linear": "in_features out_features bias",
-        "Conv2d": "in_channels out_channels kernel_size stride padding dilation groups bias",
+        "Conv2d": "in_channels out_channels kernel_size stride padding dilation groups bias padding_mode",
         "ConvTranspose2d": "in_channels out_channels kernel_size stride padding output_padding groups bias dilation",
         "MaxPool2d": "kernel_size stride padding", "AvgPool2d": "kernel_size stride padding",
         "Upsample": "scale_factor mode", "PixelShuffle": "upscale_factor", "PixelUnshuffle": "downscale_factor",
@@ -383,6 +383,14 @@ def test_the_model_alone_is_enough(tmp_path: Path, model: Any, shape: list[int],
 def test_the_shape_of_an_item_may_be_told(tmp_path: Path) -> None:
     assert explored(tmp_path, dense(), shape=(1, 4, 16))["picture"] == [1, 4, 16]
     assert explored(tmp_path, dense(), shape=(64,))["picture"] is None
+
+
+def test_padding_that_continues_the_picture_is_refused(tmp_path: Path) -> None:
+    encoder = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1, padding_mode="reflect"), nn.Flatten(), nn.Linear(32, 2))
+    model = sa.Autoencoder(encoder, nn.Linear(2, 16))
+    with pytest.raises(ValueError, match="padding_mode='reflect'; the page pads with zeros only"):
+        sa.explore(model, tmp_path / "page.html", np.zeros((3, 1, 4, 4), np.float32))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_code_of_unknown_shape_needs_images(tmp_path: Path) -> None:

@@ -136,7 +136,12 @@ def _window(m: Any) -> Described:
 
 
 def _conv(name: str) -> Writer:
-    return lambda m, x: (name, {"weight": m.weight, "bias": m.bias, "groups": m.groups, **_window(m)})
+    def write(m: Any, x: Array) -> tuple[str, Described]:
+        if (mode := getattr(m, "padding_mode", "zeros")) != "zeros":
+            raise ValueError(f"explore: {titled(m)} has padding_mode={mode!r}; the page pads with zeros only")
+        return name, {"weight": m.weight, "bias": m.bias, "groups": m.groups, **_window(m)}
+
+    return write
 
 
 def _batch_norm(m: nn.BatchNorm1d, x: Array) -> tuple[str, Described]:
