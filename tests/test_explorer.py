@@ -393,6 +393,13 @@ def test_padding_that_continues_the_picture_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_flat_items_of_a_square_number_are_pictures_unless_told_otherwise(tmp_path: Path) -> None:
+    model, flat = sa.Autoencoder.dense((64, 2)), np.random.default_rng(0).random((20, 64), dtype=np.float32)
+    found = [page._described(model, flat, None, None, shape, True) for shape in (None, (64,), (4, 16))]
+    assert [d["picture"] for d in found] == [(1, 8, 8), None, (1, 4, 16)]
+    assert all(d["shape"] == [64] for d in found)  # as the model takes items
+
+
 def test_a_code_of_unknown_shape_needs_images(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="begins with Conv2d.*does not tell the shape of a code; pass some images"):
         sa.explore(sa.ConvAutoencoder((1, 4)), tmp_path / "page.html")
@@ -453,7 +460,7 @@ def test_what_no_page_can_show_is_refused_before_writing(
 
 @pytest.mark.parametrize(("options", "message"), [
     ({"features": "abc"}, "features beside items of shape"),
-    ({"shape": (8, 8)}, "shape=.* beside images"),
+    ({"shape": (7, 7)}, "expected 49 numbers, for items of shape"),
     ({"draw": 1}, "draw=1; expected True or False"),
 ])  # fmt: skip
 def test_odd_options_are_refused(tmp_path: Path, options: dict[str, Any], message: str) -> None:

@@ -34,7 +34,7 @@ class Given(NamedTuple):
     labels: np.ndarray | None  # (n,)
 
 
-def chosen(model: Autoencoder, images: Any, labels: Any) -> Given:
+def chosen(model: Autoencoder, images: Any, labels: Any, told: bool = False) -> Given:
     """All of `images` with their labels, or a random sample of fixed seed.
 
     Raises ValueError for items that are not finite, and for labels of another number.
@@ -43,7 +43,8 @@ def chosen(model: Autoencoder, images: Any, labels: Any) -> Given:
     if labels is not None and (labels := as_array(labels)).shape != (len(images),):
         raise ValueError(f"explore: labels have shape {labels.shape}; expected ({len(images)},), one for each image")
     size, code_size = images[:1].size, model.transform(images[:1]).size
-    page_numbers = code_size if picture_shape(images.shape[1:]) else max(code_size, size)
+    is_picture = picture_shape(images.shape[1:] if told else as_picture(images.shape[1:]))
+    page_numbers = code_size if is_picture else max(code_size, size)
     n = min(len(images), MOST_ITEMS, PAGE_BYTES // (2 * page_numbers), MEMORY // (images.dtype.itemsize * size))
     where = np.sort(np.random.default_rng(0).choice(len(images), max(1, n), replace=False))
     items = to_device(images[to_device(where, device_of(images))], "cpu")
@@ -116,6 +117,12 @@ def picture_shape(shape: Sequence[int]) -> tuple[int, int, int] | None:
     """(channels, height, width) for the shape of one grey or RGB picture. None for other data."""
     full = (1, *shape) if len(shape) == 2 else tuple(shape)
     return full if len(full) == 3 and full[0] in (1, 3) and min(full[1:]) > 1 else None
+
+
+def as_picture(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a square grey picture for flat items of so many values, from 8 x 8 on. Other shapes stay."""
+    side = math.isqrt(math.prod(shape))
+    return (1, side, side) if len(shape) == 1 and side >= 8 and side**2 == shape[0] else shape
 
 
 def sprite(images: np.ndarray, low: float, high: float) -> tuple[bytes, tuple[int, int]]:

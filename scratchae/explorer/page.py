@@ -19,6 +19,7 @@ from scratchae.checks import check_bool, check_count, shown
 from scratchae.explorer import network
 from scratchae.explorer.items import (
     Given,
+    as_picture,
     check_features,
     chosen,
     described_labels,
@@ -49,13 +50,14 @@ def explore(
         model: an autoencoder of layers of `scratchae.nn`. The page computes the model in eval mode.
         path: the page's file, which ends in .html. An older file is replaced as a whole.
         images: data (n, ...) of the shape that the model takes. Items (C, H, W) with C = 1 or 3, and items (H, W), are
-            shown as pictures. All other items are shown as bars or as a line. Of more than 2,000 items, the page shows
-            a random sample and says so. Items with large codes are fewer.
+            shown as pictures, and so are flat items of a square number of values from 8 x 8 on. All other items are
+            shown as bars or as a line. Of more than 2,000 items, the page shows a random sample and says so. Items
+            with large codes are fewer.
         labels: one for each image. Integers, booleans and strings are classes, at most 40. Floats are a scale.
         title: the page's title. By default the class of the model.
         features: the names of an item's numbers, for data that are no pictures.
-        shape: the shape of one item, without `images`. By default the decoder tells the shape. A square number of
-            outputs from 8 x 8 on counts as a grey picture.
+        shape: how one item looks, such as (1, 28, 28) for a flat picture, or (784,) for a series. By default the
+            images tell the shape, or the decoder.
         draw: whether the page has the encoder too, and a place to draw inputs.
 
     Weights are stored as float16 if no output changes by more than half a grey level (0.5 / 255 of the range), and
@@ -81,14 +83,15 @@ def _described(
 ) -> dict[str, Any]:
     """All that the page shows. `_page` packs the arrays in it."""
     encoder, decoder = network.halves(model)
-    given, codes = _given(model, images, labels, shape)
+    given, codes = _given(model, images, labels, features is not None or shape is not None)
     layers, out = network.described(decoder, codes[:1])
-    shape = _item_shape(shape, out.shape[1:], features is not None) if given is None else given.items.shape[1:]
-    if math.prod(shape) != out.size:
-        raise ValueError(f"explore: the decoder makes shape {out.shape[1:]}; expected {math.prod(shape)} numbers, "
-                         f"for items of shape {tuple(shape)}")  # fmt: skip
+    looks = _item_shape(shape, out.shape[1:] if given is None else given.items.shape[1:], features is not None)
+    if math.prod(looks) != out.size or given is not None and math.prod(looks) != given.items[0].size:
+        raise ValueError(f"explore: the decoder makes shape {out.shape[1:]}; expected {math.prod(looks)} numbers, "
+                         f"for items of shape {tuple(looks)}")  # fmt: skip
+    shape = looks if given is None else given.items.shape[1:]  # as the model takes items
     names = None if features is None else check_features(features, shape)
-    picture = None if names else picture_shape(shape)
+    picture = None if names else picture_shape(looks)
 
     tried = _tried(codes)
     decoded = model.inverse_transform(tried)
@@ -116,15 +119,16 @@ def _described(
     }
 
 
-def _given(model: Autoencoder, images: Any, labels: Any, shape: Any) -> tuple[Given | None, np.ndarray]:
-    """The items of the page, and their codes. Without `images`, codes from all over the space."""
+def _given(model: Autoencoder, images: Any, labels: Any, told: bool) -> tuple[Given | None, np.ndarray]:
+    """The items of the page, and their codes. Without `images`, codes from all over the space.
+
+    `told` says whether an argument tells how items look, so that a flat item is not taken for a picture.
+    """
     if images is None:
         if labels is not None:
             raise ValueError("explore: labels without images; pass both, or none")
         return None, network.assumed_codes(model, TRIED)
-    if shape is not None:
-        raise ValueError(f"explore: shape={shown(shape)} beside images, which have a shape; leave out one of both")
-    given = chosen(model, images, labels)
+    given = chosen(model, images, labels, told)
     codes = model.transform(given.items)
     if not np.isfinite(codes).all():
         raise ValueError("explore: some codes are not finite; see whether the model's weights are")
@@ -139,11 +143,10 @@ def _tried(codes: np.ndarray) -> np.ndarray:
 
 
 def _item_shape(given: Any, out: tuple[int, ...], named: bool) -> tuple[int, ...]:
-    """The shape of one item for a model without data."""
+    """How one item looks: as told, or by the shape of the data, `out`."""
     if given is not None:
         return tuple(check_count("explore: shape", n) for n in given)
-    side = math.isqrt(math.prod(out))
-    return (1, side, side) if len(out) == 1 and side >= 8 and side**2 == out[0] and not named else out
+    return out if named else as_picture(out)
 
 
 def _range(items: np.ndarray, decoded: np.ndarray, is_picture: bool) -> tuple[float, float]:
