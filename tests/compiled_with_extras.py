@@ -385,6 +385,14 @@ def test_import_brings_no_numba_and_a_first_run_says_that_it_compiles(tmp_path: 
     assert without[1] == "False" and float(without[0]) == pytest.approx(float(first.stdout), rel=1e-5)
 
 
+def test_a_numba_that_cannot_be_imported_is_left_out_with_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "numba.py").write_text("raise ImportError('Numba needs NumPy 1.9 or less')")
+    run = script("sys.path.insert(0, " + repr(str(tmp_path)) + ")\n" + STEP + "sa.show_config()")
+    assert run.returncode == 0, run.stderr
+    assert run.stderr.count("Numba needs NumPy 1.9 or less); scratchae goes on without compiled loops") == 1
+    assert float(run.stdout.split()[0]) > 0 and "cannot be imported" in run.stdout
+
+
 def test_a_run_killed_while_it_compiles_leaves_nothing_in_the_way(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(sa.__file__).parents[1]), "NUMBA_CACHE_DIR": str(tmp_path)}
     code = "import sys, numpy as np, scratchae as sa\n" + STEP

@@ -61,7 +61,8 @@ def _threads() -> str:
 def _compiled() -> str:
     if PLAIN or not numba.INSTALLED:
         return "none: left out by the environment" if _version("numba") else "none: pip install 'scratchae[fast]'"
-    loops = numba.loops()
+    if (loops := numba.loops()) is None:
+        return f"none: numba {_version('numba')} cannot be imported"
     return f"numba {_version('numba')}, kept in {loops.relu.stats.cache_path}"
 
 

@@ -13,7 +13,7 @@ from scratchae.autograd import elementwise, products, reductions
 from scratchae.fast import compiled, convolutions, elements, flat, images, passes, threads
 from scratchae.fast import products as by_threads
 from scratchae.fast.memory import keep_freed_memory
-from scratchae.fast.numba import INSTALLED
+from scratchae.fast.numba import INSTALLED, WATCHING
 from scratchae.images import conv, pooling
 from scratchae.optim import base as optimizers
 
@@ -104,7 +104,7 @@ def compile_loops() -> None:
 if not PLAIN:
     threads.when_first_set.append(share_out)
     number = threads.asked()
-    if number is not None or INSTALLED:
+    if number is not None or WATCHING:
         threads.set_num_threads(number)
     if INSTALLED:
         compile_loops()

@@ -33,7 +33,7 @@ def by_loop(name: str, takes: str, kinds: str = "f") -> Callable[[Way], Way]:
     def decorator(formula: Way) -> Way:
         def looped(*operands: Any) -> Any:
             first = operands[leading]
-            if type(first) is not np.ndarray or first.size < _LEAST or first.dtype.char not in kinds:
+            if type(first) is not np.ndarray or first.size < _LEAST or first.dtype.char not in kinds or not loops():
                 return formula(*operands)
             order = memory_order(first)
             values = [_value(a, kind, first, order) for a, kind in zip(operands, takes, strict=True)]
@@ -80,7 +80,7 @@ def moved_by_loops(formula: Way) -> Way:
 
     def move(optimizer: Any, flat: Any, group: dict[str, Any]) -> None:
         rule = RULES.get(type(optimizer).update)
-        if rule is None or type(flat.values) is not np.ndarray or flat.values.dtype.char not in "fd":
+        if rule is None or type(flat.values) is not np.ndarray or flat.values.dtype.char not in "fd" or not loops():
             return formula(optimizer, flat, group)
         for span, g, step in flat.runs():
             name, states, numbers = rule(optimizer, group, step)

@@ -85,7 +85,7 @@ def transposed(formula: Way) -> Way:
 
 def suits(X: Any, other: Any, window: Window, out: Pair) -> bool:
     """Whether the loops are made for these arrays and this window."""
-    if type(X) is not np.ndarray or type(other) is not np.ndarray or X.dtype != other.dtype:
+    if type(X) is not np.ndarray or type(other) is not np.ndarray or X.dtype != other.dtype or not image_loops():
         return False
     return X.dtype.char in "fd" and window.kernel == (3, 3) and out[1] * X.shape[3] >= _LINE and X.size > 0 < out[0]
 
@@ -171,7 +171,7 @@ def _images(g: Any, size: Pair) -> Any:
 
 def tiles(X: Any, window: Window) -> bool:
     """Whether the windows cover every pixel of the images X once, and X is worth a loop."""
-    if type(X) is not np.ndarray or X.dtype.char not in "fd" or X.size < _LINE or X.shape[3] < 16:
+    if type(X) is not np.ndarray or X.dtype.char not in "fd" or X.size < _LINE or X.shape[3] < 16 or not image_loops():
         return False
     return tiled((X.shape[0], X.shape[2]), window)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import warnings
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -12,34 +13,43 @@ from typing import Any
 INSTALLED = find_spec("numba") is not None and os.environ.get("SCRATCHAE_COMPILED", "1") != "0"
 """Whether there is numba. `SCRATCHAE_COMPILED=0` in the environment leaves numba out."""
 
+WATCHING = INSTALLED and sys.platform == "linux"
+"""Whether threads can watch for work. On other systems, NumPy's BLAS is often another one than OpenBLAS."""
+
 _PATIENCE = 1.0  # seconds of compiling, after which a line tells what takes so long
 
 
 @functools.cache
 def loops() -> Any:
-    """Loops over elements. The first of these modules imports numba, which takes some 0.3 s."""
-    return _imported("loops")
+    """Loops over elements, or None. The first of these modules imports numba, which takes some 0.3 s."""
+    return import_module("scratchae.fast.loops") if _works() else None
 
 
 @functools.cache
 def image_loops() -> Any:
-    """Loops over images."""
-    return _imported("image_loops")
+    """Loops over images, or None."""
+    return import_module("scratchae.fast.image_loops") if _works() else None
 
 
 @functools.cache
 def gemm() -> Any:
-    """Products that threads share without waiting for Python, or None where NumPy's BLAS or the system lacks a part."""
-    found = INSTALLED and hasattr(os, "sched_yield") and _imported("gemm")
+    """Products that threads share without waiting for Python, or None without numba, Linux or OpenBLAS."""
+    found = import_module("scratchae.fast.gemm") if WATCHING and _works() else None
     return found if found and found.find_blas() else None
 
 
-def _imported(name: str) -> Any:
-    _tell_when_slow()
-    return import_module(f"scratchae.fast.{name}")
-
-
 @functools.cache
+def _works() -> bool:
+    """Whether numba can be imported. A version that does not fit NumPy cannot."""
+    try:
+        _tell_when_slow()
+    except ImportError as error:
+        text = f"numba is installed and cannot be imported ({error}); scratchae goes on without compiled loops"
+        warnings.warn(f"{text}. SCRATCHAE_COMPILED=0 leaves numba out", RuntimeWarning, stacklevel=2)
+        return False
+    return True
+
+
 def _tell_when_slow() -> None:
     """Print one line if this process compiles our loops for over a second. Loops from the disk are not compiled."""
     from numba.core import event
