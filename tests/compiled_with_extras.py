@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -23,7 +24,7 @@ import pytest
 import scratchae as sa
 from scratchae import functional as F
 from scratchae.autograd import elementwise
-from scratchae.fast import compiled, convolutions, gemm, loops, products, threads
+from scratchae.fast import convolutions, gemm, loops, products, threads
 from scratchae.fast.flat import move
 from scratchae.fast.numba import INSTALLED
 from scratchae.images import conv
@@ -141,6 +142,20 @@ def test_orders_in_memory_stay_and_may_differ(order: tuple) -> None:
     out.backward(g)  # in rows
     y = 1 / (1 + np.exp(-x.astype(float)))
     np.testing.assert_allclose(t.grad, g * y * (1 - y), rtol=2e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("view", [
+    lambda x: x[::-1], lambda x: x[:, ::-1], lambda x: x[..., ::-1], lambda x: x[::-1, :, ::2, ::-1],
+    lambda x: x.transpose(3, 1, 0, 2)[:, ::-1], lambda x: np.broadcast_to(x[:1], x.shape), lambda x: x[:, :, 1:, 3:],
+])  # fmt: skip
+@pytest.mark.parametrize("name", ["relu", "sigmoid", "elu", "gelu"])
+def test_views_of_any_strides(name: str, view: Callable[[np.ndarray], np.ndarray]) -> None:
+    x = view(rng.standard_normal((9, 6, 8, 16)).astype(np.float32))
+    whole, copied = derivatives(name, x, x), derivatives(name, x.copy(), x.copy())
+    for mine, plain in zip(whole, copied, strict=True):
+        np.testing.assert_allclose(mine, plain, rtol=1e-5, atol=1e-6)
+    swapped = x.astype(x.dtype.newbyteorder())
+    np.testing.assert_allclose(getattr(F, name)(swapped).astype(np.float32), whole[0], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
@@ -263,7 +278,7 @@ def test_windows_that_tile(dtype: str) -> None:
     y.backward(g)
     first = np.where(np.isnan(blocks).any(-1), 0, blocks.argmax(-1))[..., None] == np.arange(6)
     expected = (first * g[..., None]).reshape(32, 3, 4, 4, 2, 3).transpose(0, 1, 2, 4, 3, 5).reshape(x.shape)
-    np.testing.assert_array_equal(t.grad[1:], expected[1:])
+    np.testing.assert_array_equal(t.grad[1:], expected[1:])  # the first image has a NaN
     u = sa.Tensor(rng.standard_normal((32, 3, 4, 5)).astype(dtype), requires_grad=True)
     up = F.upsample(u, scale_factor=2)
     np.testing.assert_array_equal(up.numpy(), u.numpy().repeat(2, 2).repeat(2, 3))
@@ -410,10 +425,59 @@ def test_loops_are_compiled_where_no_folder_can_keep_them() -> None:
     assert loops.loop(names["twice"])(2.0) == 4.0
 
 
-def test_models_are_copied_and_resumed_as_before(tmp_path: Path) -> None:
-    model = sa.Autoencoder.dense((784, 128))
-    x = rng.random((256, 784), dtype=np.float32)
-    sa.Trainer(model, sa.optim.Adam(model.parameters())).fit(x, batch_size=128, progress=False)
-    other = copy.deepcopy(model)
-    assert [p.numpy().tobytes() for p in other.parameters()] == [p.numpy().tobytes() for p in model.parameters()]
-    assert compiled.RULES.keys() == {k.update for k in (sa.optim.Adam, sa.optim.SGD, sa.optim.RMSprop)}
+def test_optimisers_are_copied_and_pickled() -> None:
+    p = sa.Tensor(np.ones(5000, np.float32), requires_grad=True)
+    twins = [(p, sa.optim.Adam([p]))]
+    twins += [copy.deepcopy(twins[0]), pickle.loads(pickle.dumps(twins[0]))]
+    for q, optimizer in twins:
+        for _ in range(3):
+            q.grad = np.linspace(-1, 1, 5000, dtype=np.float32)
+            optimizer.step()
+    assert len({q.numpy().tobytes() for q, _ in twins}) == 1
+
+
+def test_an_interrupt_leaves_the_pool_free() -> None:
+    x = rng.standard_normal((300, 300))
+    wanted = products.matmul(x, x).tobytes()
+    lines = script(
+        """
+import signal, time
+from scratchae.fast import products, threads
+sa.set_num_threads(2)
+x = np.random.default_rng(0).standard_normal((300, 300))
+wanted, interrupts, end = products.matmul(x, x), 0, time.perf_counter() + 3
+def interrupt(_, frame):
+    signal.setitimer(signal.ITIMER_REAL, 2e-4 * np.random.random() + 1e-5)
+    if frame.f_code.co_filename.endswith("threads.py"):
+        raise KeyboardInterrupt
+signal.signal(signal.SIGALRM, interrupt)
+signal.setitimer(signal.ITIMER_REAL, 1e-3)
+wrong = 0
+while time.perf_counter() < end:
+    try:
+        wrong += products.matmul(x, x).tobytes() != wanted.tobytes()
+    except KeyboardInterrupt:
+        interrupts += 1
+signal.signal(signal.SIGALRM, signal.SIG_IGN)
+print(interrupts > 20, wrong, threads._pool.busy._is_owned())
+"""
+    )
+    assert lines.stdout == "True 0 False\n", lines.stderr
+    assert products.matmul(x, x).tobytes() == wanted
+
+
+def test_both_threads_compute_after_a_pause() -> None:
+    found: set[int] = set()
+    for _ in range(20):
+        time.sleep(0.01)  # they fall asleep
+        threads.run(lambda piece: (found.add(threading.get_ident()), time.sleep(2e-3)), range(8))
+    assert len(found) == 2
+    x = rng.standard_normal((1200, 1200)).astype(np.float32)
+    shares = []
+    for _ in range(10):
+        time.sleep(0.01)
+        threads._pool.alone_until = 0.0
+        before, own = time.process_time(), time.thread_time()
+        products.matmul(x, x)
+        shares.append((time.process_time() - before) / (time.thread_time() - own))
+    assert max(shares) > 1.2  # the other thread computed too

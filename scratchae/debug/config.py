@@ -63,7 +63,8 @@ def _compiled() -> str:
         return "none: left out by the environment" if _version("numba") else "none: pip install 'scratchae[fast]'"
     if (loops := numba.loops()) is None:
         return f"none: numba {_version('numba')} cannot be imported"
-    return f"numba {_version('numba')}, kept in {loops.relu.stats.cache_path}"
+    place = loops.relu.stats.cache_path
+    return f"numba {_version('numba')}, {'kept in ' + place if place else 'compiled anew in each process'}"
 
 
 def _version(package: str) -> str:

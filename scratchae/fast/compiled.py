@@ -33,31 +33,38 @@ def by_loop(name: str, takes: str, kinds: str = "f") -> Callable[[Way], Way]:
     def decorator(formula: Way) -> Way:
         def looped(*operands: Any) -> Any:
             first = operands[leading]
-            if type(first) is not np.ndarray or first.size < _LEAST or first.dtype.char not in kinds or not loops():
+            if type(first) is not np.ndarray or first.size < _LEAST or not loops() or not _is_of(first.dtype, kinds):
                 return formula(*operands)
             order = memory_order(first)
             values = [_value(a, kind, first, order) for a, kind in zip(operands, takes, strict=True)]
             if any(value is None for value in values):
                 return formula(*operands)
-            out, compute = np.empty_like(first), getattr(loops(), name)
-            values.append(_value(out, "a", first, order))
+            line, compute = np.empty(first.size, first.dtype), getattr(loops(), name)
+            values.append(line)
 
             def part(piece: slice) -> None:
                 compute(*(a[piece] if kind != "1" else a for a, kind in zip(values, takes + "a", strict=True)))
 
             run(part, cut(first.size, _PIECE))
-            return out
+            if order is None:
+                return line.reshape(first.shape)
+            return line.reshape([first.shape[axis] for axis in order]).transpose(np.argsort(order))
 
         return looped
 
     return decorator
 
 
+def _is_of(dtype: Any, kinds: str) -> bool:
+    """Whether a dtype is one of `kinds`, in this machine's byte order."""
+    return dtype.char in kinds and dtype.isnative
+
+
 def memory_order(x: Array) -> tuple[int, ...] | None:
     """The axes from the outermost in memory to the innermost. None if these are all axes as they come."""
     if x.flags.c_contiguous:
         return None
-    return tuple(sorted(range(x.ndim), key=lambda axis: -x.strides[axis]))
+    return tuple(sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis])))
 
 
 def _value(a: Any, kind: str, first: Array, order: tuple[int, ...] | None) -> Any:

@@ -87,7 +87,8 @@ def suits(X: Any, other: Any, window: Window, out: Pair) -> bool:
     """Whether the loops are made for these arrays and this window."""
     if type(X) is not np.ndarray or type(other) is not np.ndarray or X.dtype != other.dtype or not image_loops():
         return False
-    return X.dtype.char in "fd" and window.kernel == (3, 3) and out[1] * X.shape[3] >= _LINE and X.size > 0 < out[0]
+    native = X.dtype.char in "fd" and X.dtype.isnative
+    return native and window.kernel == (3, 3) and out[1] * X.shape[3] >= _LINE and X.size > 0 < out[0]
 
 
 def framed(X: Array, window: Window, out: Pair) -> tuple[Array, tuple]:
@@ -171,9 +172,9 @@ def _images(g: Any, size: Pair) -> Any:
 
 def tiles(X: Any, window: Window) -> bool:
     """Whether the windows cover every pixel of the images X once, and X is worth a loop."""
-    if type(X) is not np.ndarray or X.dtype.char not in "fd" or X.size < _LINE or X.shape[3] < 16 or not image_loops():
+    if type(X) is not np.ndarray or X.size < _LINE or X.shape[3] < 16 or not image_loops():
         return False
-    return tiled((X.shape[0], X.shape[2]), window)
+    return X.dtype.char in "fd" and X.dtype.isnative and tiled((X.shape[0], X.shape[2]), window)
 
 
 def _fill(name: str, rows: Array, *arrays: Array, window: Window) -> None:

@@ -20,7 +20,6 @@ from scratchae.fast.loops import inlined, loop
 # The places in `job`.
 CALLS, PRODUCT, NEXT, DONE, A, B, C = range(7)
 COUNT, AXIS, STEP, LAST, M, N, K, DOUBLE, BETA, TRANS_A, TRANS_B, LDA, LDB, LDC, PER_A, PER_B, PER_C = range(7, 24)
-_NONE_LEFT = 1 << 40
 TURNS = 1500  # in which another program may use the core: together some 0.5 ms, if none does
 
 sched_yield = types.ExternalFunction("sched_yield", types.int32())
@@ -70,13 +69,19 @@ def find_blas() -> bool:
 
 @loop
 def compute_pieces(job):
-    """Take pieces of the product in `job` until none is left."""
+    """Take pieces of the product in `job` until none is left.
+
+    `job[NEXT]` holds the number of the next piece and, above 16 bits, how many pieces there are. One step reads both,
+    so a thread that comes late never takes a piece of another product by mistake. A product does not end, and its
+    operands stay, before all pieces that were taken are done.
+    """
     while True:
-        i = add(job, NEXT, 1)
-        if i >= job[COUNT]:
+        word = add(job, NEXT, 1)
+        i, count = word & 0xFFFF, word >> 16
+        if i >= count:
             return
         m, n, k = job[M], job[N], job[K]
-        size = job[STEP] if i + 1 < job[COUNT] else job[LAST]
+        size = job[STEP] if i + 1 < count else job[LAST]
         m, n, k = size if job[AXIS] == 0 else m, size if job[AXIS] == 1 else n, size if job[AXIS] == 2 else k
         a, b, c = job[A] + i * job[PER_A], job[B] + i * job[PER_B], job[C] + i * job[PER_C]
         ta, tb, lda, ldb, ldc = job[TRANS_A], job[TRANS_B], job[LDA], job[LDB], job[LDC]
@@ -89,17 +94,14 @@ def compute_pieces(job):
 
 @loop
 def multiply(job, plan, a, b, c):
-    """Tell the threads that watch `job` of a product, compute too, and wait for the last piece.
-
-    A thread that comes late finds none left, before and while the new product is written.
-    """
-    exchange(job, NEXT, _NONE_LEFT)
+    """Tell the threads that watch `job` of a product, compute too, and wait for the last piece."""
+    exchange(job, NEXT, 0)  # no pieces, while the product is written
     for i in range(len(plan)):
         job[COUNT + i] = plan[i]
     job[A], job[B], job[C] = a.ctypes.data, b.ctypes.data, c.ctypes.data
     job[PRODUCT] = 1
     exchange(job, DONE, 0)
-    exchange(job, NEXT, 0)
+    exchange(job, NEXT, job[COUNT] << 16)
     add(job, CALLS, 1)
     compute_pieces(job)
     while add(job, DONE, 0) < job[COUNT]:

@@ -1,11 +1,14 @@
 """Loops over arrays, compiled by numba: each loop is the formula, element by element.
 
 NumPy makes one pass over memory for each operator of a formula. A loop makes one pass for the whole formula. All
-arrays are one-dimensional and contiguous, and `out` is written. The rooms' own file compiled.py chooses the arrays.
+arrays are one-dimensional and contiguous, and `out` is written. compiled.py chooses the arrays.
 
 The first use of a loop compiles the loop for this processor, and keeps the machine code on the disk. `contract` lets
-the compiler join a product and a sum (a fused multiply-add), and nothing else: a loop gives the same bits everywhere
-in an array.
+the compiler join a product and a sum (a fused multiply-add), and `nsz` lets the compiler ignore the sign of zero. A
+loop gives the same bits everywhere in an array.
+
+numba keeps machine code as long as the file of the loop does not change. Touch this file after a change of
+`ERFC_SERIES` in elements.py.
 """
 
 from __future__ import annotations
@@ -290,7 +293,7 @@ def adam(p, g, M, V, rate, beta1, beta2, eps, decay, shrink):
 
 @loop
 def sgd(p, g, v, rate, momentum, damping, nesterov, decay):
-    """`v` is `g` itself where there is no momentum. `damping` is 0 at the first step, which keeps all of `g`."""
+    """With momentum. `damping` is 0 at the first step, which keeps all of the gradient."""
     for i in range(p.size):
         d = g[i] + decay * p[i]
         v[i] = v[i] * momentum + d * (f(1) - damping)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import threading
 import warnings
 from importlib import import_module
 from importlib.util import find_spec
@@ -16,6 +17,7 @@ INSTALLED = find_spec("numba") is not None and os.environ.get("SCRATCHAE_COMPILE
 WATCHING = INSTALLED and sys.platform == "linux"
 """Whether threads can watch for work. On other systems, NumPy's BLAS is often another one than OpenBLAS."""
 
+_OLDEST = 0, 60  # the first numba for NumPy 2
 _PATIENCE = 1.0  # seconds of compiling, after which a line tells what takes so long
 
 
@@ -38,16 +40,25 @@ def gemm() -> Any:
     return found if found and found.find_blas() else None
 
 
-@functools.cache
+_looking = threading.Lock()
+_found: list[bool] = []
+
+
 def _works() -> bool:
-    """Whether numba can be imported. A version that does not fit NumPy cannot."""
-    try:
-        _tell_when_slow()
-    except ImportError as error:
-        text = f"numba is installed and cannot be imported ({error}); scratchae goes on without compiled loops"
-        warnings.warn(f"{text}. SCRATCHAE_COMPILED=0 leaves numba out", RuntimeWarning, stacklevel=2)
-        return False
-    return True
+    """Whether numba can be used. A version that does not fit NumPy cannot be imported."""
+    with _looking:
+        if not _found:
+            try:
+                numba = import_module("numba")
+                if tuple(map(int, numba.__version__.split(".")[:2])) < _OLDEST or numba.config.DISABLE_JIT:
+                    raise ImportError(f"version {numba.__version__}, DISABLE_JIT={numba.config.DISABLE_JIT}")
+                _tell_when_slow()
+                _found.append(True)
+            except ImportError as error:
+                text = f"numba is installed and cannot be used ({error}); scratchae goes on without compiled loops"
+                warnings.warn(f"{text}. SCRATCHAE_COMPILED=0 leaves numba out", RuntimeWarning, stacklevel=2)
+                _found.append(False)
+        return _found[0]
 
 
 def _tell_when_slow() -> None:

@@ -105,7 +105,8 @@ def _worth_cutting(work: int) -> bool:
 def _work(x: Array, y: Array) -> int:
     """How many multiplications the product of two matrices of one dtype takes. 0 for operands that do not fit."""
     if type(x) is np.ndarray and type(y) is np.ndarray and x.ndim == y.ndim == 2 and x.dtype is y.dtype:
-        return x.size * y.shape[1] if x.dtype.char in "fd" and x.shape[1] == len(y) else 0
+        fits = x.dtype.char in "fd" and x.dtype.isnative and x.shape[1] == len(y)
+        return x.size * y.shape[1] if fits else 0
     return 0
 
 

@@ -48,32 +48,27 @@ def run(function: Callable[[Piece], Any], pieces: Sequence[Piece]) -> None:
     An exception of `function` is raised here, after the pieces that other threads have begun. The later pieces are
     left out. Threads compute under the `np.errstate` and the other context variables of the caller.
     """
-    pool = _pool
-    if len(pieces) > 1 and pool.helps():
-        try:
-            start, computed = time.perf_counter(), time.thread_time()
-            pool.share(_Job(function, pieces))
-            pool.judge(start, computed)
-        finally:
-            pool.busy.release()
-    else:
-        for piece in pieces:
-            function(piece)
+    loan = _Loan(_pool)
+    try:
+        if len(pieces) > 1 and loan.granted():
+            loan.pool.share(_Job(function, pieces))
+        else:
+            for piece in pieces:
+                function(piece)
+    finally:
+        loan.end()
 
 
 def run_product(plan: Any, a: Any, b: Any, c: Any) -> None:
     """Call `gemm.multiply` with the pool's threads, or alone where the pool is busy."""
-    pool = _pool
-    if pool.helps():
-        try:
-            start, computed = time.perf_counter(), time.thread_time()
-            pool.wake(pool.size - 1)
-            gemm().multiply(pool.board, plan, a, b, c)
-            pool.judge(start, computed)
-        finally:
-            pool.busy.release()
-    else:
-        gemm().multiply(new_board(), plan, a, b, c)
+    loan, board = _Loan(_pool), None
+    try:
+        if loan.granted():
+            board = loan.pool.board
+            loan.pool.wake(loan.pool.size - 1)
+        gemm().multiply(new_board() if board is None else board, plan, a, b, c)
+    finally:
+        loan.end()
 
 
 def new_board() -> Any:
@@ -138,25 +133,41 @@ class _Worker:
             told = compiled.watch(self.pool.board, seen) if compiled else 0
             if not told:
                 self.asleep.acquire()
-            seen = told or int(self.pool.board[0])
+            seen = told or seen  # a thread that was asleep looks at the board again
             if (job := self.pool.job) is not None:
                 job.context.copy().run(job.work)
                 del job  # and the arrays that its function holds
+
+
+class _Loan:
+    """The pool for one operation. `end` in a `finally` frees the pool, also after an interrupt at any instant."""
+
+    def __init__(self, pool: _Pool):
+        self.pool, self.inside = pool, pool.busy._is_owned()  # type: ignore[attr-defined]
+
+    def granted(self) -> bool:
+        """Whether the pool's threads help. Inside another operation, and while the pool is busy, they do not."""
+        pool, self.start = self.pool, time.perf_counter()
+        self.computed = time.thread_time()
+        if self.inside or pool.size == 1 or self.start < pool.alone_until:
+            return False
+        return pool.busy.acquire(blocking=False)
+
+    def end(self) -> None:
+        if not self.inside and self.pool.busy._is_owned():  # type: ignore[attr-defined]
+            self.pool.judge(self.start, self.computed)
+            self.pool.busy.release()
 
 
 class _Pool:
     """`size` threads with the one that calls. The others start with the first job, or when one more is wanted."""
 
     def __init__(self, size: int):
-        self.size, self.busy, self.closed = size, threading.Lock(), False
+        self.size, self.busy, self.closed = size, threading.RLock(), False
         self.job: _Job | None = None
         self.board = new_board()
         self.alone_until = 0.0
         self.workers: list[_Worker] = []
-
-    def helps(self) -> bool:
-        """Whether there are threads for an operation. If so, `busy` is acquired for it."""
-        return self.size > 1 and time.perf_counter() >= self.alone_until and self.busy.acquire(blocking=False)
 
     def judge(self, start: float, computed: float) -> None:
         """After a shared operation: if other programs took the core for long, the next ones are computed alone.
@@ -225,7 +236,7 @@ when_first_set: list[Callable[[], None]] = []
 def set_num_threads(n: int | None = None) -> None:
     """Share large operations out among `n` threads from here on, in all threads of the script.
 
-    The threads sleep while they wait. A training step beside busy programs then takes little longer. Our products no
+    The threads sleep when no work comes. A training step beside busy programs then takes little longer. Our products no
     longer use the threads of BLAS, which wait in a loop. Results have the same bits for every `n`. Without `n`, the
     number is the number of cores that this process may use. With 1, no thread is started.
 
@@ -240,7 +251,11 @@ def set_num_threads(n: int | None = None) -> None:
 
 
 def get_num_threads() -> int:
-    """Among how many threads large operations are shared: 1 before `set_num_threads`, when BLAS alone has several."""
+    """Among how many threads large operations are shared.
+
+    Before `set_num_threads`, the number is 1, and BLAS alone has several threads. With the extra [fast] on Linux, the
+    number is that of the cores from the start.
+    """
     return _pool.size
 
 
