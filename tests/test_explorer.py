@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import html
 import inspect
 import io
@@ -18,10 +19,12 @@ import pytest
 from PIL import Image
 
 import scratchae as sa
+from scratchae import functional as F
 from scratchae import nn
 from scratchae.autoencoders import conv_decoder, conv_encoder
 from scratchae.explorer import items, network, page
 from scratchae.nn.layer import Layer
+from scratchae.nn.linear import Function
 
 FOLDER = Path(page.__file__).parent
 NODE = shutil.which("node")
@@ -102,6 +105,14 @@ CASES: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "MaxPool2d": (nn.MaxPool2d(2), (2, 5, 6)),
     "MaxPool2d with odd options": (nn.MaxPool2d((3, 2), (2, 1), (1, 1)), (2, 7, 6)),
     "AvgPool2d": (nn.AvgPool2d(3, 2, 1), (2, 7, 6)),
+    "Conv1d": (nn.Conv1d(2, 3, 3, padding=1), (2, 9)),
+    "Conv1d with odd options": (nn.Conv1d(4, 6, 3, 2, (2,), 2, groups=2, bias=False), (4, 11)),
+    "Conv1d, same": (nn.Conv1d(1, 2, 4, padding="same"), (1, 7)),
+    "ConvTranspose1d": (nn.ConvTranspose1d(3, 2, 3, 2, 1, 1), (3, 5)),
+    "ConvTranspose1d with odd options": (nn.ConvTranspose1d(4, 6, 3, (3,), 2, 1, 2, False, 2), (4, 5)),
+    "MaxPool1d": (nn.MaxPool1d(2), (2, 7)),
+    "MaxPool1d with odd options": (nn.MaxPool1d((3,), 1, 1), (2, 7)),
+    "AvgPool1d": (nn.AvgPool1d(3, 2, 1), (2, 8)),
     "Upsample": (nn.Upsample((2, 3)), (2, 3, 4)),
     "Upsample, bilinear": (nn.Upsample((3, 2), "bilinear"), (2, 3, 4)),
     "PixelShuffle": (nn.PixelShuffle(2), (8, 3, 2)),
@@ -116,6 +127,8 @@ CASES: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "LeakyReLU": (nn.LeakyReLU(0.2), (40,)),
     "ELU": (nn.ELU(0.7), (40,)),
     "GELU": (nn.GELU(), (40,)),
+    "SiLU": (nn.SiLU(), (40,)),
+    "Hardtanh": (nn.Hardtanh(-0.5, 2), (40,)),
     "Sigmoid": (nn.Sigmoid(), (40,)),
     "Tanh": (nn.Tanh(), (40,)),
     "Softplus": (nn.Softplus(), (40,)),
@@ -125,6 +138,18 @@ CASES: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "BatchNorm1d": (moved(nn.BatchNorm1d(4)), (4,)),
     "BatchNorm1d on curves": (moved(nn.BatchNorm1d(4)), (4, 5)),
     "BatchNorm2d": (moved(nn.BatchNorm2d(3)), (3, 4, 5)),
+    "GroupNorm": (moved(nn.GroupNorm(2, 6, 0.1)), (6, 3, 4)),
+    "GroupNorm of features, not affine": (nn.GroupNorm(2, 6, affine=False), (6,)),
+    "InstanceNorm2d": (nn.InstanceNorm2d(3), (3, 4, 5)),
+    "InstanceNorm2d, affine": (moved(nn.InstanceNorm2d(3, 0.1, affine=True)), (3, 4, 5)),
+    "Residual": (nn.Residual(nn.Linear(5, 5)), (5,)),
+    "Residual of itself": (nn.Residual(nn.Dropout()), (5,)),
+    "Residual of a chain": (
+        nn.Residual(nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.Residual(nn.Tanh()), nn.Conv2d(3, 2, 1))),
+        (2, 4, 5),
+    ),
+    "a function": (nn.Sequential(F.relu)[0], (40,)),
+    "a function with an option": (nn.Sequential(functools.partial(F.leaky_relu, slope=0.3))[0], (40,)),
 }  # fmt: skip
 
 
@@ -143,7 +168,7 @@ def test_a_layer_in_javascript_gives_the_outputs_of_the_package(case: str) -> No
 
 
 def test_every_layer_of_the_table_has_a_case() -> None:
-    assert {type(layer) for layer, _ in CASES.values()} == set(network.LAYERS)
+    assert {type(layer) for layer, _ in CASES.values()} == {*network.LAYERS, nn.Residual, Function}
 
 
 def test_no_option_of_a_layer_is_left_out() -> None:
@@ -153,14 +178,29 @@ def test_no_option_of_a_layer_is_left_out() -> None:
         "Conv2d": "in_channels out_channels kernel_size stride padding dilation groups bias padding_mode",
         "ConvTranspose2d": "in_channels out_channels kernel_size stride padding output_padding groups bias dilation",
         "MaxPool2d": "kernel_size stride padding", "AvgPool2d": "kernel_size stride padding",
+        "Conv1d": "in_channels out_channels kernel_size stride padding dilation groups bias padding_mode",
+        "ConvTranspose1d": "in_channels out_channels kernel_size stride padding output_padding groups bias dilation",
+        "MaxPool1d": "kernel_size stride padding", "AvgPool1d": "kernel_size stride padding",
         "Upsample": "scale_factor mode", "PixelShuffle": "upscale_factor", "PixelUnshuffle": "downscale_factor",
         "Flatten": "start_dim", "Unflatten": "dim shape", "Identity": "", "Dropout": "p", "Dropout2d": "p",
         "GaussianNoise": "std", "ReLU": "", "LeakyReLU": "negative_slope", "ELU": "alpha", "GELU": "", "Sigmoid": "",
-        "Tanh": "", "Softplus": "", "Softmax": "dim", "LayerNorm": "normalized_shape eps",
+        "SiLU": "", "Hardtanh": "min_val max_val", "Tanh": "", "Softplus": "", "Softmax": "dim",
+        "LayerNorm": "normalized_shape eps",
         "BatchNorm1d": "num_features eps momentum", "BatchNorm2d": "num_features eps momentum",
+        "GroupNorm": "num_groups num_channels eps affine", "InstanceNorm2d": "num_features eps affine",
+        "Residual": "net", "Function": "function",
     }  # fmt: skip
-    own = {cls.__name__: " ".join([*inspect.signature(cls).parameters]) for cls in network.LAYERS}
+    kinds = [*network.LAYERS, nn.Residual, Function]
+    own = {cls.__name__: " ".join([*inspect.signature(cls).parameters]) for cls in kinds}
     assert own == told
+
+
+def residual() -> sa.Autoencoder:
+    """An autoencoder of series (2, 8) from layers that older models do not have."""
+    block = nn.Sequential(nn.GroupNorm(2, 4), F.silu, nn.Conv1d(4, 4, 3, padding=1))
+    encoder = nn.Sequential(nn.Conv1d(2, 4, 3, 2, 1), nn.Residual(block), nn.Flatten(), nn.Linear(16, 3), F.tanh)
+    decoder = nn.Sequential(nn.Linear(3, 16), nn.Unflatten(1, (4, 4)), nn.ConvTranspose1d(4, 2, 4, 2, 1), nn.Hardtanh())
+    return sa.Autoencoder(encoder, decoder)
 
 
 def models() -> dict[str, tuple[Any, tuple[int, ...]]]:
@@ -174,6 +214,7 @@ def models() -> dict[str, tuple[Any, tuple[int, ...]]]:
             sa.VariationalAutoencoder(features, nn.Sequential(nn.Linear(2, 48), nn.Unflatten(1, (3, 4, 4)),
                                       conv_decoder((1, 3))), code_size=2, feature_size=48), (1, 8, 8),
         ),
+        "residual": (residual(), (2, 8)),
         "sparse table": (dense(sa.SparseAutoencoder, (6, 4, 2), output=None, loss="mse"), (6,)),
         "one unit": (dense(sizes=(6, 4, 1), output=None, loss="mse"), (6,)),
     }  # fmt: skip
@@ -372,6 +413,9 @@ def test_without_drawing_the_encoder_is_left_out(tmp_path: Path) -> None:
     (lambda: dense(sa.SparseAutoencoder), [1, 8, 8], 0, 1),
     (lambda: dense(sizes=(60, 4)), [60], -3, 3),
     (lambda: sa.ConvAutoencoder((3, 4), size=8, code_size=5), [3, 8, 8], -3, 3),
+    (lambda: residual(), [2, 8], -1, 1),
+    (lambda: sa.Autoencoder(nn.Sequential(nn.Linear(6, 3), nn.Hardtanh(-2, 5)), nn.Linear(3, 6)), [6], -2, 5),
+    (lambda: sa.Autoencoder(nn.Sequential(nn.Linear(6, 3), nn.Residual(nn.Tanh())), nn.Linear(3, 6)), [6], -3, 3),
 ])  # fmt: skip
 def test_the_model_alone_is_enough(tmp_path: Path, model: Any, shape: list[int], low: float, high: float) -> None:
     made = explored(tmp_path, model())
@@ -386,10 +430,11 @@ def test_the_shape_of_an_item_may_be_told(tmp_path: Path) -> None:
 
 
 def test_padding_that_continues_the_picture_is_refused(tmp_path: Path) -> None:
-    encoder = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1, padding_mode="reflect"), nn.Flatten(), nn.Linear(32, 2))
-    model = sa.Autoencoder(encoder, nn.Linear(2, 16))
-    with pytest.raises(ValueError, match="padding_mode='reflect'; the page pads with zeros only"):
-        sa.explore(model, tmp_path / "page.html", np.zeros((3, 1, 4, 4), np.float32))
+    for conv, shape in ((nn.Conv2d, (1, 4, 4)), (nn.Conv1d, (1, 16))):
+        encoder = nn.Sequential(conv(1, 2, 3, padding=1, padding_mode="reflect"), nn.Flatten(), nn.Linear(32, 2))
+        model = sa.Autoencoder(encoder, nn.Linear(2, 16))
+        with pytest.raises(ValueError, match="padding_mode='reflect'; the page pads with zeros only"):
+            sa.explore(model, tmp_path / "page.html", np.zeros((3, *shape), np.float32))
     assert not list(tmp_path.iterdir())
 
 
@@ -401,6 +446,8 @@ def test_flat_items_of_a_square_number_are_pictures_unless_told_otherwise(tmp_pa
 
 
 def test_a_code_of_unknown_shape_needs_images(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"begins with Function\(upsample\), which does not tell"):
+        sa.explore(sa.Autoencoder(nn.Identity(), nn.Sequential(F.upsample, nn.Linear(4, 4))), tmp_path / "page.html")
     with pytest.raises(ValueError, match="begins with Conv2d.*does not tell the shape of a code; pass some images"):
         sa.explore(sa.ConvAutoencoder((1, 4)), tmp_path / "page.html")
 
@@ -436,6 +483,10 @@ def bad_weights(half: str) -> Any:
     (lambda: (sa.Autoencoder(nn.Flatten(), OwnLayer()), IMAGES), TypeError, "layer decoder is a OwnLayer"),
     (lambda: (sa.Autoencoder(nn.Flatten(), nn.Sequential(nn.ReLU(), nn.Sequential(OwnLayer()))), IMAGES),
      TypeError, r"layer decoder\.1\.0 is a OwnLayer; expected layers of scratchae.nn"),
+    (lambda: (sa.Autoencoder(nn.Flatten(), nn.Sequential(nn.Residual(nn.Sequential(OwnLayer())))), IMAGES),
+     TypeError, r"layer decoder\.0\.net\.0 is a OwnLayer; expected layers of scratchae.nn"),
+    (lambda: (sa.Autoencoder(nn.Flatten(), nn.Sequential(F.exp)), IMAGES),
+     TypeError, r"layer decoder\.0 is a Function\(exp\); expected layers of scratchae.nn"),
     (lambda: (sa.Autoencoder(nn.Flatten(), nn.Softmax(0)), IMAGES), ValueError, "runs along the batch"),
     (lambda: (dense(), IMAGES, np.arange(29)), ValueError, r"labels have shape \(29,\); expected \(30,\)"),
     (lambda: (dense(), IMAGES, np.arange(30) + 0.0 * np.log(0)), ValueError, "labels hold NaN"),

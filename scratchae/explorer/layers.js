@@ -87,6 +87,11 @@ const LAYERS = {
     return y;
   },
 
+  Conv1d: ofSeries("Conv2d"),
+  ConvTranspose1d: ofSeries("ConvTranspose2d"),
+  MaxPool1d: ofSeries("MaxPool2d"),
+  AvgPool1d: ofSeries("AvgPool2d"),
+
   /* Repeated pixels, or linear interpolation between pixel centres. */
   Upsample(layer, x) {
     const y = empty(layer);
@@ -126,23 +131,23 @@ const LAYERS = {
 
   Reshape: (layer, x) => x.data,
 
-  /* One factor and one shift for each channel. */
-  BatchNorm({ scale, shift }, x) {
-    const each = x.data.length / scale.length;
-    return x.data.map((v, i) => v * scale[Math.floor(i / each)] + shift[Math.floor(i / each)]);
-  },
+  BatchNorm: ({ scale, shift }, x) => perChannel(x.data, scale, shift),
 
   LayerNorm({ scale, shift, eps }, x) {
-    const y = new Float32Array(x.data.length);
     const n = scale.length;
-    for (let at = 0; at < y.length; at += n) {
-      const row = x.data.subarray(at, at + n);
-      const mean = row.reduce((sum, v) => sum + v, 0) / n;
-      const variance = row.reduce((sum, v) => sum + (v - mean) ** 2, 0) / n;
-      const factor = 1 / Math.sqrt(variance + eps);
-      for (let i = 0; i < n; i++) y[at + i] = (row[i] - mean) * factor * scale[i] + shift[i];
-    }
-    return y;
+    return normalised(x.data, n, eps).map((v, i) => v * scale[i % n] + shift[i % n]);
+  },
+
+  /* The scale and the shift are null without `affine`. */
+  GroupNorm({ groups, scale, shift, eps }, x) {
+    const y = normalised(x.data, x.data.length / groups, eps);
+    return scale ? perChannel(y, scale, shift) : y;
+  },
+
+  /* x + net(x) */
+  Residual({ net }, x) {
+    const change = run(net, x.data, x.shape);
+    return x.data.map((v, i) => v + change[i]);
   },
 
   Softmax({ dim, shape }, x) {
@@ -164,6 +169,8 @@ const LAYERS = {
   LeakyReLU: ({ negative_slope }, x) => x.data.map((v) => (v > 0 ? v : negative_slope * v)),
   ELU: ({ alpha }, x) => x.data.map((v) => (v > 0 ? v : alpha * Math.expm1(v))),
   GELU: (layer, x) => x.data.map((v) => (v * (1 + erf(v / Math.SQRT2))) / 2),
+  SiLU: (layer, x) => x.data.map((v) => v / (1 + Math.exp(-v))),
+  Hardtanh: ({ min_val, max_val }, x) => x.data.map((v) => Math.min(Math.max(v, min_val), max_val)),
   Sigmoid: (layer, x) => x.data.map((v) => 1 / (1 + Math.exp(-v))),
   Tanh: (layer, x) => x.data.map(Math.tanh),
   Softplus: (layer, x) => x.data.map((v) => Math.max(v, 0) + Math.log1p(Math.exp(-Math.abs(v)))),
@@ -214,6 +221,31 @@ function eachWindow(layer, x, use) {
       }
     }
   }
+}
+
+/* A layer of images for series (C, L), which are images of height 1. */
+function ofSeries(name) {
+  const high = ([channels, length]) => [channels, 1, length];
+  return (layer, x) => LAYERS[name]({ ...layer, shape: high(layer.shape) }, { data: x.data, shape: high(x.shape) });
+}
+
+/* One factor and one shift for each channel. */
+function perChannel(data, scale, shift) {
+  const each = data.length / scale.length;
+  return data.map((v, i) => v * scale[Math.floor(i / each)] + shift[Math.floor(i / each)]);
+}
+
+/* Every n numbers with their mean taken away, divided by the root of their variance plus eps. */
+function normalised(data, n, eps) {
+  const y = new Float32Array(data.length);
+  for (let at = 0; at < y.length; at += n) {
+    const row = data.subarray(at, at + n);
+    const mean = row.reduce((sum, v) => sum + v, 0) / n;
+    const variance = row.reduce((sum, v) => sum + (v - mean) ** 2, 0) / n;
+    const factor = 1 / Math.sqrt(variance + eps);
+    for (let i = 0; i < n; i++) y[at + i] = (row[i] - mean) * factor;
+  }
+  return y;
 }
 
 /* For each pixel along an axis of the larger image: its two neighbours in the smaller one, and the second's weight. */

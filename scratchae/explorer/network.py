@@ -19,12 +19,16 @@ from scratchae.autograd import no_grad
 from scratchae.autograd.tensor import data_of
 from scratchae.backend import Array, to_device
 from scratchae.images.options import conv_window, pair
-from scratchae.interop.common import known_class
+from scratchae.images.window import Window
+from scratchae.interop.common import as_layer, known_class
+from scratchae.more.series import window_of
 from scratchae.nn.layer import Layer
+from scratchae.nn.linear import Function
 from scratchae.nn.module import device_of_model, evaluating, titled
 
 Described = dict[str, Any]  # the options and arrays of a layer
-ROUNDED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)  # layers whose `weight` may be stored as float16
+# The layers whose `weight` may be stored as float16.
+ROUNDED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.Conv1d, nn.ConvTranspose1d)
 
 
 def halves(model: Any) -> tuple[dict[str, nn.Module], dict[str, nn.Module]]:
@@ -62,18 +66,29 @@ def _add(layers: list[Described], path: str, layer: Any, x: Array, advice: str) 
         for i, part in enumerate(layer):
             x = _add(layers, f"{path}.{i}", part, x, advice)
         return x
-    known = known_class(layer, LAYERS)
+    layer = _without_function(layer)
+    known = known_class(layer, [*LAYERS, nn.Residual])
     if known is None:
+        kind = titled(layer) if isinstance(layer, Function) else type(layer).__name__
         wanted = f"expected layers of scratchae.nn that the page can compute, or a Sequential of them{advice}"
-        raise TypeError(f"explore: layer {path} is a {type(layer).__name__}; {wanted}")
+        raise TypeError(f"explore: layer {path} is a {kind}; {wanted}")
+    net: list[Described] = []
+    if known is nn.Residual:
+        _add(net, f"{path}.net", layer.net, x, advice)
     y = data_of(layer(x))
     if len(y) != 1:
         raise ValueError(f"explore: layer {path} makes shape {y.shape} of one sample; expected one output: (1, ...)")
-    name, options = LAYERS[known](layer, x)
+    name, options = ("Residual", {"net": net}) if known is nn.Residual else LAYERS[known](layer, x)
     if name != "Reshape" or y.shape != x.shape:
         told = {key: _on_cpu(value) for key, value in options.items()}
         layers.append({"layer": name, "shape": list(y.shape[1:]), **told})
     return y
+
+
+def _without_function(layer: Any) -> Any:
+    """The layer of a function such as F.relu; other layers, and functions without a layer, as given."""
+    known = as_layer(layer.function) if known_class(layer, [Function]) else None
+    return layer if known is None else known
 
 
 def _on_cpu(value: Any) -> Any:
@@ -96,7 +111,7 @@ def code_shape(model: Autoencoder) -> tuple[int, ...]:
     """The shape of one code, from the model alone. Raises ValueError for a decoder that does not tell."""
     if isinstance(model, VariationalAutoencoder):
         return (model.code_size,)
-    first = next((m for m in model.decoder.modules() if isinstance(m, Layer)), None)
+    first = next((m for m in model.decoder.modules() if isinstance(m, (Layer, Function))), None)
     if isinstance(first, nn.Linear):
         return (first.in_features,)
     begins = f"the decoder begins with {titled(first)}" if first is not None else "the decoder has no layer"
@@ -108,8 +123,13 @@ def assumed_codes(model: Autoencoder, n: int) -> np.ndarray:
 
     The first two codes are the ends of the range.
     """
-    *_, last = model.encoder.modules()
+    last: Any = model.encoder
+    while not isinstance(last, nn.Residual) and (inside := [*last.children()]):  # a Residual adds its input at the end
+        last = inside[-1]
+    last = _without_function(last)
     limits: dict[Any, tuple[float, float]] = {nn.Sigmoid: (0, 1), nn.Tanh: (-1, 1), nn.ReLU: (0, 3)}
+    if isinstance(last, nn.Hardtanh):
+        limits[type(last)] = last.min_val, last.max_val
     low, high = (-3, 3) if isinstance(model, VariationalAutoencoder) else limits.get(type(last), (-3, 3))
     codes = np.random.default_rng(0).uniform(low, high, (n, *code_shape(model)))
     codes[0], codes[1] = low, high
@@ -128,18 +148,21 @@ def _layer(name: str, *options: str) -> Writer:
     return lambda m, x: (name, {option: getattr(m, option) for option in options})
 
 
-def _window(m: Any) -> Described:
-    """The options of a convolution or a pool: kernel, stride, the padding above and on the left, dilation."""
+def _window(m: Any, in_full: Callable[..., Window] = conv_window) -> Described:
+    """The options of a convolution or a pool: kernel, stride, the padding above and on the left, dilation.
+
+    `window_of` as `in_full` gives those of a series as an image of height 1.
+    """
     given = m.kernel_size, m.kernel_size if m.stride is None else m.stride, m.padding, getattr(m, "dilation", 1)
-    kernel, stride, ((top, _), (left, _)), dilation = conv_window("explore", *given)
+    kernel, stride, ((top, _), (left, _)), dilation = in_full("explore", *given)
     return {"kernel": kernel, "stride": stride, "pad": (top, left), "dilation": dilation}
 
 
-def _conv(name: str) -> Writer:
+def _conv(name: str, in_full: Callable[..., Window] = conv_window) -> Writer:
     def write(m: Any, x: Array) -> tuple[str, Described]:
         if (mode := getattr(m, "padding_mode", "zeros")) != "zeros":
             raise ValueError(f"explore: {titled(m)} has padding_mode={mode!r}; the page pads with zeros only")
-        return name, {"weight": m.weight, "bias": m.bias, "groups": m.groups, **_window(m)}
+        return name, {"weight": m.weight, "bias": m.bias, "groups": m.groups, **_window(m, in_full)}
 
     return write
 
@@ -150,6 +173,12 @@ def _batch_norm(m: nn.BatchNorm1d, x: Array) -> tuple[str, Described]:
     mean, var = (to_device(b, "cpu").astype(np.float64) for b in (m.running_mean, m.running_var))
     scale = weight / np.sqrt(var + m.eps)
     return "BatchNorm", {"scale": scale, "shift": bias - mean * scale}
+
+
+def _group_norm(m: Any, x: Array) -> tuple[str, Described]:
+    """In an InstanceNorm2d, each channel is a group."""
+    groups = m.num_groups if isinstance(m, nn.GroupNorm) else m.num_features
+    return "GroupNorm", {"groups": groups, "scale": m.weight, "shift": m.bias, "eps": m.eps}
 
 
 def _softmax(m: nn.Softmax, x: Array) -> tuple[str, Described]:
@@ -164,6 +193,10 @@ LAYERS: dict[type[nn.Module], Writer] = {
     nn.ConvTranspose2d: _conv("ConvTranspose2d"),
     nn.MaxPool2d: lambda m, x: ("MaxPool2d", _window(m)),
     nn.AvgPool2d: lambda m, x: ("AvgPool2d", _window(m)),
+    nn.Conv1d: _conv("Conv1d", window_of),
+    nn.ConvTranspose1d: _conv("ConvTranspose1d", window_of),
+    nn.MaxPool1d: lambda m, x: ("MaxPool1d", _window(m, window_of)),
+    nn.AvgPool1d: lambda m, x: ("AvgPool1d", _window(m, window_of)),
     nn.Upsample: lambda m, x: ("Upsample", {"scale": pair("scale_factor", m.scale_factor, 1), "mode": m.mode}),
     nn.PixelShuffle: lambda m, x: ("PixelShuffle", {"factor": m.upscale_factor}),
     nn.PixelUnshuffle: lambda m, x: ("PixelUnshuffle", {"factor": m.downscale_factor}),
@@ -174,10 +207,13 @@ LAYERS: dict[type[nn.Module], Writer] = {
     nn.LeakyReLU: _layer("LeakyReLU", "negative_slope"),
     nn.ELU: _layer("ELU", "alpha"),
     nn.GELU: _layer("GELU"),
+    nn.SiLU: _layer("SiLU"),
+    nn.Hardtanh: _layer("Hardtanh", "min_val", "max_val"),
     nn.Sigmoid: _layer("Sigmoid"),
     nn.Tanh: _layer("Tanh"),
     nn.Softplus: _layer("Softplus"),
     nn.Softmax: _softmax,
     nn.LayerNorm: lambda m, x: ("LayerNorm", {"scale": m.weight, "shift": m.bias, "eps": m.eps}),
     **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d), _batch_norm),
+    **dict.fromkeys((nn.GroupNorm, nn.InstanceNorm2d), _group_norm),
 }
