@@ -20,6 +20,7 @@ from scratchae.checks import check_count, shown
 from scratchae.data.columns import Columns
 from scratchae.files.checkpoint import apply_state, read_state
 from scratchae.files.storage import FileError, FilePath
+from scratchae.images.window import Size
 
 KINDS: dict[str, Any] = {
     **autoencoders.KINDS, "conv": autoencoders.ConvAutoencoder, "conv-denoising": autoencoders.DenoisingAutoencoder,
@@ -43,11 +44,9 @@ def build(description: dict[str, Any]) -> Any:
     if kind.startswith("conv"):
         if len(shape) != 3 or shape[0] != sizes[0]:
             raise ValueError(f"--sizes {sizes}: the first is the images' channels; these have shape {shape}")
-        if "code_size" in options and shape[1] != shape[2]:
-            raise ValueError(f"--code-size: expected square images; these have shape {shape}")
         if kind == "conv":
-            return KINDS[kind](sizes, size=shape[2], **options)
-        return _convolutional(kind, sizes, shape[2], **options)
+            return KINDS[kind](sizes, size=shape[1:], **options)
+        return _convolutional(kind, sizes, shape[1:], **options)
     if math.prod(shape) != sizes[0]:
         found = f"inputs of shape {shape} have {math.prod(shape)} numbers"
         raise ValueError(f"--sizes {sizes}: {found}; the first size must be that")
@@ -55,7 +54,7 @@ def build(description: dict[str, Any]) -> Any:
 
 
 def _convolutional(
-    kind: str, channels: list[int], size: int, activation: str | None = "relu", output: str | None = "sigmoid",
+    kind: str, channels: list[int], size: Size, activation: str | None = "relu", output: str | None = "sigmoid",
     loss: str = "bce", down: str = "pool", code_size: int | None = None, **options: Any,
 ) -> Any:  # fmt: skip
     """A denoising or variational autoencoder with the halves of a `ConvAutoencoder`."""
@@ -130,8 +129,8 @@ def _check_promise(description: dict[str, Any], arrays: list[Any]) -> None:
     if description["kind"].startswith("conv"):
         weights *= 3 * 3  # the kernels
         if code_size is not None:
-            side = description["shape"][-1] // 2 ** (len(sizes) - 1)
-            weights += 2 * sizes[-1] * side**2 * check_count("code_size", code_size)
+            last = [side // 2 ** (len(sizes) - 1) for side in description["shape"][1:]]
+            weights += 2 * sizes[-1] * math.prod(last) * check_count("code_size", code_size)
     held = sum(a.size for a in arrays)
     if weights > held or 2 * (len(sizes) - 1) > len(arrays):
         raise ValueError(f"sizes={shown(sizes)} need at least {weights:,} weights; the file holds {held:,} numbers")

@@ -448,7 +448,7 @@ x = np.random.default_rng(0).standard_normal((300, 300))
 wanted, interrupts, end = products.matmul(x, x), 0, time.perf_counter() + 3
 def interrupt(_, frame):
     signal.setitimer(signal.ITIMER_REAL, 2e-4 * np.random.random() + 1e-5)
-    if frame.f_code.co_filename.endswith("threads.py"):
+    if frame.f_code.co_filename.endswith("threads.py") and frame.f_code.co_name not in ("end", "judge"):
         raise KeyboardInterrupt
 signal.signal(signal.SIGALRM, interrupt)
 signal.setitimer(signal.ITIMER_REAL, 1e-3)

@@ -10,8 +10,10 @@ import doctest
 import operator
 import os
 import pickle
+import runpy
 import unittest
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 os.environ["SCIPY_ARRAY_API"] = "1"  # read when SciPy is imported; without it one of the checks would be skipped
@@ -339,3 +341,14 @@ def test_data_of_pandas_and_scipy_are_refused_by_name(name):
                  sa.Autoencoder.dense((2, 1)).transform, sa.nn.Linear(2, 1)):  # fmt: skip
         with pytest.raises(TypeError, match=r"convert with \.to(_numpy|array)\(\)"):
             call(FOREIGN[name]())
+
+
+# --- the guide on photographs ---------------------------------------------------------------------
+
+
+def test_a_residual_network_beats_a_median_filter_on_photos_and_a_plain_autoencoder_does_not() -> None:
+    names = runpy.run_path(str(Path(__file__).parents[1] / "docs" / "examples" / "photos.py"))
+    train, test = names["photo"]("flower.jpg"), names["photo"]("china.jpg")[:, :, 100:300, 200:400]
+    found = names["denoise"](train, test, n=300, epochs=6)
+    assert found["noisy"] == pytest.approx(20, abs=0.1)
+    assert found["plain autoencoder"] + 1 < found["median filter"] < found["residual network"] - 1

@@ -252,3 +252,25 @@ def test_convolutions_combine_with_kinds(options: tuple, kind: type) -> None:
     if kind is sa.VariationalAutoencoder:
         assert model.transform(faces).shape == (40, 3)
         run("sample", "m", "4", "new.png")
+
+
+@pytest.mark.parametrize("options", [
+    ("--kind", "conv"), ("--kind", "conv", "--down", "stride"),
+    ("--kind", "conv-denoising"), ("--kind", "conv-variational"),
+])  # fmt: skip
+def test_oblong_images_have_a_flat_code_too(options: tuple) -> None:
+    wide = np.random.default_rng(0).random((20, 1, 4, 8), np.float32)
+    np.save("wide.npy", wide)
+    run("train", "--data", "wide.npy", *options, "--sizes", "1,4,8", "--code-size", "3", "--epochs", "1", "--out", "m")
+    run("encode", "m", "wide.npy", "codes.npy")
+    run("decode", "m", "codes.npy", "back.npy")
+    assert np.load("codes.npy").shape == (20, 3) and np.load("back.npy").shape == wide.shape
+    np.testing.assert_allclose(np.load("back.npy"), sa.load_model("m").reconstruct(wide), rtol=1e-5)
+
+
+def test_a_file_with_fewer_weights_than_its_oblong_images_need_is_refused() -> None:
+    described = {"kind": "conv", "sizes": [1, 1], "shape": [1, 10**6, 4], "code_size": 2}
+    small = sa.ConvAutoencoder((1, 1), code_size=2, size=4)
+    sa.save_checkpoint("m", small, build=described)
+    with pytest.raises(ValueError, match="need at least 4,000,018 weights"):
+        sa.load_model("m")
