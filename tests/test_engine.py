@@ -229,6 +229,10 @@ def test_tensors_in_tuples_and_lists_are_never_cut_off_silently() -> None:
 
 def test_numpys_functions_are_matched_by_what_they_are() -> None:
     x = sa.tensor([[3.0, 0.0], [0.0, 4.0]])
+    array = np.ones(3)
+    with pytest.raises(TypeError, match=r"array \+= tensor.*drops the graph: write array = array \+ tensor"):
+        array += sa.tensor(np.ones(3), requires_grad=True)
+    assert (array == 1).all()
     with pytest.raises(TypeError, match=r"np\.linalg\.norm is not an operator of Tensors; use F\.norm, or"):
         np.linalg.norm(x, 1)
     assert np.allclose(a=x, b=x.numpy()) and not np.allclose(x, b=x + 1)

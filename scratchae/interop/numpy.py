@@ -35,6 +35,9 @@ def array(self: Any, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
 def ufunc(self: Any, function: Any, method: str, *inputs: Any, **options: Any) -> Any:
     """NumPy's elementwise functions, and operators with an array on the left."""
     op = getattr(ops, {"absolute": "abs"}.get(function.__name__, function.__name__), None)
+    if op is not None and method == "__call__" and "out" in options:
+        written = f"np.{function.__name__} would write a Tensor's values into an array (out=, or `array += tensor`)"
+        raise TypeError(f"{written}, which drops the graph: write array = array + tensor, or use tensor.numpy()")
     if op is None or method != "__call__" or options:
         call = function.__name__ if method == "__call__" else f"{function.__name__}.{method}"
         raise TypeError(_no_operator(f"np.{call}" + (f" with {sorted(options)}" if op and options else "")))
