@@ -140,7 +140,7 @@ class _Worker:
 
 
 class _Loan:
-    """The pool for one operation. `end` in a `finally` frees the pool, also after an interrupt at any instant."""
+    """The pool for one operation. `end` in a `finally` frees the pool, also after an interrupt in between."""
 
     def __init__(self, pool: _Pool):
         self.pool, self.inside = pool, pool.busy._is_owned()  # type: ignore[attr-defined]
