@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 import scratchae as sa
+from scratchae.explorer import network
+from scratchae.explorer.page import HERE
 
 pytestmark = pytest.mark.skipif(chromium.PROGRAM is None or shutil.which("bash") is None,
                                 reason="these tests drive Chromium, which is not installed")  # fmt: skip
@@ -83,6 +85,42 @@ def test_sliders_set_the_code_that_the_decoder_shows(opened: Any) -> None:
     np.testing.assert_allclose(shown, wanted, atol=0.01)  # a slider has 500 steps
     expected = model.inverse_transform(shown[None].astype(np.float32)).reshape(8, 8)
     np.testing.assert_allclose(pixels(page, "#decoded"), expected, atol=2 / 255)  # the code was read with two digits
+
+
+def in_the_page(page: chromium.Browser, half: str, inputs: np.ndarray) -> np.ndarray:
+    """What the page's encoder or decoder makes of flat inputs. The page hides its functions, so they come along."""
+    scripts = "\n".join((HERE / f"{name}.js").read_text() for name in ("layers", "numbers"))
+    return np.array(page.run(f"""(() => {{
+        {scripts}
+        const text = (id) => document.getElementById(id).textContent;
+        const model = unpacked(JSON.parse(text("model")), text("numbers"));
+        const shape = "{half}" === "decoder" ? model.code.shape : model.shape;
+        return {json.dumps(inputs.tolist())}.map((x) => Array.from(run(model.{half}, Float32Array.from(x), shape)));
+    }})()"""))
+
+
+def conv() -> Any:
+    nn = sa.nn
+    encoder = [nn.Conv2d(1, 4, 3, 2, 1), nn.BatchNorm2d(4), nn.ELU(), nn.Flatten(), nn.Linear(64, 3), nn.Tanh()]
+    decoder = [nn.Linear(3, 64), nn.LayerNorm(64), nn.GELU(), nn.Unflatten(1, (4, 4, 4)), nn.Upsample(2, "bilinear"),
+               nn.ConvTranspose2d(4, 4, 3, padding=1), nn.Softplus(), nn.Conv2d(4, 1, 1), nn.Sigmoid()]  # fmt: skip
+    model = sa.Autoencoder(nn.Sequential(*encoder), nn.Sequential(*decoder))
+    model.loss(IMAGES).backward()  # moves the running statistics
+    return model
+
+
+@pytest.mark.parametrize("make", [lambda: vae(5), conv])
+def test_the_page_computes_the_model_for_100_codes(opened: Any, make: Any) -> None:
+    model = make()
+    page = opened(model, IMAGES, LABELS)
+    rounded = network.rounded(model)  # as the page stores the weights
+    codes = rng.standard_normal((100, model.transform(IMAGES[:1]).size)).astype(np.float32)
+    drawn = rng.random((100, 1, 8, 8), dtype=np.float32)
+    for half, inputs, wanted in (
+        ("decoder", codes, rounded.inverse_transform(codes)), ("encoder", drawn, rounded.transform(drawn))
+    ):  # fmt: skip
+        found = in_the_page(page, half, inputs.reshape(100, -1))
+        assert abs(found - wanted.reshape(100, -1)).max() <= 1e-4
 
 
 def test_dragging_walks_and_a_click_chooses_a_point(opened: Any) -> None:
