@@ -1,7 +1,7 @@
 """Loops of loops.py in place of NumPy's passes: which arrays they take. numba comes with the extra [fast].
 
 Large arrays are cut into pieces for the pool's threads, at places that depend on the sizes alone. Arrays of another
-dtype or order in memory are left to the formula.
+dtype are left to the formula.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from scratchae.backend import Array
+from scratchae.fast.elements import native
 from scratchae.fast.numba import loops
 from scratchae.fast.threads import cut, run
 from scratchae.optim import SGD, Adam, RMSprop
@@ -26,14 +27,15 @@ def by_loop(name: str, takes: str, kinds: str = "f") -> Callable[[Way], Way]:
     """Compute an operation on elements by the loop `name`.
 
     `takes` has a letter for each operand: "a" for an array, "m" for a mask, "1" for one number, which may be repeated
-    in an array. All arrays have one shape and one order in memory. `kinds` are the dtypes of the loop.
+    in an array. All arrays have one shape. The first array's order in memory holds; others are copied into this order.
+    `kinds` are the dtypes of the loop.
     """
     leading = takes.index("a")
 
     def decorator(formula: Way) -> Way:
         def looped(*operands: Any) -> Any:
             first = operands[leading]
-            if type(first) is not np.ndarray or first.size < _LEAST or not loops() or not _is_of(first.dtype, kinds):
+            if type(first) is not np.ndarray or first.size < _LEAST or not native(first.dtype, kinds) or not loops():
                 return formula(*operands)
             order = memory_order(first)
             values = [_value(a, kind, first, order) for a, kind in zip(operands, takes, strict=True)]
@@ -53,11 +55,6 @@ def by_loop(name: str, takes: str, kinds: str = "f") -> Callable[[Way], Way]:
         return looped
 
     return decorator
-
-
-def _is_of(dtype: Any, kinds: str) -> bool:
-    """Whether a dtype is one of `kinds`, in this machine's byte order."""
-    return dtype.char in kinds and dtype.isnative
 
 
 def memory_order(x: Array) -> tuple[int, ...] | None:
@@ -87,7 +84,7 @@ def moved_by_loops(formula: Way) -> Way:
 
     def move(optimizer: Any, flat: Any, group: dict[str, Any]) -> None:
         rule = RULES.get(type(optimizer).update)
-        if rule is None or type(flat.values) is not np.ndarray or flat.values.dtype.char not in "fd" or not loops():
+        if rule is None or type(flat.values) is not np.ndarray or not native(flat.values.dtype) or not loops():
             return formula(optimizer, flat, group)
         for span, g, step in flat.runs():
             name, states, numbers = rule(optimizer, group, step)

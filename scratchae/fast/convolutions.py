@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from scratchae.backend import Array
+from scratchae.fast.elements import native
 from scratchae.fast.numba import image_loops
 from scratchae.fast.threads import cut, run
 from scratchae.images.conv import half_turn, inner, outer, turned
@@ -85,10 +86,10 @@ def transposed(formula: Way) -> Way:
 
 def suits(X: Any, other: Any, window: Window, out: Pair) -> bool:
     """Whether the loops are made for these arrays and this window."""
-    if type(X) is not np.ndarray or type(other) is not np.ndarray or X.dtype != other.dtype or not image_loops():
+    if type(X) is not np.ndarray or type(other) is not np.ndarray or X.dtype != other.dtype or not native(X.dtype):
         return False
-    native = X.dtype.char in "fd" and X.dtype.isnative
-    return native and window.kernel == (3, 3) and out[1] * X.shape[3] >= _LINE and X.size > 0 < out[0]
+    large = out[1] * X.shape[3] >= _LINE and X.size > 0 < out[0]
+    return large and window.kernel == (3, 3) and image_loops() is not None
 
 
 def framed(X: Array, window: Window, out: Pair) -> tuple[Array, tuple]:
@@ -172,9 +173,9 @@ def _images(g: Any, size: Pair) -> Any:
 
 def tiles(X: Any, window: Window) -> bool:
     """Whether the windows cover every pixel of the images X once, and X is worth a loop."""
-    if type(X) is not np.ndarray or X.size < _LINE or X.shape[3] < 16 or not image_loops():
+    if type(X) is not np.ndarray or X.size < _LINE or X.shape[3] < 16 or not native(X.dtype):
         return False
-    return X.dtype.char in "fd" and X.dtype.isnative and tiled((X.shape[0], X.shape[2]), window)
+    return tiled((X.shape[0], X.shape[2]), window) and image_loops() is not None
 
 
 def _fill(name: str, rows: Array, *arrays: Array, window: Window) -> None:

@@ -17,6 +17,11 @@ from scratchae.backend import Array, xp_of
 Way = Callable[..., Array]
 
 
+def native(dtype: Any, kinds: str = "fd") -> bool:
+    """Whether a dtype is one of `kinds` (float32, float64) in this machine's byte order, as compiled code takes it."""
+    return dtype.char in kinds and dtype.isnative
+
+
 def masked(formula: Way) -> Way:
     """Mask the bits of the numbers. NumPy's `where` branches at every element.
 

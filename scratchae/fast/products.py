@@ -16,7 +16,7 @@ import numpy as np
 
 from scratchae.backend import Array
 from scratchae.fast.blas import one_thread
-from scratchae.fast.elements import BLOCK, blocks_of
+from scratchae.fast.elements import BLOCK, blocks_of, native
 from scratchae.fast.numba import gemm
 from scratchae.fast.threads import cut, run, run_product, several_threads
 
@@ -105,8 +105,7 @@ def _worth_cutting(work: int) -> bool:
 def _work(x: Array, y: Array) -> int:
     """How many multiplications the product of two matrices of one dtype takes. 0 for operands that do not fit."""
     if type(x) is np.ndarray and type(y) is np.ndarray and x.ndim == y.ndim == 2 and x.dtype is y.dtype:
-        fits = x.dtype.char in "fd" and x.dtype.isnative and x.shape[1] == len(y)
-        return x.size * y.shape[1] if fits else 0
+        return x.size * y.shape[1] if native(x.dtype) and x.shape[1] == len(y) else 0
     return 0
 
 

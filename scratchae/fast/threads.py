@@ -48,9 +48,12 @@ def run(function: Callable[[Piece], Any], pieces: Sequence[Piece]) -> None:
     An exception of `function` is raised here, after the pieces that other threads have begun. The later pieces are
     left out. Threads compute under the `np.errstate` and the other context variables of the caller.
     """
+    if len(pieces) == 1:  # nearly always: nothing to share
+        function(pieces[0])
+        return
     loan = _Loan(_pool)
     try:
-        if len(pieces) > 1 and loan.granted():
+        if loan.granted():
             loan.pool.share(_Job(function, pieces))
         else:
             for piece in pieces:
@@ -147,10 +150,10 @@ class _Loan:
 
     def granted(self) -> bool:
         """Whether the pool's threads help. Inside another operation, and while the pool is busy, they do not."""
-        pool, self.start = self.pool, time.perf_counter()
-        self.computed = time.thread_time()
-        if self.inside or pool.size == 1 or self.start < pool.alone_until:
+        pool = self.pool
+        if self.inside or pool.size == 1 or time.perf_counter() < pool.alone_until:
             return False
+        self.start, self.computed = time.perf_counter(), time.thread_time()
         return pool.busy.acquire(blocking=False)
 
     def end(self) -> None:

@@ -1,6 +1,7 @@
 """Operations on images (N, C, H, W) for users. The arguments are checked and completed here."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ def conv2d(
 
     Returns: (N, O, Ho, Wo) with Ho = floor((H + 2 p - d (kh - 1) - 1) / s) + 1.
     """
-    _check_arrays("conv2d", x, weight, bias, groups)
+    check_arrays("conv2d", x, weight, bias, groups)
     window = options.conv_window("conv2d", weight.shape[2:], stride, padding, dilation, x.shape[2:])
     return conv(x, weight, bias, window, groups)
 
@@ -51,7 +52,7 @@ def conv_transpose2d(
     Returns: (N, O, Ho, Wo) with Ho = (H - 1) s - 2 p + d (kh - 1) + output_padding + 1.
     """
     name = "conv_transpose2d"
-    _check_arrays(name, x, weight, bias, groups, transposed=True)
+    check_arrays(name, x, weight, bias, groups, transposed=True)
     window = options.transposed_window(name, weight.shape[2:], stride, padding, output_padding, dilation)
     size = tuple((n - 1) * s - sum(p) + d * (k - 1) + 1 for n, k, s, p, d in zip(x.shape[2:], *window, strict=True))
     if min(size) < 1:
@@ -82,14 +83,17 @@ def upsample(x: Any, scale_factor: Size, mode: str = "nearest") -> Any:
     return upsample_nearest(x, scale) if mode == "nearest" else upsample_bilinear(x, scale)
 
 
-def _check_arrays(name: str, x: Any, weight: Any, bias: Any, groups: int, transposed: bool = False) -> None:
-    """Raise errors for shapes that do not fit each other, in the order weight, groups, bias, images."""
+def check_arrays(
+    name: str, x: Any, weight: Any, bias: Any, groups: int, transposed: bool = False,
+    kernel: tuple[str, ...] = ("kh", "kw"), check_input: Callable[..., None] = options.check_images,
+) -> None:  # fmt: skip
+    """Raise errors for shapes that do not fit each other, in the order weight, groups, bias, input."""
     shape = values_of(weight, f"{name}: the weight").shape
-    if len(shape) != 4 or 0 in shape[:2]:
-        wanted = "(C, O / groups, kh, kw)" if transposed else "(O, C / groups, kh, kw)"
-        raise ValueError(f"{name}: the weight has shape {shape}; expected {wanted}")
+    if len(shape) != 2 + len(kernel) or 0 in shape[:2]:
+        wanted = ", ".join(["C, O / groups" if transposed else "O, C / groups", *kernel])
+        raise ValueError(f"{name}: the weight has shape {shape}; expected ({wanted})")
     options.check_groups(name, groups, "weight.shape[0] =", shape[0])
     inputs, outputs = (shape[0], shape[1] * groups) if transposed else (shape[1] * groups, shape[0])
     if bias is not None and (given := np.shape(bias)) != (outputs,):
         raise ValueError(f"{name}: the bias has shape {given}; expected {(outputs,)}, one for each output channel")
-    options.check_images(name if groups == 1 else f"{name} with groups={groups}", x, inputs)
+    check_input(name if groups == 1 else f"{name} with groups={groups}", x, inputs)

@@ -3,14 +3,13 @@
 import math
 from typing import Any
 
-import numpy as np
-
 from scratchae import functional as F
 from scratchae.autograd.precision import in_float32
 from scratchae.autograd.tensor import values_of
 from scratchae.checks import check_choice, check_count
 from scratchae.images import options
 from scratchae.images.conv import conv, conv_input
+from scratchae.images.functions import check_arrays
 from scratchae.images.layers import MODES, Conv
 from scratchae.images.pooling import max_pool, pool_sum
 from scratchae.images.window import Window
@@ -25,7 +24,7 @@ def conv1d(
     groups: int = 1,
 ) -> Any:  # fmt: skip
     """`conv2d` of series: x (N, C, L) and weight (O, C / groups, k) to (N, O, Lo)."""
-    _check_arrays("conv1d", x, weight, bias, groups)
+    check_arrays("conv1d", x, weight, bias, groups, kernel=("k",), check_input=_check_series)
     window = window_of("conv1d", weight.shape[2:], stride, padding, dilation, x)
     return _low(conv(_high(x), _high(weight), bias, window, groups))
 
@@ -37,7 +36,7 @@ def conv_transpose1d(
 ) -> Any:  # fmt: skip
     """`conv_transpose2d` of series: x (N, C, L) and weight (C, O / groups, k) to (N, O, Lo)."""
     name = "conv_transpose1d"
-    _check_arrays(name, x, weight, bias, groups, transposed=True)
+    check_arrays(name, x, weight, bias, groups, transposed=True, kernel=("k",), check_input=_check_series)
     window = _transposed_window(name, weight.shape[2:], stride, padding, output_padding, dilation)
     (_, k), (_, s), (_, pads), (_, d) = window
     length = (x.shape[2] - 1) * s - sum(pads) + d * (k - 1) + 1
@@ -181,16 +180,3 @@ def _check_series(name: str, x: Any, channels: int | None = None) -> None:
     if len(shape) != 3 or channels not in (None, shape[1]) or 0 in shape[1:]:
         advice = "bring it to three dimensions with reshape" if len(shape) != 3 else "check channels and length"
         raise ValueError(f"{name}: expected (N, {c}, L), got {shape}; {advice}")
-
-
-def _check_arrays(name: str, x: Any, weight: Any, bias: Any, groups: Any, transposed: bool = False) -> None:
-    """Raise errors for shapes that do not fit each other, in the order weight, groups, bias, series."""
-    shape = values_of(weight, f"{name}: the weight").shape
-    if len(shape) != 3 or 0 in shape[:2]:
-        wanted = "(C, O / groups, k)" if transposed else "(O, C / groups, k)"
-        raise ValueError(f"{name}: the weight has shape {shape}; expected {wanted}")
-    options.check_groups(name, groups, "weight.shape[0] =", shape[0])
-    inputs, outputs = (shape[0], shape[1] * groups) if transposed else (shape[1] * groups, shape[0])
-    if bias is not None and (given := np.shape(bias)) != (outputs,):
-        raise ValueError(f"{name}: the bias has shape {given}; expected {(outputs,)}, one for each output channel")
-    _check_series(name if groups == 1 else f"{name} with groups={groups}", x, inputs)
