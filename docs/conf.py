@@ -82,8 +82,8 @@ nitpick_ignore_regex = [  # types from elsewhere, and names of our own that are 
 sphinx_gallery_conf = {
     "examples_dirs": str(tutorial_pages.COPIES),
     "gallery_dirs": "gallery",
-    "filename_pattern": r"/\d\d_",
-    "within_subsection_order": "FileNameSortKey",
+    "filename_pattern": r"/\d\w_",
+    "within_subsection_order": "tutorial_pages.course_order",
     "image_scrapers": ("tutorial_pages.pictures",),
     "reset_modules": ("tutorial_pages.prepare",),
     "reset_argv": "tutorial_pages.arguments",

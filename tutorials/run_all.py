@@ -4,7 +4,8 @@
     python tutorials/run_all.py --data full 04 09        some
 
 After each script, the targets, the results and the minutes go into tutorials/results.json. Results of other scripts
-stay. Then the table in tutorials/README.md is written from this file.
+stay. Then the table in tutorials/README.md is written from this file. With --data full, the script's picture answer.png
+goes into docs/tutorials.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import datetime
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,7 +23,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
-RESULTS, README = HERE / "results.json", HERE / "README.md"
+RESULTS, README, PICTURES = HERE / "results.json", HERE / "README.md", HERE.parent / "docs" / "tutorials"
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
 
@@ -30,19 +32,21 @@ def main() -> None:
     parser.add_argument("--data", choices=["sample", "full"], default="full")
     parser.add_argument("--out", type=Path, default=Path("outputs"), help="folder for the pictures")
     parser.add_argument("--resume", action="store_true", help="continue interrupted long runs")
-    parser.add_argument("which", nargs="*", metavar="NN", help="numbers of scripts, such as 04 (default: all)")
+    parser.add_argument("which", nargs="*", metavar="NN", help="numbers of scripts, such as 04 or 0A (default: all)")
     args = parser.parse_args()
-    scripts = sorted(HERE.glob("[0-9][0-9]_*.py"))
-    if unknown := set(args.which) - {script.name[:2] for script in scripts}:
-        parser.error(f"no tutorial {', '.join(sorted(unknown))}; there are {', '.join(s.name for s in scripts)}")
+    scripts = {script.stem.split("_")[0]: script for script in sorted(HERE.glob("[0-9]*_*.py"))}
+    if unknown := set(args.which) - set(scripts):
+        parser.error(f"no tutorial {', '.join(sorted(unknown))}; there are {', '.join(scripts)}")
     missed = False
-    for script in scripts:
-        if not args.which or script.name[:2] in args.which:
+    for number, script in scripts.items():
+        if not args.which or number in args.which:
             print(f"\n=== {script.name}", flush=True)
             found = run(script, args.data, args.out, args.resume)
             missed |= not found["reached"]
             keep(script.stem, found)
             README.write_text(with_table(README.read_text()))
+            if args.data == "full":
+                shutil.copyfile(args.out / script.stem / "answer.png", PICTURES / f"{script.stem}.png")
     sys.exit(missed)
 
 

@@ -1,7 +1,8 @@
 """The tutorials as pages: sphinx-gallery runs them with --quick and shows what they print and draw.
 
-The scripts stay as they are. Copies get what sphinx-gallery wants to see: a docstring in reStructuredText with a title,
-and comments that tell the story, which begin a line with "# 1." or go on with "#    ", as blocks of text.
+The scripts stay as they are. Copies get the form that sphinx-gallery reads: a docstring in reStructuredText with a
+title, and comments of the story as blocks of text. These comments begin with "# 1.", "# Predict first:", "# What you
+should see" or "# Exercises", at the start of a line.
 """
 
 from __future__ import annotations
@@ -31,16 +32,26 @@ under :doc:`/inside/reached`.
 
 sys.path.insert(0, str(SCRIPTS))
 
+# {script: title}, in the order of the course
+TITLES = {
+    name: f"{number} {title}"
+    for number, title, name in re.findall(r"### \[(\w+) (.+?)\]\((\w+\.py)\)", (SCRIPTS / "README.md").read_text())
+}
+
 
 def write_copies() -> None:
     shutil.rmtree(COPIES, ignore_errors=True)
     COPIES.mkdir(parents=True)
     (COPIES / "GALLERY_HEADER.rst").write_text(HEADER)
-    titles = dict(re.findall(r"### \[\d\d (.+?)\]\((\w+)\.py\)", (SCRIPTS / "README.md").read_text()))
-    titles = {name: title for title, name in titles.items()}
-    for script in sorted(SCRIPTS.glob("[0-9][0-9]_*.py")):
-        title = f"{script.stem[:2]} {titles.get(script.stem, script.stem[3:].replace('_', ' ').capitalize())}"
-        (COPIES / script.name).write_text(adapted(script.read_text(), title, script.stem))
+    if missing := {script.name for script in SCRIPTS.glob("[0-9]*_*.py")} - set(TITLES):
+        raise ValueError(f"tutorials/README.md has no heading for {', '.join(sorted(missing))}")
+    for name, title in TITLES.items():
+        (COPIES / name).write_text(adapted((SCRIPTS / name).read_text(), title, Path(name).stem))
+
+
+def course_order(name: str) -> int:
+    """The place of a script in tutorials/README.md."""
+    return list(TITLES).index(name)
 
 
 def adapted(text: str, title: str, stem: str) -> str:
@@ -48,16 +59,23 @@ def adapted(text: str, title: str, stem: str) -> str:
     doc = "\n".join(to_rst(doc.split("\n")))
     picture = ROOT / "docs" / "tutorials" / f"{stem}.png"
     thumbnail = f"# sphinx_gallery_thumbnail_path = 'tutorials/{picture.name}'\n" if picture.exists() else ""
-    blocks = re.sub(r"^# (?:\d\.| {3}).*\n(?:#.*\n)*", _text_block, code, flags=re.MULTILINE)
+    blocks = re.sub(rf"^# (?:{STORY}).*\n(?:#.*\n)*", _text_block, code, flags=re.MULTILINE)
     return f'r"""\n{title}\n{"=" * len(title)}\n\n{doc}\n"""\n{thumbnail}{blocks}'
 
 
+STORY = r"\d+\.|Predict first|What you should see|Exercises"
+
+
 def _text_block(match: re.Match) -> str:
-    lines = [line[2:] for line in match[0].rstrip("\n").split("\n")]
-    number = re.match(r"(\d)\. ", lines[0])
-    body = [line[3:] for line in lines]
-    rst = to_rst(body)
-    rst[0] = f"**{number[1]}.** {rst[0]}" if number else rst[0]
+    """A comment of the story as text. Predictions, results and exercises get a frame with their name as its title."""
+    name, first, rest = re.match(rf"# ({STORY})[:.,]? ?(.*)\n((?:#.*\n)*)", match[0]).groups()
+    body = [line[2:] for line in rest.rstrip("\n").split("\n")] if rest else []
+    if name[0].isdigit():
+        rst = to_rst([first, *(line[len(name) + 1 :] for line in body)])
+        rst[0] = f"**{name}** {rst[0]}"
+    else:
+        rst = to_rst([first, *body])
+        rst = [f".. admonition:: {name}", "   :class: story", "", *(f"   {line}" for line in rst)]
     return "# %%\n" + "\n".join(f"# {line}".rstrip() for line in rst) + "\n\n# %%\n"
 
 
