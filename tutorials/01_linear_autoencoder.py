@@ -95,7 +95,7 @@ finish()
 #
 # Change a constant: halve CODE_SIZE to 32. Does the error double? Predict PCA's error first.
 #
-# Explain a number: a run prints a test MSE below PCA's, and a training MSE above PCA's. Is this an error of the program?
+# Explain a number: a run prints a test MSE below PCA's, and a training MSE above PCA's. Is the program wrong?
 #
 # Write code: do PCA and a linear autoencoder with 4 numbers find the same plane? Compare the plane of the decoder's
 # weights with the plane of the principal directions. The principal angles between two planes are a good measure, and
