@@ -1,0 +1,133 @@
+"""The tutorials as notebooks, which run by themselves in any folder.
+
+The code of a notebook is the code of the script. The docstring and the comments of the story become text. Three cells
+before the script's code replace what a notebook lacks:
+
+- a cell writes common.py, which the script imports;
+- a cell gives the script its name and its command line, and an end that does not end the kernel;
+- the same cell shows each new picture of the script below the cell that has drawn the picture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import textwrap
+from pathlib import Path
+
+from story import parts_of, story_of
+
+NEEDS = """\
+This notebook runs as it is, in any folder. It needs the package scratchae. The first cell writes `common.py`, the
+common parts of all tutorials, into the folder. `--quick` in the second cell means a short training on the embedded
+images. Without `--quick`, the notebook uses the whole sample. With `"--data", "full"`, the notebook uses all images.
+"""
+
+START = '''\
+import sys
+from pathlib import Path
+
+from IPython import get_ipython
+from IPython.display import Image, display
+
+__file__ = "{script}"
+sys.argv = [__file__, "--quick"]
+
+import common
+
+common.finish = lambda: None  # a script ends its process here; a notebook goes on
+
+
+def _pictures():
+    return {{path: path.stat().st_mtime_ns for path in Path("outputs", Path(__file__).stem).glob("*.png")}}
+
+
+def _show_new_pictures(result):
+    """Show the pictures that a cell has drawn."""
+    new = {{path: time for path, time in _pictures().items() if _shown.get(path) != time}}
+    for path in sorted(new, key=new.get):
+        display(Image(str(path), width=700))
+    _shown.update(new)
+
+
+_shown = _pictures()
+get_ipython().events.register("post_run_cell", _show_new_pictures)'''
+
+
+def to_markdown(lines: list[str]) -> str:
+    """Paragraphs with their marks escaped, each in a line of its own; what is indented, such as a drawing, as code."""
+    out: list[str] = []
+    for block in re.split(r"\n(?:[ ]*\n)+", "\n".join(lines).strip("\n")):
+        for indented, rows in _runs(block.split("\n")):
+            out.append(f"```text\n{textwrap.dedent(rows)}\n```" if indented else _inline(rows))
+    merged = "\n\n".join(out)
+    return re.sub(r"\n```\n\n```text\n", "\n\n", merged)  # a drawing with an empty line
+
+
+def _runs(rows: list[str]) -> list[tuple[bool, str]]:
+    """Neighbouring rows that are indented, and rows that are not."""
+    runs: list[tuple[bool, list[str]]] = []
+    for row in rows:
+        indented = row.startswith(" ")
+        if not runs or runs[-1][0] != indented or (not indented and row.startswith("- ")):
+            runs.append((indented, []))
+        runs[-1][1].append(row)
+    return [(indented, ("\n" if indented else " ").join(rows)) for indented, rows in runs]
+
+
+def _inline(text: str) -> str:
+    """`text` with Markdown's marks escaped outside backticks."""
+    parts = re.split(r"(`+[^`]+`+)", text)
+    return "".join(part if i % 2 else re.sub(r"[\\*$<>]|(?<!\w)_", r"\\\g<0>", part) for i, part in enumerate(parts))
+
+
+def notebook(script: Path, title: str) -> dict:
+    """A script of the tutorials as a notebook, nbformat 4.5."""
+    whole, common = script.read_text(), script.with_name("common.py").read_text()
+    doc, parts = parts_of(whole)
+    cells = [
+        ("markdown", f"# {title}\n\n{to_markdown(doc.split(chr(10)))}"),
+        ("markdown", " ".join(NEEDS.split())),
+        ("hidden", f"%%writefile common.py\n{common}"),
+    ]
+    if script.name in re.sub(r"^#.*", "", "".join(part for kind, part in parts if kind == "code"), flags=re.MULTILINE):
+        cells.append(("hidden", f"%%writefile {script.name}\n{whole}"))  # it starts itself again
+    cells.append(("code", START.format(script=script.name)))
+    for kind, part in parts:
+        if kind == "code" and part.strip():
+            cells.append(("code", part.strip("\n")))
+        elif kind == "story":
+            name, lines = story_of(part)
+            text = to_markdown(lines)
+            if name[0].isdigit():
+                cells.append(("markdown", f"**{name}** {text}"))
+            else:
+                cells.append(("markdown", textwrap.indent(f"**{name}**\n\n{text}", "> ", lambda line: True)))
+    return {
+        "cells": [_cell(kind, source, f"{script.stem} {i}") for i, (kind, source) in enumerate(cells)],
+        "metadata": {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        },
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+
+
+def _cell(kind: str, source: str, name: str) -> dict:
+    cell = {
+        "cell_type": "markdown" if kind == "markdown" else "code",
+        "id": hashlib.sha256(name.encode()).hexdigest()[:12],
+        "metadata": {"jupyter": {"source_hidden": True}} if kind == "hidden" else {},
+        "source": source.splitlines(keepends=True),
+    }
+    return cell if kind == "markdown" else {**cell, "execution_count": None, "outputs": []}
+
+
+def write_notebooks(titles: dict[str, str], scripts: Path, folder: Path) -> None:
+    """A notebook for each {script: title} into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, title in titles.items():
+        path = folder / f"{Path(name).stem}.ipynb"
+        path.write_text(json.dumps(notebook(scripts / name, title), indent=1, ensure_ascii=False) + "\n")
