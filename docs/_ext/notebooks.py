@@ -57,23 +57,25 @@ get_ipython().events.register("post_run_cell", _show_new_pictures)'''
 
 def to_markdown(lines: list[str]) -> str:
     """Paragraphs with their marks escaped, each in a line of its own; what is indented, such as a drawing, as code."""
-    out: list[str] = []
-    for block in re.split(r"\n(?:[ ]*\n)+", "\n".join(lines).strip("\n")):
-        for indented, rows in _runs(block.split("\n")):
-            out.append(f"```text\n{textwrap.dedent(rows)}\n```" if indented else _inline(rows))
-    merged = "\n\n".join(out)
-    return re.sub(r"\n```\n\n```text\n", "\n\n", merged)  # a drawing with an empty line
-
-
-def _runs(rows: list[str]) -> list[tuple[bool, str]]:
-    """Neighbouring rows that are indented, and rows that are not."""
-    runs: list[tuple[bool, list[str]]] = []
-    for row in rows:
-        indented = row.startswith(" ")
-        if not runs or runs[-1][0] != indented or (not indented and row.startswith("- ")):
-            runs.append((indented, []))
-        runs[-1][1].append(row)
-    return [(indented, ("\n" if indented else " ").join(rows)) for indented, rows in runs]
+    blocks: list[tuple[str, list[str]]] = []  # ("text" or "code", lines)
+    ended = True
+    for line in lines:
+        kind = "code" if line.startswith(" ") else "text"
+        if not line.strip():
+            ended = True
+        elif blocks and blocks[-1][0] == kind == "code":  # also after an empty line
+            blocks[-1][1].extend([""] * ended + [line])
+            ended = False
+        elif blocks and blocks[-1][0] == kind and not ended and not line.startswith("- "):
+            blocks[-1][1].append(line)
+        else:
+            blocks.append((kind, [line]))
+            ended = False
+    texts = [
+        "```text\n" + textwrap.dedent("\n".join(rows)) + "\n```" if kind == "code" else _inline(" ".join(rows))
+        for kind, rows in blocks
+    ]
+    return "\n\n".join(texts)
 
 
 def _inline(text: str) -> str:

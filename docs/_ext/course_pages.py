@@ -1,0 +1,77 @@
+"""Parts of the course's pages that are made from the tutorials: links by number, and tables of paths."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxRole
+from tutorial_pages import SCRIPTS, TITLES
+
+QUICK = Path(__file__).parents[1] / "course" / "quick_seconds.json"  # time_quick.py writes this file
+
+PATHS = {
+    "hour": ("0A", "01", "03"),
+    "day": ("0A", "01", "02", "03", "04", "05", "06", "09", "10"),
+    "week": None,  # all
+}
+NUMBERS = {title.split()[0]: (name, title) for name, title in TITLES.items()}
+PLANNED = {"0A", "02B", "02C", "10B", "15", "16"}  # numbers that the pages may name before the scripts are there
+
+
+class Tutorial(SphinxRole):
+    """{tutorial}`01` is the number 01, a link to its page."""
+
+    def run(self) -> tuple[list[nodes.Node], list]:
+        if self.text not in NUMBERS:
+            if self.text not in PLANNED:
+                logging.getLogger(__name__).warning("no tutorial %s", self.text, location=self.get_location())
+            return [nodes.inline("", self.text)], []
+        name, title = NUMBERS[self.text]
+        target = f"/gallery/{Path(name).stem}"
+        link = addnodes.pending_xref(
+            self.rawtext, nodes.inline("", self.text), refdomain="std", reftype="doc", reftarget=target,
+            refexplicit=True, refwarn=True, refdoc=self.env.docname, reftitle=title,
+        )  # fmt: skip
+        return [link], []
+
+
+def question_of(script: Path) -> str:
+    """The first sentence of a script's docstring."""
+    first = re.match(r'"""(.*?)(?:\n\n|\n?""")', script.read_text(), re.DOTALL)[1]
+    sentence = re.match(r"(.*?[.?!])(?:\s|$)", " ".join(first.split()))
+    return (sentence[1] if sentence else first).replace("|", r"\|")
+
+
+def write_tables(folder: Path) -> None:
+    """For each path a table of its tutorials, with the times that were measured."""
+    results = json.loads((SCRIPTS / "results.json").read_text())
+    quick = json.loads(QUICK.read_text()) if QUICK.exists() else {}
+    for path, numbers in PATHS.items():
+        chosen = [NUMBERS[n] for n in numbers or NUMBERS if n in NUMBERS]
+        lines = ["| tutorial | question | `--quick` | all images | notebook |", "|---|---|---|---|---|"]
+        seconds, minutes = 0.0, 0.0
+        for name, title in chosen:
+            stem = Path(name).stem
+            short, long = quick.get(stem), results.get(stem)
+            seconds += short or 0
+            minutes += long["minutes"] if long else 0
+            cells = [
+                f"[{title}](/gallery/{stem}.rst)",
+                question_of(SCRIPTS / name),
+                f"{short:.0f} s" if short else "",
+                minutes_of(long["minutes"]) if long else "",
+                f"{{download}}`notebook </_generated/notebooks/{stem}.ipynb>`",
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
+        total = f"{seconds / 60:.0f} min" if seconds else ""
+        lines.append(f"| **together** | | {total} | {minutes_of(minutes)} | |")
+        (folder / f"path_{path}.md").write_text("\n".join(lines) + "\n")
+
+
+def minutes_of(minutes: float) -> str:
+    return f"{minutes / 60:.1f} h" if minutes >= 100 else f"{minutes:.0f} min" if minutes >= 1 else "under 1 min"
