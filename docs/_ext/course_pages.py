@@ -50,28 +50,25 @@ def question_of(script: Path) -> str:
 def write_tables(folder: Path) -> None:
     """For each path a table of its tutorials, with the times that were measured."""
     results = json.loads((SCRIPTS / "results.json").read_text())
+    results = {name: found for name, found in results.items() if found["data"] == "full"}
     quick = json.loads(QUICK.read_text()) if QUICK.exists() else {}
     for path, numbers in PATHS.items():
-        chosen = [NUMBERS[n] for n in numbers or NUMBERS if n in NUMBERS]
-        lines = ["| tutorial | question | `--quick` | all images | notebook |", "|---|---|---|---|---|"]
-        seconds, minutes = 0.0, 0.0
-        for name, title in chosen:
+        rows = [["tutorial", "question", "`--quick`", "all images", "notebook"], ["---"] * 5]
+        together = [0.0, 0.0]
+        for name, title in (NUMBERS[n] for n in numbers or NUMBERS if n in NUMBERS):
             stem = Path(name).stem
-            short, long = quick.get(stem), results.get(stem)
-            seconds += short or 0
-            minutes += long["minutes"] if long else 0
-            cells = [
-                f"[{title}](/gallery/{stem}.rst)",
-                question_of(SCRIPTS / name),
-                f"{short:.0f} s" if short else "",
-                minutes_of(long["minutes"]) if long else "",
-                f"{{download}}`notebook </_generated/notebooks/{stem}.ipynb>`",
-            ]
-            lines.append(f"| {' | '.join(cells)} |")
-        total = f"{seconds / 60:.0f} min" if seconds else ""
-        lines.append(f"| **together** | | {total} | {minutes_of(minutes)} | |")
-        (folder / f"path_{path}.md").write_text("\n".join(lines) + "\n")
+            short, long = quick.get(stem, 0), results.get(stem, {"minutes": 0})["minutes"]
+            together = [together[0] + short / 60, together[1] + long]
+            notebook = f"{{download}}`notebook </_generated/notebooks/{stem}.ipynb>`"
+            question, seconds = question_of(SCRIPTS / name), f"{short:.0f} s" if short else ""
+            rows.append([f"[{title}](/gallery/{stem}.rst)", question, seconds, spoken(long), notebook])
+        rows.append(["**together**", "", *map(spoken, together), ""])
+        if not quick:  # nothing was measured
+            rows = [row[:2] + row[3:] for row in rows]
+        (folder / f"path_{path}.md").write_text("".join(f"| {' | '.join(row)} |\n" for row in rows))
 
 
-def minutes_of(minutes: float) -> str:
+def spoken(minutes: float) -> str:
+    if not minutes:
+        return ""
     return f"{minutes / 60:.1f} h" if minutes >= 100 else f"{minutes:.0f} min" if minutes >= 1 else "under 1 min"

@@ -1,11 +1,11 @@
 """The tutorials as notebooks, which run by themselves in any folder.
 
-The code of a notebook is the code of the script. The docstring and the comments of the story become text. Three cells
+The code of a notebook is the code of the script. The docstring and the comments of the story become text. Some cells
 before the script's code replace what a notebook lacks:
 
-- a cell writes common.py, which the script imports;
-- a cell gives the script its name and its command line, and an end that does not end the kernel;
-- the same cell shows each new picture of the script below the cell that has drawn the picture.
+- a cell for each file that the script imports, such as common.py, writes this file;
+- the last of them gives the script its name and its command line, and an end that does not end the kernel;
+- this cell also shows each new picture of the script below the cell that has drawn the picture.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from pathlib import Path
 from story import parts_of, story_of
 
 NEEDS = """\
-This notebook runs as it is, in any folder. It needs the package scratchae. The first cell writes `common.py`, the
-common parts of all tutorials, into the folder. `--quick` in the second cell means a short training on the embedded
-images. Without `--quick`, the notebook uses the whole sample. With `"--data", "full"`, the notebook uses all images.
+This notebook runs as it is, in any folder. It needs the package scratchae. The first cells write {files} into the
+folder. The last of these cells holds the command line. `--quick` means a short training on the embedded images. Without
+`--quick`, the notebook uses the whole sample. With `"--data", "full"`, most notebooks use all images.
 """
 
 START = '''\
@@ -84,18 +84,32 @@ def _inline(text: str) -> str:
     return "".join(part if i % 2 else re.sub(r"[\\*$<>]|(?<!\w)_", r"\\\g<0>", part) for i, part in enumerate(parts))
 
 
+def imported(script: Path) -> list[Path]:
+    """The files beside a script that the script imports, and those that they import."""
+    found: list[Path] = []
+    waiting = [script]
+    while waiting:
+        names = re.findall(r"^\s*(?:from|import) (\w+)", waiting.pop().read_text(), re.MULTILINE)
+        new = [file for name in names if (file := script.with_name(f"{name}.py")).exists() and file not in found]
+        found += dict.fromkeys(new)
+        waiting += new
+    return sorted(found)
+
+
 def notebook(script: Path, title: str) -> dict:
     """A script of the tutorials as a notebook, nbformat 4.5."""
-    whole, common = script.read_text(), script.with_name("common.py").read_text()
+    whole = script.read_text()
     doc, parts = parts_of(whole)
+    files = imported(script)
+    code = "".join(part for kind, part in parts if kind == "code")
+    if script.name in re.sub(r"^#.*", "", code, flags=re.MULTILINE):
+        files.append(script)  # the script starts itself again
     cells = [
         ("markdown", f"# {title}\n\n{to_markdown(doc.split(chr(10)))}"),
-        ("markdown", " ".join(NEEDS.split())),
-        ("hidden", f"%%writefile common.py\n{common}"),
+        ("markdown", " ".join(NEEDS.format(files=" and ".join(f"`{file.name}`" for file in files)).split())),
+        *(("hidden", f"%%writefile {file.name}\n{file.read_text()}") for file in files),
+        ("code", START.format(script=script.name)),
     ]
-    if script.name in re.sub(r"^#.*", "", "".join(part for kind, part in parts if kind == "code"), flags=re.MULTILINE):
-        cells.append(("hidden", f"%%writefile {script.name}\n{whole}"))  # it starts itself again
-    cells.append(("code", START.format(script=script.name)))
     for kind, part in parts:
         if kind == "code" and part.strip():
             cells.append(("code", part.strip("\n")))

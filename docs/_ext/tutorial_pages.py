@@ -24,11 +24,14 @@ HEADER = """\
 Tutorials
 =========
 
-Scripts to read from top to bottom, in this order. These pages were made by running them with ``--quick``, a few
-epochs on the embedded images; the small pictures are from longer runs. What each reaches on all 60,000 images is
-under :doc:`/inside/reached`.
+Read each page from top to bottom, in this order. :doc:`/course/paths` has shorter paths, with times. Each page shows a
+run with ``--quick``, a few epochs on the embedded images. The small pictures below come from the longer runs that
+``tutorials/README.md`` names. :doc:`/inside/reached` has the results on all 60,000 images. The first lines of each page
+link to a notebook of the same content.
 
 """
+
+FRAMES = {"Predict": "predict", "What": "result", "Exercises": "exercises"}  # classes in scratchae.css
 
 sys.path.insert(0, str(SCRIPTS))
 
@@ -56,7 +59,7 @@ def course_order(name: str) -> int:
 
 def adapted(text: str, title: str, stem: str) -> str:
     doc, parts = parts_of(text)
-    doc = "\n".join(to_rst(doc.split("\n")))
+    doc = "\n".join(_rst(doc.split("\n")))
     download = f":download:`Download this tutorial as a notebook </_generated/notebooks/{stem}.ipynb>`"
     picture = ROOT / "docs" / "tutorials" / f"{stem}.png"
     thumbnail = f"# sphinx_gallery_thumbnail_path = 'tutorials/{picture.name}'\n" if picture.exists() else ""
@@ -65,15 +68,21 @@ def adapted(text: str, title: str, stem: str) -> str:
     return f'r"""\n{title}\n{"=" * len(title)}\n\n{doc}\n\n{download}\n"""\n{thumbnail}{blocks}'
 
 
+def _rst(lines: list[str]) -> list[str]:
+    """reStructuredText in which drawings and commands are not coloured as Python."""
+    return [f"{line[:-2]}.. code-block:: none" if line.strip() == "::" else line for line in to_rst(lines)]
+
+
 def _text_block(comment: str) -> str:
     """A comment of the story as text. Predictions, results and exercises get a frame with their name as its title."""
     name, lines = story_of(comment)
-    rst = to_rst(lines)
+    rst = _rst(lines)
     if name[0].isdigit():
         rst[0] = f"**{name}** {rst[0]}"
     else:
         rst = [re.sub(r"^(Change a constant|Explain a number|Write code):", r"**\1:**", line) for line in rst]
-        rst = [f".. admonition:: {name}", "   :class: story", "", *(f"   {line}".rstrip() for line in rst)]
+        frame = [f".. admonition:: {name}", f"   :class: story {FRAMES[name.split()[0]]}", ""]
+        rst = [*frame, *(f"   {line}".rstrip() for line in rst)]
     return "# %%\n" + "\n".join(f"# {line}".rstrip() for line in rst) + "\n\n# %%\n"
 
 
