@@ -117,7 +117,7 @@ class Pictures:
         for picture, target in zip(new, block_vars["image_path_iterator"], strict=False):
             shutil.move(picture, target)
             rst += figure_rst([target], gallery_conf["src_dir"])
-        return rst
+        return rst + "\n\n.. rst-class:: run\n\nRun: ``--quick``, on the embedded data.\n\n" * bool(new)
 
 
 pictures = Pictures()
