@@ -11,10 +11,10 @@ from __future__ import annotations
 import time
 
 import numpy as np
-from failures import dense, fit, main, test_images, train_images, validation_images
+from failures import dense, fit, main, mse, test_images, train_images, validation_images
 
 import scratchae as sa
-from scratchae import data, optim
+from scratchae import data, nn, optim
 from scratchae.autoencoders import (
     ContractiveAutoencoder,
     ConvAutoencoder,
@@ -40,15 +40,21 @@ def sizes():
 
 
 def outliers():
-    """A tenth of all pixels of the training images is black or white by chance."""
-    damaged = data.noise.salt_and_pepper(train_images, 0.1, np.random.default_rng(0))
-    print("loss   MSE to clean test images   mean of black pixels")
-    for loss in ("mse", "mae"):
-        model = dense((784, 256, 32), loss=loss)
-        fit(model, 20, damaged)
-        reconstructed = model.reconstruct(test_images)
-        error, black = np.mean((reconstructed - test_images) ** 2), reconstructed[test_images == 0].mean()
-        print(f"{loss:4}   {error:24.4f}   {black:20.4f}")
+    """Training data with wrong values: readings of eight sensors, and digits. The test data are clean."""
+    rng = np.random.default_rng(0)
+    causes, mix = rng.standard_normal((4000, 2)), rng.standard_normal((2, 8))
+    clean = (np.tanh(causes @ mix) + 0.05 * rng.standard_normal((4000, 8))).astype(np.float32)
+    readings, wrong = clean[:3000].copy(), rng.random((3000, 8)) < 0.03
+    readings[wrong] += rng.choice([-10, 10], wrong.sum())
+    pixels = data.noise.salt_and_pepper(train_images, 0.1, rng)
+    print("loss     clean test MSE:   sensors   digits   mean of black pixels")
+    for name, loss in (("mse", "mse"), ("Huber", nn.HuberLoss()), ("mae", "mae")):
+        sensors = dense((8, 64, 2), output=None, loss=loss)
+        fit(sensors, 20, readings)
+        digits = dense((784, 256, 32), loss=loss)
+        fit(digits, 15, pixels)
+        black = digits.reconstruct(test_images)[test_images == 0].mean()
+        print(f"{name:5}{mse(sensors, clean[3000:]):28.4f}{mse(digits):9.4f}{black:23.4f}")
 
 
 def costs():

@@ -163,7 +163,7 @@ def scale():
 
 def collapse():
     """Pixels averaged and KL summed, which is a beta of 784."""
-    rows, used = {"original": test_images}, []
+    rows, used = {"original": test_images[:10]}, []
     print(" beta   code units in use   KL, nats   test MSE")
     for beta in (784, 1):
         model = dense((784, 256, 16), VariationalAutoencoder, loss="bce", beta=beta)
@@ -171,7 +171,7 @@ def collapse():
         with sa.no_grad():
             units = F.gaussian_kl(*model.posterior(test_images), reduction="none").numpy().mean(axis=0)
         used.append(int((units > 0.01).sum()))
-        rows[f"beta {beta}"] = model.reconstruct(test_images)
+        rows[f"beta {beta}, reconstructed"] = model.reconstruct(test_images[:10])
         rows[f"beta {beta}, drawn"] = model.sample(10).reshape(-1, 1, 28, 28)
         print(f"{beta:5}   {used[-1]:11} of 16   {units.sum():8.2f}   {mse(model):8.4f}")
     plotting.image_rows(rows, picture("collapse"))
