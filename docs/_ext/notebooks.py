@@ -10,6 +10,7 @@ before the script's code replace what a notebook lacks:
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import re
@@ -96,6 +97,17 @@ def imported(script: Path) -> list[Path]:
     return sorted(found)
 
 
+def quiet(code: str) -> str:
+    """`code` with a semicolon after a last line that draws: its picture is shown from the file, and not twice."""
+    last = ast.parse(code).body[-1]
+    if not isinstance(last, ast.Expr) or not (ast.get_source_segment(code, last) or "").startswith("plotting."):
+        return code
+    lines = code.split("\n")
+    row, column = last.end_lineno - 1, last.end_col_offset
+    lines[row] = f"{lines[row][:column]};{lines[row][column:]}"
+    return "\n".join(lines)
+
+
 def notebook(script: Path, title: str) -> dict:
     """A script of the tutorials as a notebook, nbformat 4.5."""
     whole = script.read_text()
@@ -112,7 +124,7 @@ def notebook(script: Path, title: str) -> dict:
     ]
     for kind, part in parts:
         if kind == "code" and part.strip():
-            cells.append(("code", part.strip("\n")))
+            cells.append(("code", quiet(part.strip("\n"))))
         elif kind == "story":
             name, lines = story_of(part)
             text = to_markdown(lines)

@@ -318,7 +318,7 @@ def main(*tables, script):
             print(f"[{table.__name__}]\n{printed.getvalue()}", flush=True)
             kept[table.__name__] = printed.getvalue()
             names = [table.__name__ for table in tables if table.__name__ in kept]
-            path.write_text("\n".join(f"[{name}]\n{kept[name].rstrip()}\n" for name in names))
+            path.write_text("".join(f"[{name}]\n{kept[name].rstrip()}\n" for name in names))
 
 
 if __name__ == "__main__":
