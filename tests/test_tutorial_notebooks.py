@@ -48,15 +48,15 @@ def words(text: str) -> list[str]:
 
 
 def test_a_prediction_after_a_paragraph_is_a_part_of_its_own() -> None:
-    script = '"""What?\n"""\nx = 1\n\n# 1. One\n#    more.\n#\n# Predict first: which? Choose (a).\n# Or (b).\ny = 2\n'
+    script = '"""What?\n"""\nx = 1\n\n# 1. One\n#    more.\n#\n# Predict first: which? Choose (a).\n# 0.5 or (b).\ny = 2\n'
     doc, parts = parts_of(script)
     assert doc == "What?"
     assert parts == [
         ("code", "x = 1\n\n"), ("story", "# 1. One\n#    more.\n#\n"), ("code", ""),
-        ("story", "# Predict first: which? Choose (a).\n# Or (b).\n"), ("code", "y = 2\n"),
+        ("story", "# Predict first: which? Choose (a).\n# 0.5 or (b).\n"), ("code", "y = 2\n"),
     ]  # fmt: skip
     assert story_of(parts[1][1]) == ("1.", ["One", "more."])
-    assert story_of(parts[3][1]) == ("Predict first", ["Which? Choose (a).", "Or (b)."])
+    assert story_of(parts[3][1]) == ("Predict first", ["Which? Choose (a).", "0.5 or (b)."])
 
 
 def test_text_keeps_its_drawings_formulas_and_marks() -> None:

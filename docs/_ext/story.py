@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-NAMES = r"\d+\.|Predict first|What you should see, and why|What you should see|Exercises"
+NAMES = r"\d+\.(?= )|Predict first|What you should see, and why|What you should see|Exercises"
 
 
 def parts_of(script: str) -> tuple[str, list[tuple[str, str]]]:
