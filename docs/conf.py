@@ -84,7 +84,7 @@ nitpick_ignore_regex = [  # types from elsewhere, and names of our own that are 
 sphinx_gallery_conf = {
     "examples_dirs": str(tutorial_pages.COPIES),
     "gallery_dirs": "gallery",
-    "filename_pattern": r"/\d\w_",
+    "filename_pattern": r"/\d[0-9A-Z]+_",
     "within_subsection_order": "tutorial_pages.course_order",
     "image_scrapers": ("tutorial_pages.pictures",),
     "reset_modules": ("tutorial_pages.prepare",),
