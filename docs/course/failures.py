@@ -1,6 +1,6 @@
 """Ten failures of autoencoders, each beside its cure, on the embedded samples.
 
-    python docs/course/failures.py               all pictures and numbers of docs/course/failures.md, a few minutes
+    python docs/course/failures.py               all pictures and numbers of docs/course/failures.md, two minutes
     python docs/course/failures.py dead mean     some failures, by the names of the functions
 
 Each function prints a table and draws a picture. An assertion fails if the cure does not help. The tables go to
