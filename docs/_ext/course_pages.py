@@ -23,6 +23,15 @@ NUMBERS = {title.split()[0]: (name, title) for name, title in TITLES.items()}
 PLANNED = {"0A", "02B", "02C", "10B", "15", "16"}  # numbers that the pages may name before the scripts are there
 
 
+LONG = """\
+The column "all images" gives the time of a long run on all images. The times come from `tutorials/results.json`, and were
+measured on a machine with two cores.
+"""
+SHORT = """\
+The column `--quick` gives the time of a short run on the embedded images. The pages of the tutorials show this run.
+"""
+
+
 class Tutorial(SphinxRole):
     """{tutorial}`01` is the number 01, a link to its page."""
 
@@ -52,6 +61,7 @@ def write_tables(folder: Path) -> None:
     results = json.loads((SCRIPTS / "results.json").read_text())
     results = {name: found for name, found in results.items() if found["data"] == "full"}
     quick = json.loads(QUICK.read_text()) if QUICK.exists() else {}
+    (folder / "path_columns.md").write_text(SHORT * bool(quick) + LONG)
     for path, numbers in PATHS.items():
         rows = [["tutorial", "question", "`--quick`", "all images", "notebook"], ["---"] * 5]
         together = [0.0, 0.0]
