@@ -49,8 +49,7 @@ def words(text: str) -> list[str]:
 
 def test_a_prediction_after_a_paragraph_is_a_part_of_its_own() -> None:
     script = (
-        '"""What?\n"""\nx = 1\n\n# 1. One\n#    more.\n#\n'
-        "# Predict first: which? Choose (a).\n# 0.5 or (b).\ny = 2\n"
+        '"""What?\n"""\nx = 1\n\n# 1. One\n#    more.\n#\n# Predict first: which? Choose (a).\n# 0.5 or (b).\ny = 2\n'
     )
     doc, parts = parts_of(script)
     assert doc == "What?"

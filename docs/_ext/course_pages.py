@@ -24,8 +24,8 @@ PLANNED = {"0A", "02B", "02C", "10B", "15", "16"}  # numbers that the pages may 
 
 
 LONG = """\
-The column "all images" gives the time of a long run on all images. The times come from `tutorials/results.json`, and were
-measured on a machine with two cores.
+The column "all images" gives the time of a long run on all images. These times come from `tutorials/results.json`, from
+a machine with two cores.
 """
 SHORT = """\
 The column `--quick` gives the time of a short run on the embedded images. The pages of the tutorials show this run.
