@@ -29,10 +29,10 @@ from scratchae.plotting import style
 HIDDEN, CODE_SIZE = 256, 16
 BATCH_SIZE = {"quick": 32, "sample": 32, "full": 128}
 LR = 3e-3  # the first rate; the rate falls to 0 along half a cosine
-EPOCHS = {"quick": 6, "sample": 25, "full": 12}
+EPOCHS = {"quick": 6, "sample": 25, "full": 8}
 FEW, FEW_EPOCHS, FEW_SIZES = 500, 25, (4, 16, 64)  # the images, epochs and code sizes of section 3
 TARGET = {"quick": 0.7, "sample": 0.6, "full": 0.5}  # test MSE, deep code / PCA, at most
-TARGET_RELU = {"quick": 1.4, "sample": 1.3, "full": 1.3}  # test MSE, ReLU code with biases above 0 / linear code
+TARGET_RELU = {"quick": 0.9, "sample": 0.8, "full": 0.7}  # test MSE, ReLU code with bias / PCA, at most
 
 args = settings(__file__, __doc__)
 run = "quick" if args.quick else args.data
@@ -116,11 +116,12 @@ print("validation / training:", ", ".join(f"{size} numbers {ratio:.2f}" for size
 # What you should see, and why: answer (c). In the quick run, the ratio is 1.24 with 4 numbers, 1.73 with 16 and 1.79
 # with 64. A small code has little room for the details of single images. The bottleneck is therefore a regulariser, a
 # part of the training that limits overfitting. The price is a higher error, because 4 numbers are too few for a digit.
-# More images limit overfitting without this price. With 4,500 images and 16 numbers, the ratio is only 1.15.
+# More images limit overfitting without this price. With 4,500 images and 16 numbers, the ratio is 1.15 in section 2.
+# More epochs increase the ratio again, to 1.55 in the sample run.
 
 # 4. A code with a ReLU is z = relu(W2 h + b2). A unit of this code is dead if no image makes the unit positive. The
-#    derivative of relu(a) is 0 for a < 0, so the weights of a dead unit get no gradient. Only the layers before the
-#    unit still change. These layers change h, and a new h can make the unit positive again. At the start, a unit gets
+#    derivative of relu(a) is 0 for a < 0, so the weights of a dead unit get no gradient. The layers before the unit
+#    still change. These layers change h, and a new h can make the unit positive again. At the start, a unit gets
 #    similar inputs for all images. The first steps can push all these inputs below 0. The second network starts with a
 #    bias b2 of 0.2, to keep more inputs above 0.
 #
@@ -131,7 +132,8 @@ for name, bias in {"ReLU code": None, "ReLU code, bias 0.2": 0.2}.items():
     model, units = train(digits.train, EPOCHS[run], code_activation="relu", code_bias=bias)
     test_mse[name] = report(name, model.reconstruct)[2]
     dead[name] = units.sum(axis=1)
-    print(f"dead units before epoch 1 and after each epoch: {', '.join(map(str, dead[name]))}; "
+    before, first, *_, last = dead[name]
+    print(f"dead units: {before} before training, {first} after epoch 1, {last} at the end; "
           f"{np.sum(units[:-1] & ~units[1:])} came back")  # fmt: skip
 
 # What you should see, and why: answer (c). In the quick run, 10 of 16 units are dead at the end. Six numbers are left,
@@ -187,9 +189,8 @@ print(f"pictures: {args.out / 'answer.png'}, {args.out / 'random_codes.png'}")
 # term that closes the holes. Tutorial 09 adds a term for the distribution of the codes.
 
 verdict("test MSE, deep with linear code / PCA", TARGET[run], test_mse["deep, linear code"] / test_mse["PCA"])
-verdict("test MSE, ReLU code with bias / linear code", TARGET_RELU[run],
-        test_mse["ReLU code, bias 0.2"] / test_mse["deep, linear code"])  # fmt: skip
-verdict("distance to the nearest code, random / test", 1.5, near["random"] / near["test"], at_least=True)
+verdict("test MSE, ReLU code with bias / PCA", TARGET_RELU[run], test_mse["ReLU code, bias 0.2"] / test_mse["PCA"])
+verdict("distance to the nearest code, random / test", 1.4, near["random"] / near["test"], at_least=True)
 finish()
 
 # Exercises. The solutions are in tutorials/solutions/04_deep_autoencoder.py.

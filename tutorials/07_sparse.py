@@ -39,7 +39,7 @@ EPOCHS = {"quick": 8, "sample": 25, "full": 6}
 SWEEP_EPOCHS = {"quick": 4, "sample": 10, "full": 10}
 SWEEP_IMAGES = 4500
 TARGET = {"quick": 0.2, "sample": 0.2, "full": 0.2}  # |mean activation / ACTIVITY - 1|
-TARGET_MSE = {"quick": 1.0, "sample": 1.0, "full": 1.0}  # test MSE with 20 active units, k-sparse / PCA
+TARGET_MSE = {"quick": 1.0, "sample": 0.95, "full": 0.9}  # test MSE with 20 active units, k-sparse / PCA
 
 args = settings(__file__, __doc__)
 run = "quick" if args.quick else args.data

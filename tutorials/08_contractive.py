@@ -180,9 +180,10 @@ for i, kind in enumerate(("weight", "PCA")):
     label = {"weight": "autoencoder", "PCA": "PCA, k components"}[kind]
     right.plot(xs, ys, color=style.PALETTE[(1, 9)[i]], marker="os"[i], linestyle="-:"[i], label=label)
 for name, place, side in (("weight 0", (9, -5), "left"), (f"weight {chosen:g}", (-4, 9), "right"),
-                          ("PCA, 96", (-3, -17), "left"), ("PCA, 16", (0, -16), "center")):  # fmt: skip
+                          ("PCA, 96", (-8, -4), "right"), ("PCA, 16", (0, -16), "center")):  # fmt: skip
     right.annotate(name.replace("PCA, ", "k = "), (errors[name], selectivity[name]), place, fontsize=10,
                    textcoords="offset points", color=style.INK, horizontalalignment=side)  # fmt: skip
+right.set_xlim(0)
 right.set_ylim(0, 1.15 * max(selectivity.values()))
 style.legend(right, "lower right")
 figure.savefig(args.out / "answer.png", dpi=150)
