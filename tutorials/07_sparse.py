@@ -31,7 +31,7 @@ from scratchae.plotting import style
 UNITS = 256
 ACTIVITY = 0.05  # the target of KL for the mean activation of every unit
 KL_WEIGHTS = (1e-3, 1e-2, 3e-2, 1e-1)
-L1_WEIGHT = 3e-4
+L1_WEIGHTS = (3e-4, 6e-4)
 KEPT = (10, 20, 40)  # numbers of active units in the comparison
 BATCH_SIZE = 64
 LR = {"sigmoid": 5e-3, "relu": 1e-3, "linear": 2e-3}  # sigmoids learn slowly, and large steps make ReLUs dead
@@ -75,6 +75,12 @@ def keep_largest(z, k, strength=1.0, rest=0.0):
     return kept
 
 
+def from_few_units(model, images, k, rest=0.0):
+    """Reconstructions from the k units of each image with the largest contributions to the output."""
+    lengths = np.linalg.norm(model.decoder[0].weight.numpy(), axis=0)
+    return model.inverse_transform(keep_largest(model.transform(images), k, lengths, rest)).reshape(images.shape)
+
+
 # 1. Under the KL penalty, m_j is the mean activation of unit j over a batch. A sigmoid code lies between 0 and 1, so
 #    m_j is read as a probability. The penalty is the sum of Kullback-Leibler divergences from the target r = 0.05.
 #
@@ -82,7 +88,7 @@ def keep_largest(z, k, strength=1.0, rest=0.0):
 #        loss = mean binary cross-entropy + weight * sum over units j of KL(r || m_j)
 #
 #    The divergence is 0 for m_j = r, and grows on both sides of r. The cross-entropy is a mean over pixels, and the
-#    penalty is a sum over units. The two scales differ, so we try powers of ten on few images. We take the smallest
+#    penalty is a sum over units. The two scales differ, so we try four weights on few images. We take the smallest
 #    weight that brings the mean activation within 25% of the target.
 #
 # Predict first: the weight grows from 0.001 to 0.1. What happens to the validation MSE? Choose (a) the MSE falls, as a
@@ -96,7 +102,7 @@ for weight in KL_WEIGHTS:
     within = np.mean((activity < ACTIVITY * 2) & (activity > ACTIVITY / 2))
     error = mse(digits.validation, model.reconstruct(digits.validation))
     print(f"{weight:<6g}  {activity.mean():15.3f}  {within:23.0%}  {error:14.4f}", flush=True)
-    if kl_weight is None and abs(activity.mean() / ACTIVITY - 1) < 0.25:
+    if kl_weight is None and (abs(activity.mean() / ACTIVITY - 1) < 0.25 or weight == KL_WEIGHTS[-1]):
         kl_weight = weight
 print(f"chosen weight: {kl_weight}")
 
@@ -107,7 +113,7 @@ print(f"chosen weight: {kl_weight}")
 # 2. The L1 penalty is weight * mean over images of sum over units of |z_j|. A ReLU code can be exactly 0. The k-sparse
 #    autoencoder has no penalty. Its code is z = W x + b, but each image keeps only the k numbers with the largest
 #    |z_j|. Its output has no sigmoid, and its training starts at PCA. So training shows how far a learned code goes
-#    beyond PCA.
+#    beyond PCA. The validation images choose the weight of L1, at 20 units for each image.
 
 
 class KSparse(sa.Autoencoder):
@@ -123,8 +129,12 @@ class KSparse(sa.Autoencoder):
         return z * sa.Tensor((keep_largest(z.data, self.k) != 0).astype(z.dtype))  # the gradient of 0 is 0
 
 
-models = {"plain": train(build("l1", 0.0), LR["relu"]), "KL": train(build("kl", kl_weight), LR["sigmoid"]),
-          "L1": train(build("l1", L1_WEIGHT), LR["relu"])}  # fmt: skip
+models = {"plain": train(build("l1", 0.0), LR["relu"]), "KL": train(build("kl", kl_weight), LR["sigmoid"])}
+by_weight = [train(build("l1", weight), LR["relu"]) for weight in L1_WEIGHTS]
+few_units = [mse(digits.validation, from_few_units(model, digits.validation, 20)) for model in by_weight]
+models["L1"] = by_weight[int(np.argmin(few_units))]
+print("\nL1, validation MSE with the 20 largest contributions: "
+      + ", ".join(f"weight {w:g} {error:.4f}" for w, error in zip(L1_WEIGHTS, few_units, strict=True)))  # fmt: skip
 k_sparse = {k: train(KSparse(k), LR["linear"], falling=True) for k in KEPT}
 
 # 3. Which units are active? A sigmoid is never exactly 0. We call a unit active in an image if its output is above a
@@ -147,7 +157,7 @@ for name, share in shares.items():
 style.legend(figure)
 figure.savefig(args.out / "units.png", dpi=150)
 
-# What you should see, and why: answer (b). In the quick run, L1 leaves 60 of 256 units silent, and KL leaves none. KL
+# What you should see, and why: answer (b). In the quick run, L1 leaves 100 of 256 units silent, and KL leaves none. KL
 # has a term for each unit, so each unit must be active for some images. L1 has one sum of all activations, and a silent
 # unit costs nothing. The plain ReLU code also has 24 silent units. These units are dead ReLUs (tutorial 04). KL is less
 # sparse than the target suggests. An image has 77 active units, because many small values also have a small mean.
@@ -157,11 +167,9 @@ figure.savefig(args.out / "units.png", dpi=150)
 #        x' = sigmoid(c + z_1 v_1 + z_2 v_2 + ... + z_256 v_256)
 #
 #    We keep the k units with the largest contributions z_j * ||v_j||, and set all other units to 0.
-
-
-def from_few_units(model, images, k, rest=0.0):
-    lengths = np.linalg.norm(model.decoder[0].weight.numpy(), axis=0)
-    return model.inverse_transform(keep_largest(model.transform(images), k, lengths, rest)).reshape(images.shape)
+#
+# Predict first: the image is drawn from 1 of 256 units. What do you see? Choose (a) a single stroke, or (b) a whole
+# blurred digit, or (c) a few pixels.
 
 
 means = {name: model.transform(digits.train).mean(axis=0) for name, model in models.items()}
@@ -173,10 +181,9 @@ for name in ("KL", "L1"):
     busiest = np.argsort(-means[name])[:64]
     plotting.filters(models[name].decoder[0].weight.numpy().T[busiest], args.out / f"patterns_{name}.png")
 
-# What you should see, and why: one unit already gives a whole blurred digit in the first row. The patterns in
-# patterns_KL.png explain this result. Many patterns are complete digits, and few are single strokes. The background of
-# the first rows is grey. Each pattern is negative outside the digit, and the sum of many patterns makes the background
-# black.
+# What you should see, and why: answer (b), in the row named 1 unit. The patterns in patterns_KL.png explain this
+# result. Many patterns are complete digits, and few are single strokes. The background of the first rows is grey.
+# Nearly all patterns are negative outside the digit, and their sum makes the background black.
 
 # 5. The fair comparison is at equal numbers of active units. PCA has two curves. The first curve takes the first k
 #    components, the same for all images. The second curve takes the k largest of 256 components, for each image anew.
@@ -204,12 +211,12 @@ plotting.curves({name: (KEPT, values) for name, values in errors.items()}, args.
                 "active units of an image", "test MSE", "Error at equal numbers of units", ylog=True)  # fmt: skip
 print(f"pictures: {args.out / 'answer.png'}, units.png, sum.png, patterns_KL.png, patterns_L1.png")
 
-# What you should see, and why: answer (d), but only just. In the quick run, the test MSE with 20 units is 0.0150 for
-# the k-sparse network, and 0.0154 for PCA with the largest components. L1 has 0.0205, and KL has 0.0427. A penalty does
-# not train a code for exactly 20 units. The numbers below the 20 largest are small, but together they carry much of the
-# image. With 40 units, PCA is equal (0.0087 and 0.0088). PCA with the first k components is the weaker baseline,
-# with 0.0236 for 20 units. The freedom to choose other units for each image brings most of the gain. Learning adds a
-# little.
+# What you should see, and why: answer (d), but with a small margin. In the quick run, the test MSE with 20 units
+# is 0.0150 for the k-sparse network, and 0.0154 for PCA with the largest components. L1 has 0.0196, and KL has 0.0427.
+# Neither penalty trains the code for exactly 20 units. The units that are cut are weak, but together they carry much of
+# the image. With 40 units, PCA is equal, with 0.0087 against 0.0088. PCA with the first k components is a weaker
+# baseline, with 0.0236 for 20 units. So most of the gain comes from the choice of other components for each image. In
+# the quick run, learned patterns add only 3%. The margin is @FULL on all of MNIST.
 
 activity = models["KL"].transform(digits.test).mean()
 ratio = errors["k-sparse"][KEPT.index(20)] / errors["PCA, largest k"][KEPT.index(20)]
