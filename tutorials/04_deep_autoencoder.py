@@ -77,7 +77,7 @@ def report(name, reconstruct, training_images=digits.train):
 
 # 1. Depth alone comes first. Without activations, four linear layers in a row are one linear map, because the product
 #    of matrices is a matrix. The network has 411,000 weights and biases, and PCA has 13,000 numbers.
-#
+
 # Predict first: how does a deep network without activations compare with PCA on test images? Choose (a) much better, as
 # the network has 30 times the weights, or (b) about equal, or (c) much worse.
 mean, directions = pca(digits.train)
@@ -89,7 +89,7 @@ test_mse["deep, no activations"] = report("deep, no activations", linear.reconst
 # More layers without activations are no better than one layer.
 
 # 2. Now the hidden layers get a ReLU. The code itself stays linear, z = W2 h + b2.
-#
+
 # Predict first: how much of PCA's test error is left? Choose (a) 95%, or (b) about half, or (c) 10%.
 deep, _ = train(digits.train, EPOCHS[run])
 test_mse["deep, linear code"] = report("deep, linear code", deep.reconstruct)[2]
@@ -102,7 +102,7 @@ print(f"of PCA's test error, {test_mse['deep, linear code'] / test_mse['PCA']:.0
 # 3. In section 2, the training error of the deep network is below the validation error. A network can learn details of
 #    its training images that no other image has. This is overfitting. The ratio validation error / training error shows
 #    overfitting. We train on 500 images only, to see overfitting clearly.
-#
+
 # Predict first: how does the ratio change from 4 to 64 numbers in the code? Choose (a) the ratio falls, as a larger
 # code keeps more of each image, or (b) the ratio stays, or (c) the ratio grows.
 few = digits.train[:FEW]
@@ -124,7 +124,7 @@ print("validation / training:", ", ".join(f"{size} numbers {ratio:.2f}" for size
 #    still change. These layers change h, and a new h can make the unit positive again. At the start, a unit gets
 #    similar inputs for all images. The first steps can push all these inputs below 0. The second network starts with a
 #    bias b2 of 0.2, to keep more inputs above 0.
-#
+
 # Predict first: how many of the 16 units are dead at the end without the bias? Choose (a) none, or (b) 1 or 2, or (c)
 # more than half.
 dead = {}
@@ -138,8 +138,10 @@ for name, bias in {"ReLU code": None, "ReLU code, bias 0.2": 0.2}.items():
 
 # What you should see, and why: answer (c). In the quick run, 10 of 16 units are dead at the end. Six numbers are left,
 # and the test MSE of 0.0290 is higher than PCA's. With the bias, 4 units are dead, and the test MSE is 0.0213. This
-# error is still 25% above the error of the linear code. A ReLU on the code is a bad choice, even with a good start. No
-# unit came back in this run. The third exercise shows units that do come back.
+# error is still 25% above the error of the linear code. The numbers of dead units are the same on all of MNIST. The
+# test MSE there is 0.0236 without the bias, 0.0145 with the bias, and 0.0109 for the linear code. So a ReLU on the code
+# is a bad choice, even with a good start. No unit came back in these runs. The third exercise shows units that do come
+# back.
 
 # 5. The picture shows the test errors of all codes on the left, and the dead units of both ReLU codes on the right.
 figure = style.new_figure(11, 3.6)
@@ -159,7 +161,7 @@ figure.savefig(args.out / "answer.png", dpi=150)
 
 # 6. The decoder draws an image from any 16 numbers. Can the decoder draw new digits from random codes? We take random
 #    codes from the normal distribution with the mean and the covariance of all training codes.
-#
+
 # Predict first: what do the images of these random codes show? Choose (a) new digits, or (b) some digits and many
 # shapes that are no digit, or (c) noise.
 codes, test_codes = deep.transform(digits.train), deep.transform(digits.test)

@@ -90,7 +90,7 @@ def from_few_units(model, images, k, rest=0.0):
 #    The divergence is 0 for m_j = r, and grows on both sides of r. The cross-entropy is a mean over pixels, and the
 #    penalty is a sum over units. The two scales differ, so we try four weights on few images. We take the smallest
 #    weight that brings the mean activation within 25% of the target.
-#
+
 # Predict first: the weight grows from 0.001 to 0.1. What happens to the validation MSE? Choose (a) the MSE falls, as a
 # sparse code is a better code, or (b) the MSE stays, or (c) the MSE grows, as sparsity has a price.
 print(f"KL with target {ACTIVITY}, {SWEEP_IMAGES:,} images")
@@ -139,7 +139,7 @@ k_sparse = {k: train(KSparse(k), LR["linear"], falling=True) for k in KEPT}
 
 # 3. Which units are active? A sigmoid is never exactly 0. We call a unit active in an image if its output is above a
 #    tenth of its largest output. A silent unit stays below 0.001 for all images.
-#
+
 # Predict first: which code has silent units? Choose (a) KL, or (b) L1, or (c) both.
 print("\n                     active units an image  silent units  test MSE of the whole code")
 shares = {}
@@ -167,11 +167,9 @@ figure.savefig(args.out / "units.png", dpi=150)
 #        x' = sigmoid(c + z_1 v_1 + z_2 v_2 + ... + z_256 v_256)
 #
 #    We keep the k units with the largest contributions z_j * ||v_j||, and set all other units to 0.
-#
+
 # Predict first: the image is drawn from 1 of 256 units. What do you see? Choose (a) a single stroke, or (b) a whole
 # blurred digit, or (c) a few pixels.
-
-
 means = {name: model.transform(digits.train).mean(axis=0) for name, model in models.items()}
 rows = {
     f"{k} unit{'s' * (k > 1)}": from_few_units(models["KL"], digits.test[:10], k) for k in (1, 2, 5, 10, 20, 80, UNITS)
@@ -189,7 +187,7 @@ for name in ("KL", "L1"):
 #    components, the same for all images. The second curve takes the k largest of 256 components, for each image anew.
 #    The plain, KL and L1 codes are cut to k units. The units that are cut become 0, or their mean activation. The
 #    validation images decide between both. The k-sparse network is trained anew for each k.
-#
+
 # Predict first: which code has the lowest test MSE with 20 active units? Choose (a) KL, or (b) L1, or (c) PCA with the
 # largest components, or (d) the k-sparse network.
 flat = digits.test.reshape(len(digits.test), -1)

@@ -100,9 +100,9 @@ print(f"largest difference between the backward passes and the formula: {differe
 #
 #    An encoder could also divide its code by ten, and the decoder could multiply by ten. J would then be ten times
 #    smaller, without any gain. The selectivity would stay, so the selectivity is the better measure.
-#
-# Predict first: the penalty makes J smaller in all directions alike. Which movement falls more? Choose (a) the movement
-# by a shift, or (b) the movement by noise, or (c) both fall by the same factor.
+
+# Predict first: the penalty treats all directions of J alike. Which movement falls more? Choose (a) the movement by a
+# shift, or (b) the movement by noise, or (c) both fall by the same factor.
 print(f"{'':12}validation MSE  mean ||J||  moved by a shift  moved by noise  selectivity")
 errors, selectivity = {}, {}
 
@@ -150,7 +150,7 @@ print(f"plain / contractive: a shift moves the code {ratios['shift']:.1f} times 
 
 # 4. The rows of J are directions in the space of images. The principal directions of the training images are the
 #    directions in which digits vary most. Which share of ||J||^2 lies in the first 64 principal directions?
-#
+
 # Predict first: which share has the contractive encoder? Choose (a) 64 / 784 = 8%, as in random directions, or (b)
 # about half, or (c) nearly all.
 for name, J in (("plain", plain), ("contractive", contractive)):
@@ -159,9 +159,9 @@ for name, J in (("plain", plain), ("contractive", contractive)):
           f"{(squares[:, :5].sum() / squares.sum()):.0%} in the 5 most sensitive directions")  # fmt: skip
 
 # What you should see, and why: answer (c). In the quick run, the share is 41% for the plain encoder and 96% for the
-# contractive encoder. The shares are 7% and 93% on the sample, and 9% and 90% on all of MNIST. After a long training,
-# the rows of the plain J are no better than random directions, with 8%. Digits hardly vary in most of these directions,
-# so the reconstruction does not punish them.
+# contractive encoder. The shares are 7% and 93% on the sample, and 9% and 90% on all of MNIST. Random directions would
+# have 8%, so the plain encoder is no better after a long training. Digits hardly vary in the other directions, so a
+# large J there does not change the reconstructions.
 #
 # The contractive encoder is still sensitive to many directions, not to a few. In the quick run, the 5 most sensitive
 # directions hold 29% of ||J||^2, and even 35% without the penalty. On all of MNIST, they hold 14%, and 24% without.
