@@ -15,7 +15,7 @@ error (tutorial 01). All reconstructions of PCA lie in a plane. Hidden layers wi
 bend this plane into a curved surface. A curved surface can come closer to the images (Hinton & Salakhutdinov, "Reducing
 the dimensionality of data with neural networks", Science 2006).
 
-    python tutorials/04_deep_autoencoder.py                 the embedded sample, about a minute
+    python tutorials/04_deep_autoencoder.py                 the embedded sample, 1 to 4 minutes
     python tutorials/04_deep_autoencoder.py --data full     all of MNIST, about 5 minutes
 """
 

@@ -16,8 +16,8 @@ numbers of each code, and sets all others to 0 (A. Makhzani, B. Frey, "k-Sparse 
 The baseline is principal component analysis (PCA, tutorial 01) with the same freedom. For each image, the baseline
 keeps the k largest of the first 256 principal components.
 
-    python tutorials/07_sparse.py                 the embedded sample, about a minute
-    python tutorials/07_sparse.py --data full     all of MNIST, about 5 minutes
+    python tutorials/07_sparse.py                 the embedded sample, about 2 minutes
+    python tutorials/07_sparse.py --data full     all of MNIST, about 8 minutes
 """
 
 import numpy as np
@@ -213,8 +213,10 @@ print(f"pictures: {args.out / 'answer.png'}, units.png, sum.png, patterns_KL.png
 # is 0.0150 for the k-sparse network, and 0.0154 for PCA with the largest components. L1 has 0.0196, and KL has 0.0427.
 # Neither penalty trains the code for exactly 20 units. The units that are cut are weak, but together they carry much of
 # the image. With 40 units, PCA is equal, with 0.0087 against 0.0088. PCA with the first k components is a weaker
-# baseline, with 0.0236 for 20 units. So most of the gain comes from the choice of other components for each image. In
-# the quick run, learned patterns add only 3%. The margin is @FULL on all of MNIST.
+# baseline, with 0.0236 for 20 units. So most of the gain comes from the choice of other components for each image.
+# Learned patterns lower the error by only 3%. More training images help the learned patterns. On all of MNIST, the
+# k-sparse network has 0.0109 with 20 units, 28% less than the 0.0151 of PCA with the largest components. There L1 is
+# also below PCA, with 0.0134.
 
 activity = models["KL"].transform(digits.test).mean()
 ratio = errors["k-sparse"][KEPT.index(20)] / errors["PCA, largest k"][KEPT.index(20)]

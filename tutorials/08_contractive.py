@@ -21,7 +21,7 @@ The first baseline is the plain autoencoder, with weight 0. The second baseline 
 tutorial 01) with 16 to 128 numbers. PCA has a constant Jacobian, and needs no training loop.
 
     python tutorials/08_contractive.py                 the embedded sample, about a minute
-    python tutorials/08_contractive.py --data full     all of MNIST, about 3 minutes
+    python tutorials/08_contractive.py --data full     all of MNIST, 3 to 4 minutes
 """
 
 import numpy as np
