@@ -97,14 +97,14 @@ print(f"of PCA's test error, {test_mse['deep, linear code'] / test_mse['PCA']:.0
 
 # What you should see, and why: answer (b). In the quick run, the test MSE falls from 0.0270 to 0.0171, so 63% is left.
 # The sample run trains longer, and 52% is left. On all of MNIST, 40% is left. The code size is the same for PCA and for
-# the network. Only the ReLUs in the hidden layers are new.
+# the network. Only the activations are new.
 
 # 3. In section 2, the training error of the deep network is below the validation error. A network can learn details of
 #    its training images that no other image has. This is overfitting. The ratio validation error / training error shows
 #    overfitting. We train on 500 images only, to see overfitting clearly.
 
-# Predict first: how does the ratio change from 4 to 64 numbers in the code? Choose (a) the ratio falls, as a larger
-# code keeps more of each image, or (b) the ratio stays, or (c) the ratio grows.
+# Predict first: how does the ratio change from 4 to 64 numbers in the code? Choose (a) the ratio falls, or (b) the
+# ratio stays, or (c) the ratio grows.
 few = digits.train[:FEW]
 ratios = {}
 for size in FEW_SIZES:
@@ -143,7 +143,7 @@ for name, bias in {"ReLU code": None, "ReLU code, bias 0.2": 0.2}.items():
 # is a bad choice, even with a good start. No unit came back in these runs. The third exercise shows units that do come
 # back.
 
-# 5. The picture shows the test errors of all codes on the left, and the dead units of both ReLU codes on the right.
+# 5. The left side of the picture shows the test errors. The right side shows the dead units of both ReLU codes.
 figure = style.new_figure(11, 3.6)
 left = style.add_axes(figure, (1, 2, 1), "test MSE", "", "Test error of 16 numbers")
 bars = left.barh(list(test_mse), list(test_mse.values()), color=[style.PALETTE[i] for i in (9, 5, 0, 1, 2)])
@@ -185,8 +185,8 @@ rows = {"test image": digits.test, "reconstruction": deep.reconstruct(digits.tes
 plotting.image_rows(rows, args.out / "random_codes.png", n=12)
 print(f"pictures: {args.out / 'answer.png'}, {args.out / 'random_codes.png'}")
 
-# What you should see, and why: answer (b). In the quick run, the code of a test image has a training code at a distance
-# of 4.9, as a median. For a random code, the distance is 7.7. Random codes fall into holes, regions of the code space
+# What you should see, and why: answer (b). In the quick run, the median distance from a test code to the nearest
+# training code is 4.9. From a random code, the distance is 7.7. Random codes fall into holes, regions of the code space
 # without codes of images. The decoder is not trained in a hole, so its image there can have any shape. The loss has no
 # term that closes the holes. Tutorial 09 adds a term for the distribution of the codes.
 

@@ -91,8 +91,8 @@ def from_few_units(model, images, k, rest=0.0):
 #    penalty is a sum over units. The two scales differ, so we try four weights on few images. We take the smallest
 #    weight that brings the mean activation within 25% of the target.
 
-# Predict first: the weight grows from 0.001 to 0.1. What happens to the validation MSE? Choose (a) the MSE falls, as a
-# sparse code is a better code, or (b) the MSE stays, or (c) the MSE grows, as sparsity has a price.
+# Predict first: the weight grows from 0.001 to 0.1. What happens to the validation MSE? Choose (a) the MSE falls,
+# or (b) the MSE stays, or (c) the MSE grows.
 print(f"KL with target {ACTIVITY}, {SWEEP_IMAGES:,} images")
 print("weight  mean activation  units within a factor 2  validation MSE")
 kl_weight = None
@@ -111,9 +111,9 @@ print(f"chosen weight: {kl_weight}")
 # Sparsity is a limit, like a small code, and each limit on the code costs detail.
 
 # 2. The L1 penalty is weight * mean over images of sum over units of |z_j|. A ReLU code can be exactly 0. The k-sparse
-#    autoencoder has no penalty. Its code is z = W x + b, but each image keeps only the k numbers with the largest
-#    |z_j|. Its output has no sigmoid, and its training starts at PCA. So training shows how far a learned code goes
-#    beyond PCA. The validation images choose the weight of L1, at 20 units for each image.
+#    autoencoder has no penalty. Its code is z = W x + b. Each image keeps only the k numbers with the largest |z_j|.
+#    Its output has no sigmoid, and its training starts at PCA. So training shows how far a learned code goes beyond
+#    PCA. The validation images choose the weight of L1, at 20 units for each image.
 
 
 class KSparse(sa.Autoencoder):
@@ -185,8 +185,8 @@ for name in ("KL", "L1"):
 
 # 5. The fair comparison is at equal numbers of active units. PCA has two curves. The first curve takes the first k
 #    components, the same for all images. The second curve takes the k largest of 256 components, for each image anew.
-#    The plain, KL and L1 codes are cut to k units. The units that are cut become 0, or their mean activation. The
-#    validation images decide between both. The k-sparse network is trained anew for each k.
+#    The plain, KL and L1 codes are cut to k units. All other units get the value 0, or their mean activation. The
+#    validation images decide between both values. The k-sparse network is trained anew for each k.
 
 # Predict first: which code has the lowest test MSE with 20 active units? Choose (a) KL, or (b) L1, or (c) PCA with the
 # largest components, or (d) the k-sparse network.
@@ -209,14 +209,14 @@ plotting.curves({name: (KEPT, values) for name, values in errors.items()}, args.
                 "active units of an image", "test MSE", "Error at equal numbers of units", ylog=True)  # fmt: skip
 print(f"pictures: {args.out / 'answer.png'}, units.png, sum.png, patterns_KL.png, patterns_L1.png")
 
-# What you should see, and why: answer (d), but with a small margin. In the quick run, the test MSE with 20 units
-# is 0.0150 for the k-sparse network, and 0.0154 for PCA with the largest components. L1 has 0.0196, and KL has 0.0427.
-# Neither penalty trains the code for exactly 20 units. The units that are cut are weak, but together they carry much of
+# What you should see, and why: answer (d), but with a small margin. In the quick run, the k-sparse network has a test
+# MSE of 0.0150 with 20 units. PCA with the largest components has 0.0154, L1 has 0.0196, and KL has 0.0427. Neither
+# penalty trains the code for exactly 20 units. Each of the other units is weak, but together these units carry much of
 # the image. With 40 units, PCA is equal, with 0.0087 against 0.0088. PCA with the first k components is a weaker
 # baseline, with 0.0236 for 20 units. So most of the gain comes from the choice of other components for each image.
 # Learned patterns lower the error by only 3%. More training images and more steps help the learned patterns. On all of
-# MNIST, the k-sparse network has 0.0109 with 20 units, 28% less than the 0.0151 of PCA with the largest components.
-# There L1 is also below PCA, with 0.0134.
+# MNIST, the k-sparse network has 0.0109 with 20 units. PCA with the largest components has 0.0151, so the margin
+# is 28%. There L1 is also below PCA, with 0.0134.
 
 activity = models["KL"].transform(digits.test).mean()
 ratio = errors["k-sparse"][KEPT.index(20)] / errors["PCA, largest k"][KEPT.index(20)]
@@ -228,8 +228,8 @@ finish()
 #
 # Change a constant: set ACTIVITY to 0.2. Does the test error of KL rise or fall?
 #
-# Explain a number: under KL, the mean activation of 256 units is 0.05, so the code of an image has a sum of about 13.
-# Why are many more than 13 units active?
+# Explain a number: under KL, the mean activation of 256 units is 0.05. The numbers of a code then have a sum of
+# about 13. Why are many more than 13 units active?
 #
 # Write code: the k-sparse encoder chooses 20 units and their 20 numbers at once. Keep its units, and find the best
 # numbers by least squares (`numpy.linalg.lstsq`). How much does the test error fall? Does PCA gain as well?

@@ -1,7 +1,7 @@
 """Can a code follow a shift of a digit, and ignore noise?
 
-A useful code follows the changes in which digits really differ, such as a shift to the right. A useful code ignores
-other changes, such as a little noise in each pixel. The training images of a plain autoencoder have no noise, so its
+A useful code follows the changes in which digits differ, for example a shift to the right. A useful code ignores other
+changes, for example a little noise in each pixel. The training images of a plain autoencoder have no noise, so its
 encoder never learns to ignore noise. The contractive autoencoder adds a penalty on the encoder's derivatives.
 
           image                code                reconstruction
@@ -9,8 +9,8 @@ encoder never learns to ignore noise. The contractive autoencoder adds a penalty
          z = sigmoid(W x + b)     x' = sigmoid(V z + c)
 
 The derivatives form the Jacobian matrix J (64, 784), with J[k, d] = dz_k / dx_d. A small step u of the image moves the
-code by J u. The penalty is the squared Frobenius norm, the sum of all squared elements, as a mean over the images
-(Rifai et al., "Contractive auto-encoders", ICML 2011).
+code by J u. The penalty uses ||J||^2, the squared Frobenius norm. This norm is the sum of all squared elements (Rifai
+et al., "Contractive auto-encoders", ICML 2011).
 
     loss = mean binary cross-entropy + weight * mean over images of ||J||^2
 
@@ -126,10 +126,10 @@ chosen = max(w for w in WEIGHTS if errors[f"weight {w:g}"] <= MOST * errors["wei
 print(f"the largest weight with an MSE of at most {MOST} times the plain one: {chosen:g}")
 
 # What you should see, and why: answer (b). In the quick run, the weight 0.002 lowers the movement by a shift from 0.469
-# to 0.286, and the movement by noise from 0.226 to 0.083. The selectivity grows from 2.08 to 3.45. The penalty asks for
-# a small J in all directions. The reconstruction needs a large J only in the directions in which digits vary. So J
-# shrinks most in all other directions. After the longer training of the sample run, noise moves the plain code even
-# more than a shift, 0.470 against 0.393. The same holds on all of MNIST, 0.347 against 0.312.
+# to 0.286. The movement by noise falls from 0.226 to 0.083. The selectivity grows from 2.08 to 3.45. The penalty asks
+# for a small J in all directions. The reconstruction needs a large J only in the directions in which digits vary. So J
+# shrinks most in all other directions. In the longer sample run, noise moves the plain code even more than a
+# shift, 0.470 against 0.393. On all of MNIST, the movements are 0.347 and 0.312.
 
 # 3. Now the final numbers, with the chosen weight and the test images.
 plain, contractive = jacobian(models[0.0], x_test), jacobian(models[chosen], x_test)
@@ -164,7 +164,7 @@ for name, J in (("plain", plain), ("contractive", contractive)):
 # large J there does not change the reconstructions.
 #
 # The contractive encoder is still sensitive to many directions, not to a few. In the quick run, the 5 most sensitive
-# directions hold 29% of ||J||^2, and even 35% without the penalty. On all of MNIST, they hold 14%, and 24% without.
+# directions hold 29% of ||J||^2, and 35% without the penalty. On all of MNIST, the shares are 14% and 24%.
 
 # 5. The left side of the picture shows the movements of the code for the test images. The right side shows selectivity
 #    against error for the validation images. High and left is good. PCA is a line, because k can be chosen.

@@ -43,8 +43,8 @@ for k in (8, 64):
 assert deep[8][1] < 0.75 * by_pca[8][1]
 
 print("\nExplain a number")
-# This is not overfitting. Overfitting is a training error far below the validation error. Here the training error is
-# also above PCA's training error. The network had too few steps. A default run has 25 epochs, and its test error is
+# Overfitting is not the reason. Overfitting is a training error far below the validation error. Here the training error
+# is also above PCA's training error. The network had too few steps. A default run has 25 epochs, and its test error is
 # then below PCA's.
 assert deep[64][1] > by_pca[64][1] and deep[64][0] > by_pca[64][0]
 

@@ -40,7 +40,7 @@ assert error > 0.9 * by_mean
 
 print("\nExplain a number")
 # The rows of PCA's J are 64 orthogonal unit vectors. Their squares sum to 64, so ||J|| is 8. A noise step of length 1
-# has on average 64 / 784 of its squared length in the plane, so the code moves by about sqrt(64 / 784) = 0.286.
+# has on average 64 / 784 of its squared length in PCA's plane. So the code moves by about sqrt(64 / 784) = 0.286.
 J = directions[:64]
 u = np.random.default_rng(0).standard_normal((1000, 784))
 u /= np.linalg.norm(u, axis=1, keepdims=True)
@@ -50,8 +50,8 @@ assert abs(np.linalg.norm(J) - 8) < 1e-6
 assert abs(moved - 0.286) < 0.01
 
 print("\nWrite code")
-# For noise u with independent elements of mean 0 and variance 1, the mean of ||J u||^2 is ||J||^2. Two codes give J u,
-# because J u is about (z(x + e u) - z(x)) / e for a small e. The estimate needs no derivatives of the encoder.
+# For noise u with independent elements of mean 0 and variance 1, the mean of ||J u||^2 is ||J||^2. For a small number
+# e, J u is about (z(x + e u) - z(x)) / e. So two codes give J u. The estimate needs no derivatives of the encoder.
 x, e = digits.test[:50], 1e-2
 rng, squares = np.random.default_rng(0), []
 for _ in range(100):
