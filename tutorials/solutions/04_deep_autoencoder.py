@@ -44,8 +44,8 @@ assert deep[8][1] < 0.75 * by_pca[8][1]
 
 print("\nExplain a number")
 # Overfitting is not the reason. Overfitting is a training error far below the validation error. Here the training
-# error is also above PCA's training error. The network had too few steps. After the 25 epochs of a default run, its test
-# error is 0.0076, and PCA has 0.0093.
+# error is also above PCA's training error. The network had too few steps. After the 25 epochs of a default run, its
+# test error is 0.0076, and PCA has 0.0093.
 assert deep[64][1] > by_pca[64][1] and deep[64][0] > by_pca[64][0]
 
 print("\nWrite code")
