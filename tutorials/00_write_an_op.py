@@ -1,25 +1,24 @@
 """What must you write to add an operation of your own?
 
-Lesson 0A computed derivatives by hand. A framework computes derivatives from operations. Each operation knows its value
-and its derivative. Backpropagation connects the derivatives with the chain rule. So a new operation needs two parts:
+In lesson 0A, you wrote the derivatives of a whole network by hand. A framework needs only the derivative of each single
+operation. Backpropagation multiplies these derivatives by the chain rule. So a new operation has two parts:
 
     forward:      x -----> y = f(x) -----> ... -----> loss L
     backward:     g * f'(x) <----- g = dL/dy <----- ... <-----
 
-The second part is the vector-Jacobian product (vjp). The vjp turns the gradient g of the output into the gradient of
-the input. For an operation on each number alone, the vjp is g * f'(x).
+The backward part is called the vector-Jacobian product (vjp). The vjp receives the gradient g of the output, and
+returns the gradient of the input. If an operation treats each number alone, the vjp is g * f'(x).
 
-Our example is the activation "snake", x + sin(x)^2 (Ziyin et al. 2020). The snake waves like a sine and rises like a
-line. We use the snake in a small network, to continue a wave beyond the training data:
+Our example is the activation "snake", x + sin(x)^2 (Ziyin et al. 2020). The snake is the sum of a line and a wave. A
+small network with the snake should continue a wave outside the training data:
 
-      x                 hidden layer             y
-    (n, 1) ---------> h (n, 64) ---------> (n, 1)
-           h = snake(x W1^T + b1)    y = h W2^T + b2
+    x (n, 1) ---------> h (n, 64) ---------> y (n, 1)
+        h = snake(x W1^T + b1)    y = h W2^T + b2
 
-The baselines are a straight line by least squares, and the same network with ReLU, max(z, 0).
+There are two baselines, a straight line by least squares and the same network with the ReLU, max(z, 0).
 
-    python tutorials/00_write_an_op.py --quick     about ten seconds
-    python tutorials/00_write_an_op.py             the same with more steps, about 20 seconds
+    python tutorials/00_write_an_op.py --quick     ten seconds
+    python tutorials/00_write_an_op.py             the same with more steps, TIME
 """
 
 import numpy as np
@@ -40,13 +39,13 @@ STARTS = 2
 
 args = settings(__file__, __doc__, uses_data=False)
 
-# 1. The operation is a function on arrays. Its derivative follows from the chain rule. The outer function is u^2 with
-#    the derivative 2 u, and the inner function is u = sin(x) with the derivative cos(x):
+# 1. The forward part is a function on arrays. The backward part needs the derivative. In sin(x)^2, the outer function
+#    is u^2 and the inner function is u = sin(x). The chain rule multiplies 2 u by the inner derivative cos(x):
 #
 #        f'(x) = 1 + 2 sin(x) cos(x) = 1 + sin(2x)
 #
-#    `primitive` takes a vjp for each input. The vjp has a parameter `x`, so scratchae keeps x until the backward pass.
-#    The vjp calls F.sin instead of np.sin. F.sin has a derivative itself, so second derivatives need no more code.
+#    `primitive` takes a vjp for each input. This vjp has a parameter `x`, so scratchae keeps x until the backward pass.
+#    The vjp uses F.sin and not np.sin. scratchae can differentiate F.sin, so second derivatives need no more code.
 
 
 @sa.primitive(x=lambda g, x: g * (1 + F.sin(2 * x)))
@@ -54,15 +53,15 @@ def snake(x):
     return x + np.sin(x) ** 2
 
 
-# 2. Is the vjp right? `gradcheck` compares the vjp with finite differences, as in lesson 0A. `gradgradcheck` does the
-#    same with the second derivative. Both return True, or raise an error.
+# 2. Is the vjp correct? `gradcheck` compares the vjp with finite differences, as in lesson 0A. `gradgradcheck` compares
+#    the second derivative. Both functions return True, or raise an error.
 points = np.linspace(-4, 4, 9)
 print("first derivative: ", sa.gradcheck(snake, [points]))
 print("second derivative:", sa.gradgradcheck(snake, [points]))
 
-# Predict first: the next vjp contains a mistake. It forgets cos(x), the inner derivative. We check this vjp at the
-# point x = 0 alone, and then at the nine points -4, -3, ..., 4. Which check finds the mistake? Choose (a) both, or
-# (b) only the check at nine points, or (c) only the check at x = 0.
+# Predict first: the next vjp forgets the inner derivative cos(x). We check this vjp first only at x = 0, and then at
+# the nine points -4, -3, ..., 4. Which check finds the mistake? Choose (a) both checks, or (b) only the check at nine
+# points, or (c) only the check at x = 0.
 
 
 @sa.primitive(x=lambda g, x: g * (1 + 2 * F.sin(x)))
@@ -76,13 +75,13 @@ try:
 except AssertionError as error:
     print("wrong derivative, at nine points:", error)
 
-# What you should see, and why: answer (b). At x = 0, the factor cos(x) is 1, and both formulas give 1. A check needs
-# several points, and random points are safer than 0. The error names the element with the largest difference, element 6
-# with x = 2. `gradcheck` multiplies each output by a random number, so the printed values are multiples of f'(2).
+# What you should see, and why: answer (b). At x = 0, the forgotten factor cos(x) is 1, so the wrong vjp is correct
+# there. A check needs several points. The error names the element with the largest difference, element 6 with x = 2.
+# The printed values are multiples of f'(2), because `gradcheck` multiplies each output by a random number.
 
-# 3. A module makes the operation a layer. The networks learn y = sin(2.5 x) + 0.3 x, a wave with a trend. The training
-#    points have |x| below 5. The validation points have |x| from 5 to 7.5, and the test points from 7.5 to 10. So each
-#    network must continue the wave to both sides. This task is called extrapolation.
+# 3. A module makes the operation a layer. The networks learn y = sin(2.5 x) + 0.3 x, a wave with a trend. All training
+#    points lie between -5 and 5. The validation points have absolute values from 5 to 7.5, and the test points from 7.5
+#    to 10. So the networks must continue the wave on both sides. This task is called extrapolation.
 
 
 class Snake(nn.Module):
@@ -128,18 +127,18 @@ def train(activation, decay, seed):
     return predict
 
 
-#    The optimiser AdamW also pulls all weights towards 0. The strength of this pull is the weight decay. Both networks
-#    get the same chances, five weight decays with two random starts each. We keep the network with the smallest
-#    validation error. For comparison, we also train a ReLU network without weight decay.
-#
-# Predict first: which networks continue the wave? Choose (a) both, because both have the same training points, or (b)
-# only the snake, or (c) no network, because no training point is beyond 5.
+# 4. The comparison must be fair. AdamW, an optimiser, pulls all weights towards 0. The strength of this pull is the
+#    weight decay. We train each kind of network with five weight decays and two random starts. We keep the network with
+#    the smallest validation MSE. For comparison, we also train a ReLU network without weight decay.
+
+# Predict first: which networks continue the wave? Choose (a) both kinds, or (b) only the snake network, or (c) no
+# network, because all training points lie between -5 and 5.
 
 
 def best(activation):
     tried = {(decay, seed): train(activation, decay, seed) for decay in DECAYS for seed in range(STARTS)}
     decay, seed = min(tried, key=lambda setting: mse(tried[setting], x_validation))
-    print(f"{activation.__name__:5} network: smallest validation error with weight decay {decay:g}")
+    print(f"{activation.__name__:5} network: smallest validation MSE with weight decay {decay:g}")
     return tried[decay, seed]
 
 
@@ -155,15 +154,15 @@ for name, predict in methods.items():
     print(f"{name:14} MSE: training {mse(predict, x_train):.4f}, validation {mse(predict, x_validation):.4f}, "
           f"test {test[name]:.4f}")  # fmt: skip
 
-# What you should see, and why: answer (b). The snake's test MSE is 0.0043 in the quick run and 0.0028 in the longer
-# run. The straight line has 0.61. A ReLU network is a chain of straight pieces, and far outside only its last piece
-# continues. So a ReLU network cannot continue a wave. The chosen ReLU network has 1.2 in the quick run, twice the error
-# of the straight line.
+# What you should see, and why: answer (b). The test MSE of the snake network is 0.0043 in the quick run and 0.0028 in
+# the longer run. The straight line has 0.61. The output of a ReLU network is a chain of straight pieces, and the last
+# piece on each side has no end. So a ReLU network cannot continue a wave. The best ReLU network has a test MSE of 1.2
+# in the quick run and RELU in the longer run. Both values are worse than the straight line.
 #
-# These numbers do not show that the snake is always the better activation. The snake itself is a line plus a wave. We
-# chose this shape because we know the data. The first exercise shows a faster wave, and the snake network fails.
+# The snake is not always the better activation. We chose a line plus a wave, because we knew the data. The first
+# exercise has a faster wave, and there the snake network is worse than the straight line.
 
-# 4. The left plot shows the operation with its two derivatives. The right plot shows the networks inside and outside
+# 5. The left plot shows the operation with its two derivatives. The right plot shows the networks inside and outside
 #    the training data.
 x = sa.tensor(np.linspace(-6, 6, 500), requires_grad=True)  # a Tensor, because we differentiate by x
 y = snake(x)
@@ -193,12 +192,12 @@ finish()
 
 # Exercises. The solutions are in tutorials/solutions/00_write_an_op.py.
 #
-# Change a constant: set FREQUENCY to 3, then to 2. Does the snake network still have a smaller test MSE than the
-# straight line?
+# Change a constant: set FREQUENCY to 2, then to 3. Is the test MSE of the snake network still smaller than the straight
+# line's? The weights of the first layer start between -1 and 1.
 #
-# Explain a number: `sa.gradcheck(F.relu, [np.zeros(1)])` raises an error. But the vjp of the ReLU is right. Which two
-# slopes does the finite difference at x = 0 mix?
+# Explain a number: `sa.gradcheck(F.relu, [np.zeros(1)])` raises an error, although the vjp of the ReLU is correct.
+# Which two slopes does the finite difference at x = 0 combine?
 #
-# Write code: write a snake with a frequency, x + sin(a x)^2 / a, with a vjp for x and a vjp for a. Check both
-# derivatives. Make a layer that learns one number a for each hidden neuron, from a = 2. Does the network now continue
-# the wave of FREQUENCY 3?
+# Write code: write a snake with a frequency a, x + sin(a x)^2 / a. You need a vjp for x and a vjp for a. Check both.
+# Make a layer that learns one number a for each hidden neuron, and start with a = 2. Does the network now continue the
+# wave with FREQUENCY = 3?

@@ -15,7 +15,7 @@ from scratchae import functional as F
 sys.path.append(str(Path(__file__).parents[1]))
 from common import pca, pca_reconstruct
 
-EPOCHS, BATCH_SIZE = 100, 50
+EPOCHS, BATCH_SIZE = 60, 20
 
 
 def pca_error(training_points, test_points, code_size):
@@ -36,7 +36,7 @@ for turns in (3.0, 1.0):
     helix, test_helix = data.helix(1000, turns)[0], data.helix(1000, turns, seed=1)[0]
     sa.manual_seed(0)
     model = sa.Autoencoder.dense((3, 64, 64, 1), activation="gelu", output=None, loss="mse")
-    error = float(trained(model, helix, 5e-3).reconstruction_error(test_helix).mean())
+    error = float(trained(model, helix, 1e-2).reconstruction_error(test_helix).mean())
     print(f"{turns:g} turns, 1 number: PCA {pca_error(helix, test_helix, 1):.6f}, deep autoencoder {error:.6f}")
     assert error < 1e-3 if turns == 1 else error > 0.01
 
@@ -63,7 +63,7 @@ mean, directions = pca(helix)
 codes, test_codes = (((points - mean) @ directions[:2].T).astype(np.float32) for points in (helix, test_helix))
 sa.manual_seed(0)
 decoder = nn.Sequential(nn.Linear(2, 64), nn.GELU(), nn.Linear(64, 64), nn.GELU(), nn.Linear(64, 3))
-optimizer = optim.Adam(decoder.parameters(), lr=5e-3)
+optimizer = optim.Adam(decoder.parameters(), lr=1e-2)
 schedule, rng = optim.CosineLR(optimizer, EPOCHS), np.random.default_rng(0)
 for _ in range(EPOCHS):
     for rows in rng.permutation(1000).reshape(-1, BATCH_SIZE):
