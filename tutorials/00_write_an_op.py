@@ -1,4 +1,4 @@
-"""What must you write to add an operation of your own?
+"""How do you add an operation of your own?
 
 In lesson 0A, you wrote the derivatives of a whole network by hand. A framework needs only the derivative of each single
 operation. Backpropagation multiplies these derivatives by the chain rule. So a new operation has two parts:
@@ -7,7 +7,7 @@ operation. Backpropagation multiplies these derivatives by the chain rule. So a 
     backward:     g * f'(x) <----- g = dL/dy <----- ... <-----
 
 The backward part is called the vector-Jacobian product (vjp). The vjp receives the gradient g of the output, and
-returns the gradient of the input. If an operation treats each number alone, the vjp is g * f'(x).
+returns the gradient of the input. If an operation acts on each number separately, the vjp is g * f'(x).
 
 Our example is the activation "snake", x + sin(x)^2 (Ziyin et al. 2020). The snake is the sum of a line and a wave. A
 small network with the snake should continue a wave outside the training data:
@@ -127,9 +127,9 @@ def train(activation, decay, seed):
     return predict
 
 
-# 4. The comparison must be fair. AdamW, an optimiser, pulls all weights towards 0. The strength of this pull is the
-#    weight decay. We train each kind of network with five weight decays and two random starts. We keep the network with
-#    the smallest validation MSE. For comparison, we also train a ReLU network without weight decay.
+# 4. The comparison must be fair. The optimiser AdamW also pulls all weights towards 0 at each step. The strength of
+#    this pull is the weight decay. We train each kind of network with five weight decays and two random starts. We keep
+#    the network with the smallest validation MSE. For comparison, we also train a ReLU network without weight decay.
 
 # Predict first: which networks continue the wave? Choose (a) both kinds, or (b) only the snake network, or (c) no
 # network, because all training points lie between -5 and 5.
@@ -156,14 +156,14 @@ for name, predict in methods.items():
 
 # What you should see, and why: answer (b). The test MSE of the snake network is 0.0043 in the quick run and 0.0028 in
 # the longer run. The straight line has 0.61. The output of a ReLU network is a chain of straight pieces, and the last
-# piece on each side has no end. So a ReLU network cannot continue a wave. The best ReLU network has a test MSE of 1.2
-# in the quick run and RELU in the longer run. Both values are worse than the straight line.
+# piece on each side is a straight line without end. So a ReLU network cannot continue a wave. The best ReLU network has
+# a test MSE of 1.2 in the quick run and RELU in the longer run. Both values are worse than the straight line.
 #
 # The snake is not always the better activation. We chose a line plus a wave, because we knew the data. The first
 # exercise has a faster wave, and there the snake network is worse than the straight line.
 
-# 5. The left plot shows the operation with its two derivatives. The right plot shows the networks inside and outside
-#    the training data.
+# 5. How do you add an operation? You write a function and its vjp, and check both with `gradcheck`. The left plot shows
+#    the operation with its two derivatives. The right plot shows the networks inside and outside the training data.
 x = sa.tensor(np.linspace(-6, 6, 500), requires_grad=True)  # a Tensor, because we differentiate by x
 y = snake(x)
 first = sa.grad(y.sum(), x, create_graph=True)  # with a graph, because we differentiate again

@@ -134,8 +134,10 @@ for name, error in {"PCA, 1 number": optimum[1], "PCA, 2 numbers": optimum[2], *
 # equal codes to different pieces of the curve. On a line, the codes of two pieces cannot move past each other without
 # meeting, and each meeting has a large error.
 
-# 5. The picture shows the helix and three reconstructions, with the codes below. The colour is the parameter t. Compare
-#    the maps of codes. The three turns cross in the linear code. In the deep code, no two colours meet in one place.
+# 5. Can two coordinates describe points in three dimensions? Yes, if all points lie near one surface. A linear
+#    autoencoder needs a flat surface, and a deep autoencoder also finds a curved surface. The picture shows the helix
+#    and three reconstructions, with the codes below. The colour is the parameter t. In the linear code, the three turns
+#    cross. In the deep code, no two colours meet in one place.
 figure = style.new_figure(15, 7)
 sets = {"helix": helix, **{name: model.reconstruct(helix) for name, model in models.items()}}
 for i, (name, points) in enumerate(sets.items()):
