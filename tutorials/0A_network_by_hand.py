@@ -84,8 +84,8 @@ W_next, b_next = W - LR * dL_dW, b - LR * dL_db
 print(f"after a step: W = {W_next}, b = {b_next:g}, L = {loss_of(W_next, b_next):.4f}")
 
 # What you should see, and why: answer (c). Both derivatives are negative, so both weights grow. The second derivative
-# is twice the first, because the second input is twice the first. The sign of a weight has no influence on these signs.
-# One step reduces the loss from 0.25 to 0.0333.
+# is twice the first, because the second input is twice the first. The formula for dL/dW contains the inputs, but not
+# the signs of the weights. One step reduces the loss from 0.25 to 0.0333.
 
 # 3. Is the gradient correct? You can measure a slope without the chain rule. Let w be the first weight. Compute the
 #    loss at w + s and at w - s, for a small number s. The finite difference is the slope between these two losses:
@@ -101,7 +101,7 @@ for s in (1e-1, 1e-5, 1e-13):
     print(f"finite difference with s = {s:.0e}: {slope:.12f}, error {step_errors[s]:.1e}")
 
 # What you should see, and why: answer (b). The errors are 2e-4, 7e-12 and 2e-4. With s = 0.1, the two places are far
-# apart, and the loss bends between them. With s = 1e-13, both losses agree in the first 13 of their 16 digits. The
+# apart, and the loss bends between them. With s = 1e-13, both losses agree in about 13 of their 16 digits. The
 # difference keeps only the last digits, and these digits are rounded.
 
 # 4. The network gets 200 points for training, and we test it with 2,000 new points. Half of the points lie in the disc
@@ -179,7 +179,8 @@ print(f"with tanh:          loss {losses[-1]:.4f}, test accuracy {network_accura
 # closed border.
 
 # 6. Now we build the same network with scratchae. `loss.backward()` computes the gradient, and `optimizer.step()` is
-#    the step of gradient descent. Numbers in scratchae normally have 32 bits. Here they get 64 bits, as in NumPy.
+#    the step of gradient descent. Numbers in scratchae normally have 32 bits. Here the numbers get 64 bits, as in
+#    NumPy.
 
 # Predict first: both programs start from the same parameters. How much do the parameters differ after 2,000 steps?
 # Choose (a) by exactly 0, or (b) in the last of 16 digits, or (c) by about 1%.
