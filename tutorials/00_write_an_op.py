@@ -129,7 +129,8 @@ def train(activation, decay, seed):
 
 # 4. The comparison must be fair. The optimiser AdamW also pulls all weights towards 0 at each step. The strength of
 #    this pull is the weight decay. We train each kind of network with five weight decays and two random starts. We keep
-#    the network with the smallest validation MSE. For comparison, we also train a ReLU network without weight decay.
+#    the network with the smallest mean squared error (MSE) on the validation points. The test points only give the
+#    final numbers. For comparison, we also train a ReLU network without weight decay.
 
 # Predict first: which networks continue the wave? Choose (a) both kinds, or (b) only the snake network, or (c) no
 # network, because all training points lie between -5 and 5.

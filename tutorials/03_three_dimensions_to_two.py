@@ -9,7 +9,7 @@ plane, as on a map. So you can draw a code of two numbers. The plane of all code
              encoder             decoder
 
     linear:   3 -> 2 -> 3
-    deep:     3 -> 64 -> 64 -> 2 -> 64 -> 64 -> 3     with the activation GELU after each layer of 64
+    deep:     3 -> 64 -> 64 -> 2 -> 64 -> 64 -> 3     after each 64 the activation GELU, a smooth ReLU
 
 The narrow layer in the middle is the bottleneck. With a code of three numbers, the autoencoder could copy its input.
 The error would be 0, but a copy is useless. With two numbers, the encoder must choose the parts to keep.
