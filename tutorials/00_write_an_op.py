@@ -17,8 +17,8 @@ small network with the snake should continue a wave outside the training data:
 
 There are two baselines, a straight line by least squares and the same network with the ReLU, max(z, 0).
 
-    python tutorials/00_write_an_op.py --quick     ten seconds
-    python tutorials/00_write_an_op.py             the same with more steps, 15 seconds
+    python tutorials/00_write_an_op.py --quick     10 to 25 seconds
+    python tutorials/00_write_an_op.py             the same with more steps, 15 to 30 seconds
 """
 
 import numpy as np

@@ -18,8 +18,8 @@ The baseline is PCA with the same code size. PCA projects the points onto the pl
 linear autoencoder should find this plane (Baldi & Hornik 1989). The decoder of a deep autoencoder can bend the plane
 of codes to a curved surface (Kramer 1991). All settings are fixed, so we need no validation points.
 
-    python tutorials/03_three_dimensions_to_two.py --quick    ten seconds
-    python tutorials/03_three_dimensions_to_two.py            the same with more epochs, 15 seconds
+    python tutorials/03_three_dimensions_to_two.py --quick    10 to 25 seconds
+    python tutorials/03_three_dimensions_to_two.py            the same with more epochs, 15 to 30 seconds
 """
 
 import numpy as np

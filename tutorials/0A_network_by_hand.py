@@ -19,7 +19,7 @@ of the plane to n numbers between 0 and 1. Each row of x is a point, so the laye
 The network must separate the points of a disc from the points of a ring around this disc. The baseline, the result to
 compare with, is the best straight line. We find this line among 79,560 lines.
 
-    python tutorials/0A_network_by_hand.py     a few seconds; --quick changes nothing
+    python tutorials/0A_network_by_hand.py     5 to 15 seconds; --quick changes nothing
 """
 
 import numpy as np
