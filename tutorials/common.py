@@ -16,9 +16,7 @@ import scratchae as sa
 from scratchae import data
 
 
-def settings(
-    script: str, description: str | None, uses_data: bool = True, resumes: bool = False
-) -> argparse.Namespace:
+def settings(script: str, description: str | None, uses_data: bool = True, resumes: bool = False) -> argparse.Namespace:
     """The command line: `.quick`, `.data` ("sample" or "full") and `.out`, the folder for this script's pictures. A
     script that `resumes` passes `.resume` to `fit`, and keeps a checkpoint in this folder."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)

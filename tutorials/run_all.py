@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -34,7 +35,7 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true", help="continue interrupted long runs")
     parser.add_argument("which", nargs="*", metavar="NN", help="numbers of scripts, such as 04 or 0A (default: all)")
     args = parser.parse_args()
-    scripts = {script.stem.split("_")[0]: script for script in sorted(HERE.glob("[0-9]*_*.py"))}
+    scripts = in_order(HERE.glob("[0-9]*_*.py"))
     if unknown := set(args.which) - set(scripts):
         parser.error(f"no tutorial {', '.join(sorted(unknown))}; there are {', '.join(scripts)}")
     missed = False
@@ -48,6 +49,12 @@ def main() -> None:
             if args.data == "full":
                 shutil.copyfile(args.out / script.stem / "answer.png", PICTURES / f"{script.stem}.png")
     sys.exit(missed)
+
+
+def in_order(scripts: Iterable[Path]) -> dict[str, Path]:
+    """The scripts by their numbers, in the order of tutorials/README.md."""
+    text = README.read_text()
+    return {s.stem.split("_")[0]: s for s in sorted(scripts, key=lambda s: (text.find(f"]({s.name})"), s.name))}
 
 
 def run(script: Path, data: str, out: Path, resume: bool) -> dict:
@@ -77,7 +84,8 @@ def run(script: Path, data: str, out: Path, resume: bool) -> dict:
 def keep(name: str, found: dict) -> None:
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     results[name] = found
-    RESULTS.write_text(json.dumps(dict(sorted(results.items())), indent=1) + "\n")
+    order = in_order(Path(f"{name}.py") for name in results).values()
+    RESULTS.write_text(json.dumps({script.stem: results[script.stem] for script in order}, indent=1) + "\n")
 
 
 def with_table(text: str) -> str:
