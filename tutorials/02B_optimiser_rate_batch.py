@@ -179,10 +179,10 @@ for name, optimizer in OPTIMIZERS.items():
           f"{len(models) - len(errors)} of {len(models)} diverged")  # fmt: skip
 print(f"PCA with {CODE_SIZE} numbers:        test MSE {pca_test:.5f}")
 
-# What you should see, and why: answer (a). On 20,000 images, the mean errors are 0.0144 for Adam, 0.0183 for
-# RMSprop, 0.0195 for SGD with momentum and 0.0249 for SGD. PCA has 0.0169, so only Adam is better than PCA after three
-# epochs. In the quick run, Adam ends at 0.0200 and SGD at 0.0386. A wrong rate costs more than another optimiser. Adam
-# at 0.03, ten times the best rate, has a validation MSE of 0.0519. SGD at the best rate has 0.0269.
+# What you should see, and why: answer (a). On 20,000 images, Adam ends at 0.0144 and RMSprop at 0.0183. SGD with
+# momentum ends at 0.0195 and SGD at 0.0249. PCA has 0.0169, so only Adam is better than PCA after three epochs. In the
+# quick run, Adam ends at 0.0200 and SGD at 0.0386. A wrong rate costs more than another optimiser. Adam at 0.03, ten
+# times the best rate, has a validation MSE of 0.0519. SGD at the best rate has 0.0269.
 #
 # The best rate of one seed can be too high for another seed. SGD with momentum at 10 ends between 0.0159 and 0.0263. On
 # the sample, SGD at 30 diverges with one of the three seeds. A rate three times lower is safer.

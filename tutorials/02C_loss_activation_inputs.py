@@ -5,9 +5,9 @@ The network below is the starting point. Each part of this tutorial changes one 
     pixel, 0 to 255 --> x (n, 784) --> h (n, 128) --> z (n, 32) --> h' (n, 128) --> x' (n, 784)
                    / 255          GELU           linear        GELU            linear, MSE
 
-A layer computes activation(W x + b). A linear layer has no activation. The final judge is the same for all networks:
-the mean squared error (MSE) of the test images, in pixels from 0 to 1. Each network has the best of several learning
-rates, chosen on the validation images. `--quick` tries one rate. PCA with 32 numbers is the baseline (tutorial 01).
+A layer computes activation(W x + b). A linear layer has no activation. The judge is the same for all networks, the mean
+squared error (MSE) of the test images, in pixels from 0 to 1. Each network has the best of several learning rates,
+chosen on the validation images. `--quick` tries one rate. PCA with 32 numbers is the baseline (tutorial 01).
 
     python tutorials/02C_loss_activation_inputs.py                 the embedded sample, 2 to 4 minutes
     python tutorials/02C_loss_activation_inputs.py --data full     20,000 images of MNIST, about 3 minutes
@@ -111,12 +111,12 @@ inputs = compare({
     "standardised": {"inputs": "standardised"},
 })  # fmt: skip
 
-# What you should see, and why: answer (a). With GELU and Adam, the error rises from 0.0141 to 0.0155 on 20,000 images,
-# and from 0.0178 to 0.0185 in the quick run. Adam's steps do not depend on the size of the gradient (tutorial 02B).
-# With tanh on 0 to 255, the error is about the error of the mean image. All tanh units are close to -1 or 1, and the
-# derivative is close to 0. The encoder cannot learn. SGD with momentum diverges on 0 to 255 at the rates 1 and 0.0001.
-# At 0.00001, SGD learns, but ends at 0.0289, against 0.0178 on 0 to 1. After the division by 255, the usual rates and
-# first weights fit.
+# What you should see, and why: answer (a). With GELU and Adam, the error rises from 0.0141 to 0.0155 on 20,000 images.
+# In the quick run, the error rises from 0.0178 to 0.0185. Adam's steps do not depend on the size of the gradient
+# (tutorial 02B). With tanh on 0 to 255, the error is about the error of the mean image. All tanh units are close to -1
+# or 1, and the derivative is close to 0. The encoder cannot learn. SGD with momentum diverges on 0 to 255 at the
+# rates 1 and 0.0001. At 0.00001, SGD learns, but ends at 0.0289, against 0.0178 on 0 to 1. After the division by 255,
+# the usual rates and first weights fit.
 #
 # "Minus the mean" is a little better still, 0.0129 on 20,000 images. "Standardised" is worse, 0.0178. A pixel near the
 # border becomes as important as a pixel in the middle. The MSE in pixels counts strong pixels most.
@@ -193,10 +193,10 @@ losses |= compare({
 # three targets is 0 at the mean of the targets, 0.3. The MSE has the same optimum, also for grey targets. The optimum
 # of the MAE is the median, 0. The lowest p in the list is 0.001.
 #
-# The training still differs. The last layer computes p = sigmoid(a). The derivative by a is 2 (p - t) p (1 - p) for the
-# MSE, and p - t for the BCE. Near black and white, p (1 - p) is near 0, and the MSE learns slowly. On 20,000 images,
-# the BCE ends at an MSE of 0.0117, and the MSE with a sigmoid at 0.0138. In the quick run, the two end at 0.0229
-# and 0.0247.
+# The training still differs. The last layer computes p = sigmoid(a). The derivative of the MSE by a is 2 (p - t) p (1 -
+# p). The derivative of the BCE by a is p - t. Near black and white, p (1 - p) is near 0, and the MSE learns slowly.
+# On 20,000 images, the BCE ends at an MSE of 0.0117, and the MSE with a sigmoid at 0.0138. In the quick run, the two
+# end at 0.0229 and 0.0247.
 #
 # The MAE has the highest MSE, because the median of most pixels is black. With a sigmoid, the MAE ends at 0.114 in the
 # quick run. The gradient has the factor p (1 - p) too, so the network stays at black images. With a linear output, the
@@ -261,10 +261,10 @@ shapes = compare({
 })  # fmt: skip
 
 # What you should see, and why: answer (a). On 20,000 images, one hidden layer ends at 0.0123. Two equal layers end
-# at 0.0132, two that widen at 0.0140, two that taper at 0.0147, and three layers at 0.0200. In the quick run, the order
-# of the first three is the same, with 0.0167, 0.0232 and 0.0247. Tapering is a habit, and no rule. The wide layers at
-# the pixels take most of the parameters. A deeper network needs more steps before depth can help. Tutorial 04 trains a
-# deeper network for 50 epochs.
+# at 0.0132, and two that widen at 0.0140. Two that taper end at 0.0147, and three layers at 0.0200. At the rate 0.01,
+# all five are worse. In the quick run, the order of the first three is the same, with 0.0167, 0.0232 and 0.0247.
+# Tapering is a habit, and no rule. The wide layers at the pixels take most of the parameters. A deeper network needs
+# more steps before depth can help. Tutorial 04 trains a deeper network for 50 epochs.
 
 # 7. The picture has one panel for each part. Shorter bars are better, and the dotted line is PCA with 32 numbers. In
 #    the panel of the outliers, the lines of PCA and of the MSE coincide. Both follow the outliers.
@@ -310,4 +310,4 @@ finish()
 # network gives a corner pixel of 0.064 on clean images. Trained with the MAE, the network gives 0.006. Why?
 #
 # Write code: the Huber loss is quadratic for small errors and linear for large errors. Write this loss as a function of
-# the reconstruction and the target, and pass this function as `loss` to the linear autoencoder of the outliers.
+# the reconstruction and the target. Pass this function as `loss` to the linear autoencoder of the outliers.

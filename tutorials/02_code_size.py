@@ -10,8 +10,8 @@ autoencoder has a hidden layer h on either side of the code.
     h = GELU(W_1 x + b_1)      z = W_2 h + b_2      h' = GELU(W_3 z + b_3)      x' = W_4 h' + b_4
 
 GELU is a smooth activation, close to max(0, t). The loss is the mean squared error (MSE). PCA with k directions is the
-baseline at code size k. Tutorial 01 explains PCA, and why no linear code of k numbers has a lower training error. A
-deep decoder can leave the plane of PCA, because the outputs of the deep decoder lie on a curved surface.
+baseline at code size k. Tutorial 01 explains PCA, and why no linear code of k numbers has a lower training error. The
+outputs of a deep decoder lie on a curved surface, and can be closer to the images than a plane.
 
     python tutorials/02_code_size.py                 the embedded sample, a minute or two
     python tutorials/02_code_size.py --data full     all of MNIST, about 5 minutes
@@ -126,10 +126,10 @@ for name, curve in validation.items():
         print(f"    {k:3} to {next_k:3}: {error:.5f} to {next_error:.5f}, {gain:.6f} each")
     print(f"    elbow at {elbow(curve)} numbers")
 
-# What you should see, and why: answer (a). On all of MNIST, the elbow of PCA is at 32 numbers, and the elbow of the
-# deep autoencoder at 16. The quick run has only three sizes for the deep autoencoder, and gives 8. The gain for each
-# added number falls steadily, so many sizes are reasonable. The elbow also depends on the first and the last size. Take
-# the elbow as a first guess. The use of the code decides.
+# What you should see, and why: answer (a) on all of MNIST. The elbow of PCA is at 32 numbers, and the elbow of the deep
+# autoencoder at 16. On the sample, both elbows are at 32. The quick run has only three sizes for the deep autoencoder,
+# and gives 8. The gain for each added number falls steadily, so many sizes are reasonable. The elbow also depends on
+# the first and the last size. Take the elbow as a first guess. The use of the code decides.
 
 # 5. A network with few training images can learn the details of these images. The training error is then far below the
 #    validation error. This is called overfitting. A bottleneck limits overfitting, because a small code cannot hold the

@@ -46,8 +46,9 @@ print(f"784 numbers: test MSE {clean:.1e}, of noisy images {copied:.4f}")
 assert clean < 1e-10 and abs(copied - 0.25) < 0.005
 
 print("\nWrite code")
-# One more direction removes the mean square of its coefficients from E(k), and adds s^2 of noise. Both are divided by
-# 784. A direction is worth its place as long as the mean square is above s^2. Strong noise needs a small code.
+# One more direction removes the mean square of its coefficients, divided by 784, from E(k). The direction also adds
+# s^2 / 784 of noise. A direction is worth its place as long as the mean square is above s^2. Strong noise needs a small
+# code.
 coefficients = (digits.validation.reshape(-1, 784) - mean) @ directions.T
 squares = np.mean(coefficients**2, axis=0)  # of each direction
 best = {}
