@@ -95,8 +95,7 @@ def best(errors):
     return min((rate for rate in errors if not np.isnan(errors[rate])), key=errors.get)
 
 
-# 1. The baseline of all trainings is PCA of the same images. A network that learns only the mean image has the upper
-#    error.
+# 1. The baseline of all trainings is PCA of the same images. The error of the mean image is the upper end of the scale.
 mean, directions = pca(images)
 pca_validation = mse(digits.validation, pca_reconstruct(digits.validation, mean, directions[:CODE_SIZE]))
 pca_test = mse(digits.test, pca_reconstruct(digits.test, mean, directions[:CODE_SIZE]))
@@ -120,9 +119,10 @@ print("best rates:", ", ".join(f"{name} {rate:g}" for name, rate in chosen.items
 # tiny. The loss is a mean over 784 pixels, so each gradient contains a factor 1/784. Training diverges at larger rates.
 # Each step then overshoots, and the loss grows until the loss is infinite.
 #
-# SGD with momentum moves about as far as SGD at ten times the rate. On 20,000 images, the two end at 0.0332 and 0.0330
-# with the rates 0.3 and 3. Under a constant gradient g, v grows to g (1 + 0.9 + 0.9^2 + ...) = 10 g. RMSprop and Adam
-# divide by the size of the gradient. The length of a step is then near the rate.
+# SGD with momentum is best at 3 in the quick run and on the sample, and at 10 on 20,000 images. SGD with momentum moves
+# about as far as SGD at ten times the rate. On 20,000 images, the two end at 0.0332 and 0.0330 with the rates 0.3
+# and 3. Under a constant gradient g, v grows to g (1 + 0.9 + 0.9^2 + ...) = 10 g. RMSprop and Adam divide by the size
+# of the gradient. The length of a step is then near the rate.
 
 
 # 3. A test of this reason. Take the sum over the pixels as the loss. Each gradient is then 784 times as large. SGD at a
