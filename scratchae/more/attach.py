@@ -8,7 +8,20 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from scratchae import functional, nn, optim
+from scratchae import autoencoders, functional, nn, optim
+from scratchae.autoencoders import (
+    adversarial,
+    conditional,
+    importance_weighted,
+    labels,
+    masked,
+    neighbours,
+    regularised,
+    samplers,
+    total_correlation,
+    vector_quantised,
+    wasserstein,
+)
 from scratchae.autoencoders.base import LOSSES
 from scratchae.autoencoders.variational import LOG_NORMALISERS
 from scratchae.autograd import ops
@@ -78,3 +91,21 @@ LOG_NORMALISERS |= {losses.binary_cross_entropy_with_logits: 0.0, losses.continu
 
 optim.Optimizer.add_param_group = optimizers.add_param_group
 offer(optim, optimizers.Adagrad, optimizers.LambdaLR, optimizers.WarmupLR)
+
+# --- the wider family -----------------------------------------------------------------------------
+
+offer(autoencoders, conditional.Conditional, conditional.ConditionalAutoencoder, labels.LabelBias)
+offer(autoencoders, conditional.ConditionalVariationalAutoencoder)
+offer(autoencoders, samplers.fit_sampler, samplers.NormalSampler, samplers.GaussianMixtureSampler)
+offer(autoencoders, neighbours.NeighbourSampler, wasserstein.mmd)
+for _name, _kind in {
+    "adversarial": adversarial.AdversarialAutoencoder,
+    "importance-weighted": importance_weighted.ImportanceWeightedAutoencoder,
+    "masked": masked.MaskedAutoencoder,
+    "regularised": regularised.RegularisedAutoencoder,
+    "total-correlation": total_correlation.TotalCorrelationAutoencoder,
+    "vector-quantised": vector_quantised.VectorQuantisedAutoencoder,
+    "wasserstein": wasserstein.WassersteinAutoencoder,
+}.items():
+    offer(autoencoders, _kind)
+    autoencoders.KINDS[_name] = _kind
