@@ -40,14 +40,14 @@ class Codebook(nn.Module):
     def nearest(self, vectors: Array) -> Array:
         """The numbers (P,) of the entries nearest to vectors (P, d). |v|^2 is equal for all entries and left out."""
         squares = (self.entries * self.entries).sum(axis=1)
-        return (squares - 2 * (vectors @ self.entries.T)).argmin(axis=1)
+        return (squares - 2 * F.matmul(vectors, self.entries.T)).argmin(axis=1)
 
     def follow(self, vectors: Array, numbers: Array) -> None:
         """Move the entries towards the vectors (P, d) that chose them."""
         xp = xp_of(vectors)
         chose = (numbers[:, None] == xp.arange(len(self.entries))).astype(vectors.dtype)
         places = batch_count(len(vectors))  # of the whole batch, also where several processes share the batch
-        found = chose.T @ xp.concatenate([vectors, xp.ones((len(vectors), 1), vectors.dtype)], axis=1)
+        found = F.matmul(chose.T, xp.concatenate([vectors, xp.ones((len(vectors), 1), vectors.dtype)], axis=1))
         found = F.batch_mean((found / len(vectors))[None], axis=0) * places
         self.sums[...] = self.decay * self.sums + (1 - self.decay) * found[:, :-1]
         self.counts[...] = self.decay * self.counts + (1 - self.decay) * found[:, -1]
