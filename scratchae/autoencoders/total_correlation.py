@@ -21,7 +21,7 @@ from typing import Any
 from scratchae import functional as F
 from scratchae import nn
 from scratchae.autoencoders.base import Loss
-from scratchae.autoencoders.batch import check_whole_batch
+from scratchae.autoencoders.batch import has_pairs
 from scratchae.autoencoders.variational import VariationalAutoencoder
 from scratchae.backend import xp_of
 from scratchae.checks import check_count, check_number
@@ -50,10 +50,10 @@ class TotalCorrelationAutoencoder(VariationalAutoencoder):
         self.n_samples = check_count("n_samples", n_samples, 2)
 
     def loss_terms(self, x: Any, target: Any = None) -> dict[str, Any]:
-        check_whole_batch(self, x)
-        mu, logvar = self.posterior(x)
+        pairs, (mu, logvar) = has_pairs(self, x), self.posterior(x)
         z = self.reparameterise(mu, logvar)
-        information, correlation, dimensions = kl_parts(z, mu, logvar, self.n_samples)
+        parts = kl_parts(z, mu, logvar, self.n_samples) if pairs else [0 * F.sum(z)] * 3
+        information, correlation, dimensions = parts
         return {
             "reconstruction": self.distance(self.decode(z), x, target) * (x.size // len(x)),
             "mutual_information": self.information * information,

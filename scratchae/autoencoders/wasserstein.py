@@ -21,7 +21,7 @@ from typing import Any
 from scratchae import functional as F
 from scratchae import nn
 from scratchae.autoencoders.base import Loss
-from scratchae.autoencoders.batch import check_whole_batch
+from scratchae.autoencoders.batch import has_pairs
 from scratchae.autoencoders.prior import NormalCodeAutoencoder
 from scratchae.checks import check_choice, check_number
 
@@ -44,9 +44,9 @@ class WassersteinAutoencoder(NormalCodeAutoencoder):
         self.kernel: str = check_choice("kernel", kernel, ("imq", "rbf"))
 
     def penalties(self, x: Any, code: Any) -> dict[str, Any]:
-        check_whole_batch(self, x)
-        terms = super().penalties(x, code)
-        return {**terms, "discrepancy": self.discrepancy_weight * mmd(code, F.normal_like(code), self.kernel)}
+        pairs, terms = has_pairs(self, x), super().penalties(x, code)
+        found = mmd(code, F.normal_like(code), self.kernel) if pairs else 0 * F.sum(code)
+        return {**terms, "discrepancy": self.discrepancy_weight * found}
 
 
 def mmd(x: Any, y: Any, kernel: str = "imq", scales: Sequence[float] = SCALES) -> Any:

@@ -5,23 +5,7 @@ Operators go under `autograd.ops` too. NumPy's functions on Tensors look for the
 
 from __future__ import annotations
 
-from types import ModuleType
-from typing import Any
-
-from scratchae import autoencoders, functional, nn, optim
-from scratchae.autoencoders import (
-    adversarial,
-    conditional,
-    importance_weighted,
-    labels,
-    masked,
-    neighbours,
-    regularised,
-    samplers,
-    total_correlation,
-    vector_quantised,
-    wasserstein,
-)
+from scratchae import functional, nn, optim
 from scratchae.autoencoders.base import LOSSES
 from scratchae.autoencoders.variational import LOG_NORMALISERS
 from scratchae.autograd import ops
@@ -40,20 +24,8 @@ from scratchae.more import (
     series,
 )
 from scratchae.more import optim as optimizers
+from scratchae.more.offers import offer
 from scratchae.more.ssim import ssim
-
-
-def offer(module: ModuleType, *things: Any) -> None:
-    """Give `module` the functions or classes under their own names, and list the names in its `__all__`, if it has one.
-
-    A name that is there already, such as `pad`, now means the function that can do more.
-    """
-    listed = getattr(module, "__all__", [])
-    for thing in things:
-        setattr(module, thing.__name__, thing)
-        if thing.__name__ not in listed:
-            listed.append(thing.__name__)
-
 
 # --- operators ------------------------------------------------------------------------------------
 
@@ -91,21 +63,3 @@ LOG_NORMALISERS |= {losses.binary_cross_entropy_with_logits: 0.0, losses.continu
 
 optim.Optimizer.add_param_group = optimizers.add_param_group
 offer(optim, optimizers.Adagrad, optimizers.LambdaLR, optimizers.WarmupLR)
-
-# --- the wider family -----------------------------------------------------------------------------
-
-offer(autoencoders, conditional.Conditional, conditional.ConditionalAutoencoder, labels.LabelBias)
-offer(autoencoders, conditional.ConditionalVariationalAutoencoder)
-offer(autoencoders, samplers.fit_sampler, samplers.NormalSampler, samplers.GaussianMixtureSampler)
-offer(autoencoders, neighbours.NeighbourSampler, wasserstein.mmd)
-for _name, _kind in {
-    "adversarial": adversarial.AdversarialAutoencoder,
-    "importance-weighted": importance_weighted.ImportanceWeightedAutoencoder,
-    "masked": masked.MaskedAutoencoder,
-    "regularised": regularised.RegularisedAutoencoder,
-    "total-correlation": total_correlation.TotalCorrelationAutoencoder,
-    "vector-quantised": vector_quantised.VectorQuantisedAutoencoder,
-    "wasserstein": wasserstein.WassersteinAutoencoder,
-}.items():
-    offer(autoencoders, _kind)
-    autoencoders.KINDS[_name] = _kind
