@@ -7,8 +7,17 @@
 
 A pixel-wise error cannot compare drawn images with real ones, because no real image belongs to a drawn one. Two images
 with similar features look similar. The classifiers of MNIST and Fashion-MNIST come with the package; the script
-tools/make_classifiers.py trained both. The distance depends on the classifier and on the number of images. So compare
-only distances from the same classifier and equal numbers.
+tools/make_classifiers.py trained both (test accuracy 99.0% and 90.7%). The distance depends on the classifier and on
+the number of images. So compare only distances from the same classifier and equal numbers. Reference values of 10,000
+images against the first 10,000 training images, as distance, precision, recall:
+
+                        MNIST                     Fashion-MNIST
+    training images     1.35   0.87   0.88         0.37   0.88   0.89       the next 10,000
+    test images         1.82   0.87   0.88         0.28   0.88   0.89
+    uniform noise       1012   0.43   0.00          832   1.00   0.00
+    mean image          1218   1.00   0.00          834   1.00   0.00
+
+A precision without recall means little. One odd training image has a large ball, and noise can lie in this ball.
 
 Sources: M. Heusel et al., "GANs trained by a two time-scale update rule converge to a local Nash equilibrium", NeurIPS
 2017; T. Kynkaanniemi et al., "Improved precision and recall metric for assessing generative models", NeurIPS 2019.
