@@ -21,7 +21,9 @@ HERE = Path(__file__).parent
 GENERATED = HERE / "_generated"
 sys.path.insert(0, str(HERE / "_ext"))
 
+import course_pages  # noqa: E402
 import drawings  # noqa: E402
+import notebooks  # noqa: E402
 import tutorial_pages  # noqa: E402
 from plain_text import to_rst  # noqa: E402
 
@@ -82,7 +84,7 @@ nitpick_ignore_regex = [  # types from elsewhere, and names of our own that are 
 sphinx_gallery_conf = {
     "examples_dirs": str(tutorial_pages.COPIES),
     "gallery_dirs": "gallery",
-    "filename_pattern": r"/\d\w_",
+    "filename_pattern": r"/\d[0-9A-Z]+_",
     "within_subsection_order": "tutorial_pages.course_order",
     "image_scrapers": ("tutorial_pages.pictures",),
     "reset_modules": ("tutorial_pages.prepare",),
@@ -93,7 +95,7 @@ sphinx_gallery_conf = {
     "show_signature": False,
     "show_memory": False,
     "download_all_examples": False,
-    "notebook_extensions": set(),
+    "notebook_extensions": set(),  # notebooks.py writes notebooks that run by themselves
     "write_computation_times": False,
 }
 
@@ -196,10 +198,14 @@ def check_api(app, env) -> None:
 def setup(app) -> None:
     GENERATED.mkdir(exist_ok=True)
     tutorial_pages.write_copies()
+    notebooks.write_notebooks(tutorial_pages.TITLES, tutorial_pages.SCRIPTS, GENERATED / "notebooks")
+    course_pages.write_tables(GENERATED)
     write_help(GENERATED)
     run_examples(GENERATED)
     check_names()
-    drawings.draw_walk(HERE / "inside" / "walk.svg")  # both are in git, for those who read the pages there
+    drawings.draw_walk(HERE / "inside" / "walk.svg")  # the drawings are in git, for those who read the pages there
     drawings.draw_layers(HERE / "inside" / "layers.svg")
+    drawings.draw_autoencoder(HERE / "course" / "autoencoder.svg")
+    app.add_role("tutorial", course_pages.Tutorial())
     app.connect("autodoc-process-docstring", docstring, priority=400)  # before napoleon reads the sections
     app.connect("env-check-consistency", check_api)

@@ -1,4 +1,4 @@
-"""The drawings, made from the code itself: a graph that was recorded and walked, and the import contract."""
+"""The drawings. Two are made from the code itself: a graph that was recorded and walked, and the import contract."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch
+from matplotlib.patches import FancyBboxPatch, Polygon
 
 import scratchae as sa
 from scratchae import functional as F
@@ -110,6 +110,48 @@ def _arrow(axes, giver: str, taker: str, colour: str, aside: float, number: int)
 def _reach(way: np.ndarray) -> float:
     """How far a box extends in this direction."""
     return min(0.98 / max(abs(way[0]), 1e-9), 0.40 / max(abs(way[1]), 1e-9))
+
+
+CODE = (0.9, 0.1, 0.6, 0.3, 0.8, 0.2, 0.5, 1.0, 0.4, 0.7, 0.2, 0.9, 0.5, 0.1, 0.8, 0.3)  # heights of a drawn code
+
+
+def draw_autoencoder(path: Path) -> None:
+    """Image, encoder, latent code, decoder, reconstruction, and the loss that compares both ends."""
+    figure = Figure(figsize=(10.6, 4.2))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, 10.6), ylim=(0, 4.2))
+    axes.axis("off")
+    centred = {"ha": "center", "va": "center", "color": INK}
+    for x, name, colour, text in ((0.95, "x", "#f6f6f2", "image\n784 pixels"),
+                                  (9.65, "x\u2032", "#f6f6f2", "reconstruction\n784 pixels")):  # fmt: skip
+        _room(axes, x - 0.6, 1.9, 1.2, 1.9, colour)
+        axes.text(x, 3.1, name, fontsize=15, style="italic", **centred)
+        axes.text(x, 2.4, text, fontsize=9, **centred)
+    for points, x, name, formula in (
+        (((1.9, 3.8), (4.2, 3.25), (4.2, 2.45), (1.9, 1.9)), 3.05, "encoder", "z = f(W x + b)"),
+        (((6.4, 3.25), (8.7, 3.8), (8.7, 1.9), (6.4, 2.45)), 7.55, "decoder", "x\u2032 = g(V z + c)"),
+    ):
+        axes.add_patch(Polygon(points, fc="#eef2f8", ec=INK))
+        axes.text(x, 3.05, name, fontsize=12, **centred)
+        axes.text(x, 2.6, formula, fontsize=9.5, family="DejaVu Sans Mono", **centred)
+    for i, height in enumerate(CODE):
+        axes.add_patch(Polygon(_bar(4.62 + 0.085 * i, 2.5, 0.06, 0.65 * height), fc=FORWARD, ec="none"))
+    axes.text(5.3, 3.55, "latent code z, 16 numbers", fontsize=10, **centred)
+    axes.text(5.3, 2.2, "the bottleneck", fontsize=10, **centred)
+    for start, end in ((1.55, 1.9), (4.2, 4.55), (6.05, 6.4), (8.7, 9.05)):
+        axes.annotate("", (end, 2.85), (start, 2.85), arrowprops={"arrowstyle": "-|>", "color": FORWARD, "lw": 1.6})
+    for x in (0.95, 9.65):
+        axes.plot((x, x), (1.9, 0.9), color=BACKWARD, lw=1.6)
+        style = {"arrowstyle": "-|>", "color": BACKWARD, "lw": 1.6, "shrinkA": 0}
+        axes.annotate("", (2.95 if x < 5 else 7.65, 0.9), (x, 0.9), arrowprops=style)
+    _room(axes, 2.95, 0.4, 4.7, 1.0, "#fdf0e3")
+    axes.text(5.3, 1.08, "loss: how far is x\u2032 from x?", fontsize=11, **centred)
+    axes.text(5.3, 0.7, "its gradient changes W, b, V and c", fontsize=9, **centred)
+    _save(figure, path)
+
+
+def _bar(x: float, y: float, width: float, height: float) -> list[tuple[float, float]]:
+    return [(x, y), (x + width, y), (x + width, y + height), (x, y + height)]
 
 
 WHAT = {

@@ -1,8 +1,7 @@
 """The tutorials as pages: sphinx-gallery runs them with --quick and shows what they print and draw.
 
 The scripts stay as they are. Copies get the form that sphinx-gallery reads: a docstring in reStructuredText with a
-title, and comments of the story as blocks of text. These comments begin with "# 1.", "# Predict first:", "# What you
-should see" or "# Exercises", at the start of a line.
+title, and comments of the story as blocks of text. `story.py` says which comments these are.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from plain_text import to_rst
 from sphinx_gallery.scrapers import figure_rst
+from story import parts_of, story_of
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "tutorials"
@@ -24,11 +24,14 @@ HEADER = """\
 Tutorials
 =========
 
-Scripts to read from top to bottom, in this order. These pages were made by running them with ``--quick``, a few
-epochs on the embedded images; the small pictures are from longer runs. What each reaches on all 60,000 images is
-under :doc:`/inside/reached`.
+Read each page from top to bottom, in this order. :doc:`/course/paths` has shorter paths, with times. Each page shows a
+run with ``--quick``, a few epochs on the embedded images. The small pictures below come from the longer runs that
+``tutorials/README.md`` names. :doc:`/inside/reached` has the results on all 60,000 images. The first lines of each page
+link to a notebook of the same content.
 
 """
+
+FRAMES = {"Predict": "predict", "What": "result", "Exercises": "exercises"}  # classes in scratchae.css
 
 sys.path.insert(0, str(SCRIPTS))
 
@@ -55,27 +58,31 @@ def course_order(name: str) -> int:
 
 
 def adapted(text: str, title: str, stem: str) -> str:
-    doc, code = re.match(r'"""(.*?)\n"""\n(.*)', text, re.DOTALL).groups()
-    doc = "\n".join(to_rst(doc.split("\n")))
+    doc, parts = parts_of(text)
+    doc = "\n".join(_rst(doc.split("\n")))
+    download = f":download:`Download this tutorial as a notebook </_generated/notebooks/{stem}.ipynb>`"
     picture = ROOT / "docs" / "tutorials" / f"{stem}.png"
     thumbnail = f"# sphinx_gallery_thumbnail_path = 'tutorials/{picture.name}'\n" if picture.exists() else ""
-    blocks = re.sub(rf"^# (?:{STORY}).*\n(?:#.*\n)*", _text_block, code, flags=re.MULTILINE)
-    return f'r"""\n{title}\n{"=" * len(title)}\n\n{doc}\n"""\n{thumbnail}{blocks}'
+    blocks = "".join(part if kind == "code" else _text_block(part) for kind, part in parts)
+    blocks = re.sub(r"# %%\n+(?=# %%\n)", "", blocks)  # between two texts
+    return f'r"""\n{title}\n{"=" * len(title)}\n\n{doc}\n\n{download}\n"""\n{thumbnail}{blocks}'
 
 
-STORY = r"\d+\.|Predict first|What you should see|Exercises"
+def _rst(lines: list[str]) -> list[str]:
+    """reStructuredText in which drawings and commands are not coloured as Python."""
+    return [f"{line[:-2]}.. code-block:: none" if line.strip() == "::" else line for line in to_rst(lines)]
 
 
-def _text_block(match: re.Match) -> str:
+def _text_block(comment: str) -> str:
     """A comment of the story as text. Predictions, results and exercises get a frame with their name as its title."""
-    name, first, rest = re.match(rf"# ({STORY})[:.,]? ?(.*)\n((?:#.*\n)*)", match[0]).groups()
-    body = [line[2:] for line in rest.rstrip("\n").split("\n")] if rest else []
+    name, lines = story_of(comment)
+    rst = _rst(lines)
     if name[0].isdigit():
-        rst = to_rst([first, *(line[len(name) + 1 :] for line in body)])
         rst[0] = f"**{name}** {rst[0]}"
     else:
-        rst = to_rst([first, *body])
-        rst = [f".. admonition:: {name}", "   :class: story", "", *(f"   {line}" for line in rst)]
+        rst = [re.sub(r"^(Change a constant|Explain a number|Write code):", r"**\1:**", line) for line in rst]
+        frame = [f".. admonition:: {name}", f"   :class: story {FRAMES[name.split()[0]]}", ""]
+        rst = [*frame, *(f"   {line}".rstrip() for line in rst)]
     return "# %%\n" + "\n".join(f"# {line}".rstrip() for line in rst) + "\n\n# %%\n"
 
 
@@ -110,7 +117,7 @@ class Pictures:
         for picture, target in zip(new, block_vars["image_path_iterator"], strict=False):
             shutil.move(picture, target)
             rst += figure_rst([target], gallery_conf["src_dir"])
-        return rst
+        return rst + "\n\n.. rst-class:: run\n\nRun: ``--quick``, on the embedded data.\n\n" * bool(new)
 
 
 pictures = Pictures()
