@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-from scratchae import autoencoders, data, distributed, functional, nn, optim
+from scratchae import autoencoders, data, distributed, functional, measures, nn, optim
 from scratchae.autoencoders import (
     Autoencoder,
     ContractiveAutoencoder,
@@ -53,7 +53,7 @@ __all__ = [
     "EarlyStopping", "History", "LearningRates", "LivePlot", "SaveHistory", "Schedule", "Snapshots",
     "SparseAutoencoder", "Tensor", "Trainer", "VariationalAutoencoder", "allow_tf32", "autoencoders", "data",
     "detect_anomaly", "distributed", "enable_grad", "explore", "find_lr", "from_dlpack", "functional", "generator",
-    "get_num_threads", "gpu_available", "grad", "gradcheck", "gradgradcheck", "hessian", "is_grad_enabled", "jacobian",
-    "load_checkpoint", "load_model", "manual_seed", "nn", "no_grad", "optim", "primitive", "save_checkpoint",
-    "set_num_threads", "show_config", "tensor",
+    "get_num_threads", "gpu_available", "grad", "gradcheck", "gradgradcheck", "hessian", "is_grad_enabled",
+    "jacobian", "load_checkpoint", "load_model", "manual_seed", "measures", "nn", "no_grad", "optim", "primitive",
+    "save_checkpoint", "set_num_threads", "show_config", "tensor",
 ]  # fmt: skip

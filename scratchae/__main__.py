@@ -1,7 +1,7 @@
 """The command line: train an autoencoder on files, and use the model on other files.
 
-    scratchae train --data mnist --kind variational --sizes 784,400,20 --epochs 10 --out vae.safetensors
-    scratchae sample vae.safetensors 100 samples.png
+scratchae train --data mnist --kind variational --sizes 784,400,20 --epochs 10 --out vae.safetensors
+scratchae sample vae.safetensors 100 samples.png
 """
 
 from __future__ import annotations
@@ -123,9 +123,12 @@ def _parser() -> argparse.ArgumentParser:
     verb(reconstruct, "what the model makes of images or rows", "model", "data", "out")
     verb(encode, "the codes of images or rows", "model", "data", "out")
     verb(decode, "images or rows from codes", "model", "codes", "out")
-    sub = verb(sample, "new images or rows from a variational autoencoder", "model")
+    sub = verb(sample, "new images or rows from a model", "model")
     sub.add_argument("n", metavar="N", type=int)
     sub.add_argument("out", metavar="OUT")
+    sub.add_argument("--data", help="see below; fit a sampler to the codes of these items (needed for kinds whose codes"
+                     " have no known distribution)")  # fmt: skip
+    sub.add_argument("--sampler", choices=("normal", "mixture"), default="mixture", help="(default: mixture)")
     sub.add_argument("--seed", type=int, default=0)
     sub = verb(anomaly, "which images or rows are unlike the normal ones", "model", "normal", "data")
     sub.add_argument("--quantile", type=float, default=0.95, help="of the normal errors: the threshold (default: 0.95)")

@@ -21,20 +21,35 @@ from scratchae.data.columns import Columns
 from scratchae.files.checkpoint import apply_state, read_state
 from scratchae.files.storage import FileError, FilePath
 from scratchae.images.window import Size
+from scratchae.more import family as _offered  # noqa: F401  # the kinds of the wider family
 
 KINDS: dict[str, Any] = {
     **autoencoders.KINDS, "conv": autoencoders.ConvAutoencoder, "conv-denoising": autoencoders.DenoisingAutoencoder,
     "conv-variational": autoencoders.VariationalAutoencoder,
 }  # fmt: skip
 OPTIONS = ("activation", "output", "loss", "corruption", "amount", "clip", "penalty", "target", "weight", "beta",
-           "down", "code_size")  # fmt: skip
+           "down", "code_size", "samples", "n_samples", "information", "dimensions", "kernel", "code_weight",
+           "decoder_weight", "patch", "share", "entries", "entry_size", "commitment", "decay", "revive")  # fmt: skip
 _LARGEST_INPUT = 1 << 28  # numbers in one input: a gigabyte of float32
 
 
 def options_of(kind: str) -> list[str]:
-    """The options that a kind adds to those of `Autoencoder`. The sizes of a code follow from other options."""
+    """The options that a kind adds to those of `Autoencoder`, as numbers and names.
+
+    The sizes of a code follow from other options. A discriminator is a module.
+    """
     found = inspect.signature(KINDS[kind].__init__).parameters.values()
-    return [p.name for p in found if p.kind is p.KEYWORD_ONLY and p.name not in ("code_size", "feature_size")]
+    aside = ("code_size", "feature_size", "discriminator")
+    return [p.name for p in found if p.kind is p.KEYWORD_ONLY and p.name not in aside]
+
+
+def usual_options(kind: str, n_samples: int, features: int | None = None) -> dict[str, Any]:
+    """Options that follow from the training data: `n_samples` of images, or of vectors of so many `features`."""
+    if kind == "denoising" and features is not None:
+        return {"corruption": "masking"}  # Gaussian noise is for images in [0, 1]
+    if kind == "vector-quantised" and features is not None:
+        return {"entry_size": 1}  # one whole number for each number of the code
+    return {"n_samples": max(2, n_samples)} if kind == "total-correlation" else {}
 
 
 def build(description: dict[str, Any]) -> Any:

@@ -19,9 +19,10 @@ import numpy as np
 
 from scratchae import random
 from scratchae.autoencoders import KINDS
-from scratchae.builds import options_of
+from scratchae.builds import options_of, usual_options
 from scratchae.callbacks import EarlyStopping
 from scratchae.checks import check_bool, shown
+from scratchae.data.loader import DataLoader
 from scratchae.optim import Adam
 from scratchae.training import Trainer
 
@@ -66,7 +67,7 @@ class _AutoencoderEstimator(BaseEstimator):
     def _train(self, X: Any) -> np.ndarray:
         """Train on the samples, and return the held-out ones; all samples where none are held out."""
         X = validate_data(self, X, dtype=[np.float64, np.float32])
-        options = self._kind_options()
+        options = self._kind_options(len(X))
         sizes = (X.shape[1], *np.atleast_1d(self.hidden_sizes).tolist(), self.code_size)
         generator = check_random_state(self.random_state)
         seed = int(generator.randint(2**31 - 1))
@@ -79,14 +80,18 @@ class _AutoencoderEstimator(BaseEstimator):
                 advice = "the autoencoder can copy every sample, also outliers. Choose a smaller code_size"
                 warnings.warn(f"{found}: {advice}", UserWarning, stacklevel=3)
             trainer = Trainer(model.to(X.dtype), Adam(model.parameters(), lr=self.lr), stopping)
-            trainer.fit(kept, held_out, self.epochs, self.batch_size, seed=seed, progress=self.verbose)
+            alone = (
+                len(kept) > 1 and len(kept) % self.batch_size == 1 and self.kind in ("total-correlation", "wasserstein")
+            )
+            batches = DataLoader(kept, self.batch_size, shuffle=True, seed=seed, drop_last=alone)  # they compare pairs
+            trainer.fit(batches, held_out, self.epochs, self.batch_size, progress=self.verbose)
         model.zero_grad()  # in a pickle, the gradients would take as much space as the weights
         self.model_, self.history_ = model, trainer.history
         self.n_iter_ = len(trainer.history["loss"])
-        self._n_features_out = self.code_size
+        self._n_features_out = model.transform(X[:1]).shape[1]
         return X if held_out is None else held_out
 
-    def _kind_options(self) -> dict[str, Any]:
+    def _kind_options(self, n_samples: int) -> dict[str, Any]:
         """The options of the kind. Raises ValueError for a name that the kind does not have."""
         if self.kind not in KINDS:
             raise ValueError(f"kind={self.kind!r}; expected one of {sorted(KINDS)}")
@@ -95,9 +100,7 @@ class _AutoencoderEstimator(BaseEstimator):
         if unknown := [name for name in options if name not in known]:
             found = f"kind_params={shown(options)}: the kind {self.kind!r} has no option {unknown[0]!r}"
             raise ValueError(f"{found}; expected {', '.join(known)}")
-        if self.kind == "denoising":
-            options.setdefault("corruption", "masking")  # Gaussian noise is for images in [0, 1]
-        return options
+        return {**usual_options(self.kind, n_samples, features=1), **options}
 
     def _split(self, X: np.ndarray, generator: Any) -> tuple[np.ndarray, np.ndarray | None]:
         """The samples for training, and the held-out ones or None."""
@@ -159,7 +162,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         activation: after every hidden layer, such as "relu" or "tanh"; None for a linear model.
         output: activation of the last layer. None suits standardised data, "sigmoid" data in [0, 1].
         loss: "mse", "mae", and for data in [0, 1] "bce" with output="sigmoid", or "bce_logits".
-        kind: "plain", "denoising", "sparse", "contractive" or "variational".
+        kind: a name of `scratchae.autoencoders.KINDS`, such as "plain", "denoising" or "variational".
         kind_params: options of that kind's class, such as {"amount": 0.2}, and "code_activation". "denoising" masks
             features unless "corruption" says otherwise.
         lr, epochs, batch_size: of the training with Adam.
@@ -197,7 +200,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     def transform(self, X: Any) -> Any:
         """Codes, (n_samples, code_size)."""
         X = self._checked(X)
-        return self._finite(self.model_.transform, X)
+        return self._finite(self.model_.transform, X).astype(self._dtype, copy=False)  # whole numbers too
 
     def inverse_transform(self, X: Any) -> np.ndarray:
         """Samples decoded from codes, (n_samples, n_features)."""
@@ -205,6 +208,8 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         codes = check_array(X, dtype=self._dtype)
         if codes.shape[1] != self._n_features_out:
             raise ValueError(f"X has {codes.shape[1]} features, but the codes have {self._n_features_out}")
+        if self.kind == "vector-quantised":
+            codes = np.rint(codes).astype(np.int64)
         return self._finite(self.model_.inverse_transform, codes)
 
     def score(self, X: Any, y: Any = None) -> float:

@@ -71,6 +71,7 @@ def dense(kind: Any, **fixed: Any) -> Callable[..., Any]:
 
 
 RECONSTRUCTION, KL = ("reconstruction",), ("reconstruction", "kl")
+REGULARISED = ("reconstruction", "code", "decoder")
 SPARSITY, CONTRACTION = ("reconstruction", "sparsity"), ("reconstruction", "contraction")
 KINDS: dict[str, Kind] = {
     "plain": Kind(dense(ae.Autoencoder), RECONSTRUCTION, False),
@@ -79,6 +80,18 @@ KINDS: dict[str, Kind] = {
     "sparse l1": Kind(dense(ae.SparseAutoencoder, penalty="l1", weight=0.01), SPARSITY, False),
     "contractive": Kind(dense(ae.ContractiveAutoencoder, weight=0.01), CONTRACTION, False),
     "variational": Kind(dense(ae.VariationalAutoencoder), KL, True),
+    "importance-weighted": Kind(dense(ae.ImportanceWeightedAutoencoder, samples=3), ("bound",), True),
+    "total-correlation": Kind(
+        dense(ae.TotalCorrelationAutoencoder, n_samples=7),
+        ("reconstruction", "mutual_information", "total_correlation", "dimensions"), True,
+    ),
+    "wasserstein": Kind(dense(ae.WassersteinAutoencoder), ("reconstruction", "discrepancy"), True),
+    "adversarial": Kind(dense(ae.AdversarialAutoencoder), ("reconstruction", "adversarial", "discriminator"), True),
+    "regularised l2": Kind(dense(ae.RegularisedAutoencoder, decoder_weight=0.01), REGULARISED, False),
+    "regularised gradient": Kind(
+        dense(ae.RegularisedAutoencoder, penalty="gradient", decoder_weight=0.01), REGULARISED, True
+    ),
+    "masked": Kind(dense(ae.MaskedAutoencoder, patch=2), RECONSTRUCTION, True),
     "conv pool": Kind(lambda **o: ae.ConvAutoencoder(CHANNELS, "pool", **o), RECONSTRUCTION, False),
     "conv stride": Kind(lambda **o: ae.ConvAutoencoder(CHANNELS, "stride", **o), RECONSTRUCTION, False),
     "conv code": Kind(lambda **o: ae.ConvAutoencoder(CHANNELS, code_size=2, size=4, **o), RECONSTRUCTION, False),

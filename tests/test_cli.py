@@ -388,7 +388,7 @@ MISTAKES = {
     "a device": (("info", "model.safetensors", "--device", "tpu"), "to('tpu')"),
     "no file": (("train", "--data", "nowhere.npy"), "nowhere.npy"),
     "no model": (("info", "nothing.safetensors"), "nothing.safetensors"),
-    "no vae": (("sample", "model.safetensors", "3", "x.npy"), "kind 'plain'; only a variational"),
+    "no vae": (("sample", "model.safetensors", "3", "x.npy"), "kind 'plain', whose codes have no known distribution"),
     "other images": (("encode", "model.safetensors", "big.npy", "x.npy"), "(1, 5, 5); the model takes (1, 4, 4)"),
     "an ending": (("encode", "model.safetensors", "faces.npy", "x.txt"), "x.txt: expected a name that ends in .npy"),
     "a corrupt image": (("encode", "model.safetensors", "photos", "x.npy"), "bad.png cannot be read as an image"),

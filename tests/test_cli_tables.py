@@ -13,7 +13,7 @@ from PIL import Image
 from test_cli import PLAIN, refused, run
 
 import scratchae as sa
-from scratchae import data, save_checkpoint
+from scratchae import autoencoders, data, save_checkpoint
 from scratchae.__main__ import main
 
 COLUMNS = [
@@ -110,10 +110,14 @@ def test_tables_on_a_gpu(stand_in: ModuleType, capsys: pytest.CaptureFixture[str
     assert lines[: len(lines) // 2] == lines[len(lines) // 2 :]
 
 
-@pytest.mark.parametrize("kind", ["denoising", "sparse", "contractive", "variational"])
+@pytest.mark.parametrize("kind", autoencoders.KINDS)
 def test_every_kind_takes_tables(kind: str) -> None:
     trained("--kind", kind, "--epochs", "1")
     run("anomaly", "m", "table.csv", "new.csv")
+    run("encode", "m", "table.csv", "codes.npy")
+    run("decode", "m", "codes.npy", "back.csv")
+    run("sample", "m", "5", "drawn.csv", "--data", "table.csv", "--sampler", "normal")
+    assert len(Path("drawn.csv").read_text().splitlines()) == 6
 
 
 def test_codes_of_numbers_can_be_categories(capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,6 +29,7 @@ from scratchae import backend, nn, optim
 DENSE = [name for name in KINDS if "conv" not in name]
 every_kind = pytest.mark.parametrize("kind", KINDS)
 X = images()
+SIGNED = ("mutual_information", "total_correlation", "dimensions", "discrepancy")  # estimates that may fall below 0
 METHODS: dict[str, Callable[[Any, np.ndarray, int], np.ndarray]] = {
     "reconstruct": lambda m, x, b: m.reconstruct(x, batch_size=b),
     "transform": lambda m, x, b: m.transform(x, batch_size=b),
@@ -48,11 +49,12 @@ def test_the_loss_is_the_sum_of_its_terms(kind: str) -> None:
     with sa.random.fixed_seed(1):
         loss = model.loss(sa.Tensor(X))
     assert set(terms) == set(KINDS[kind].terms)
-    assert all(t.shape == () and t.dtype == np.float32 and t.item() > 0 for t in terms.values())
+    assert all(t.shape == () and t.dtype == np.float32 for t in terms.values())
+    assert all(t.item() > 0 for name, t in terms.items() if name not in SIGNED)
     assert loss.item() == pytest.approx(sum(t.item() for t in terms.values()), rel=1e-6)
 
 
-@pytest.mark.parametrize("kind", DENSE)
+@pytest.mark.parametrize("kind", [name for name in DENSE if name != "adversarial"])  # see test_wider.py
 def test_gradients_of_all_parameters_are_the_slopes(kind: str) -> None:
     x = images(3, np.float64)[..., :2, :2]
     assert_gradients_are_slopes(KINDS[kind].build(sizes=(4, 3, 2)), x)

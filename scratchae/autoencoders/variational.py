@@ -99,6 +99,24 @@ class VariationalAutoencoder(Autoencoder):
             **self.penalties(x, mu),
         }
 
+    def importance_bound(self, x: Any, samples: int, target: Any = None) -> Any:
+        """log mean of `samples` weights p(x, z) / q(z | x), (N,): a bound of log p(x), tighter with more samples.
+
+        With `target`, z is the code of the noisy `x`, and the bound is one of log p(target).
+        """
+        mu, logvar = self.posterior(x)
+        target = x if target is None else target
+        normaliser = LOG_NORMALISERS[self._loss_function] * (x.size // len(x))
+        log_weights = []
+        for _ in range(samples):
+            z = self.reparameterise(mu, logvar)
+            losses = self._loss_function(self.shaped_like(self.decode(z), x), target, reduction="none")
+            log_p_x = -F.sum(F.reshape(losses, (len(x), -1)), axis=1) - normaliser
+            noise_squared = (z - mu) ** 2 * F.exp(-logvar)
+            log_p_z_over_q = 0.5 * F.sum(noise_squared - z * z + logvar, axis=1)
+            log_weights.append(log_p_x + log_p_z_over_q)
+        return F.logsumexp(F.stack(log_weights), axis=0) - math.log(samples)
+
     # --- on arrays ---
 
     def sample(self, n: int) -> np.ndarray:
@@ -145,20 +163,7 @@ class VariationalAutoencoder(Autoencoder):
             raise ValueError(f"log_likelihood() needs a loss that is a log-probability: one of {sorted(LOSSES)}")
         samples = check_count("samples", samples)
 
-        def log_mean_weight(x: Any) -> Any:
-            mu, logvar = self.posterior(x)
-            normaliser = LOG_NORMALISERS[self._loss_function] * (x.size // len(x))
-            log_weights = []
-            for _ in range(samples):
-                z = self.reparameterise(mu, logvar)
-                losses = self._loss_function(self.shaped_like(self.decode(z), x), x, reduction="none")
-                log_p_x = -F.sum(F.reshape(losses, (len(x), -1)), axis=1) - normaliser
-                noise_squared = (z - mu) ** 2 * F.exp(-logvar)
-                log_p_z_over_q = 0.5 * F.sum(noise_squared - z * z + logvar, axis=1)
-                log_weights.append(log_p_x + log_p_z_over_q)
-            return F.logsumexp(F.stack(log_weights), axis=0) - math.log(samples)
-
-        return self.in_batches(log_mean_weight, x, batch_size)
+        return self.in_batches(lambda batch: self.importance_bound(batch, samples), x, batch_size)
 
     def _decoded(self, z: np.ndarray) -> np.ndarray:
         return self.inverse_transform(z.astype(self.mu.weight.dtype))

@@ -10,7 +10,7 @@ from typing import Any
 
 from scratchae import optim, plotting, progress, random
 from scratchae.autoencoders.base import ACTIVATIONS, LOSSES
-from scratchae.builds import build, options_of
+from scratchae.builds import build, options_of, usual_options
 from scratchae.commands.inputs import SETS, Inputs, is_pictures, is_table, read_array, read_pictures, read_table
 from scratchae.commands.places import CURVE, check_places, check_replaceable, curve_beside
 from scratchae.data.files import SUFFIXES
@@ -29,10 +29,21 @@ OPTIONS: dict[str, tuple[Any, str]] = {  # name -> (type, help)
     "loss": (str, f"{', '.join(LOSSES)} (default: bce; for a table mse)"),
     "corruption": (str, "denoising: gaussian, masking or salt_and_pepper (default: gaussian; for a table masking)"),
     "amount": (float, "denoising: of the corruption"),
-    "penalty": (str, "sparse: kl or l1"),
+    "penalty": (str, "sparse: kl or l1; regularised: l2 or gradient"),
     "target": (float, "sparse: mean activation"),
-    "weight": (float, "sparse, contractive: of the penalty"),
-    "beta": (float, "variational: weight of the KL term"),
+    "weight": (float, "sparse, contractive, wasserstein, adversarial: of the penalty"),
+    "beta": (float, "variational: weight of the KL term; total-correlation: of the total correlation"),
+    "samples": (int, "importance-weighted: codes per item"),
+    "information": (float, "total-correlation: weight of the mutual information"),
+    "dimensions": (float, "total-correlation: weight of the KL of each dimension"),
+    "kernel": (str, "wasserstein: imq or rbf"),
+    "code_weight": (float, "regularised: weight of the squared code"),
+    "decoder_weight": (float, "regularised: weight of the decoder's penalty"),
+    "patch": (int, "masked: side of a patch"),
+    "share": (float, "masked: share of hidden patches"),
+    "entries": (int, "vector-quantised: entries of the codebook"),
+    "entry_size": (int, "vector-quantised: length of an entry"),
+    "commitment": (float, "vector-quantised: weight of the commitment"),
     "down": (str, "conv: pool or stride"),
     "code_size": (int, "conv: a flat code; conv-variational needs one"),
 }
@@ -93,9 +104,10 @@ def _description(args: argparse.Namespace, inputs: Inputs) -> dict[str, Any]:
     """What the file of the model says of the model: see builds.py."""
     shape = list(inputs.values.shape[1:])
     described = {"kind": args.kind, "sizes": _sizes(args, shape, inputs), "shape": shape, **_options(args)}
+    features = None if inputs.columns is None else shape[0]
+    described = {**usual_options(args.kind, len(inputs.values), features), **described}
     if inputs.columns is not None:
-        usual = {"output": None, "loss": "mse", **({"corruption": "masking"} if args.kind == "denoising" else {})}
-        described = {**usual, **described, "columns": inputs.columns.describe()}
+        described = {"output": None, "loss": "mse", **described, "columns": inputs.columns.describe()}
     low, high = float(inputs.values.min()), float(inputs.values.max())
     if low < 0 or high > 1:
         if (loss := described.get("loss", "bce")).startswith("bce"):

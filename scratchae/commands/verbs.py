@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from scratchae import autoencoders, data, random
+from scratchae import data, random
+from scratchae.autoencoders.neighbours import NeighbourSampler
+from scratchae.autoencoders.samplers import fit_sampler
 from scratchae.builds import load_built
 from scratchae.commands.inputs import SETS, Inputs, check_finite, printable, read_for
 from scratchae.commands.places import check_ending, check_places, endings, write
@@ -39,7 +41,7 @@ def encode(args: argparse.Namespace) -> None:
 
 def decode(args: argparse.Namespace) -> None:
     model, described = _model(args, args.codes)
-    codes = np.asarray(data.load_array(args.codes), np.float32)
+    codes = np.asarray(data.load_array(args.codes), None if described["kind"] == "vector-quantised" else np.float32)
     check_finite(args.codes, codes, "code")
     images = model.inverse_transform(codes)
     write(args.out, images.reshape(-1, *described["shape"]), model.columns)
@@ -47,12 +49,22 @@ def decode(args: argparse.Namespace) -> None:
 
 def sample(args: argparse.Namespace) -> None:
     model, described = _model(args)
-    columns = model.columns
-    if not isinstance(model, autoencoders.VariationalAutoencoder):
-        raise ValueError(f"{args.model} is of kind {described['kind']!r}; only a variational one can be sampled")
     random.manual_seed(args.seed)
-    items = model.sample(args.n).reshape(-1, *described["shape"])
-    write(args.out, items, columns)
+    if args.data is None:
+        if not hasattr(model, "sample"):
+            found = f"{args.model} is of kind {described['kind']!r}, whose codes have no known distribution"
+            raise ValueError(f"{found}; name the training data with --data, and a sampler is fitted to their codes")
+        items = model.sample(args.n)
+    else:
+        inputs = read_for(model, args.data, described["shape"])
+        inputs.check_finite(args.data)
+        codes = model.transform(inputs.values)
+        if codes.dtype.kind in "iu":
+            sampler = NeighbourSampler(model.codebook.entries).fit(codes)
+        else:
+            sampler = fit_sampler(args.sampler, codes.reshape(len(codes), -1))
+        items = model.inverse_transform(sampler.sample(args.n).reshape(-1, *codes.shape[1:]))
+    write(args.out, items.reshape(-1, *described["shape"]), model.columns)
 
 
 def anomaly(args: argparse.Namespace) -> None:

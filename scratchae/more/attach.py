@@ -5,9 +5,6 @@ Operators go under `autograd.ops` too. NumPy's functions on Tensors look for the
 
 from __future__ import annotations
 
-from types import ModuleType
-from typing import Any
-
 from scratchae import functional, nn, optim
 from scratchae.autoencoders.base import LOSSES
 from scratchae.autoencoders.variational import LOG_NORMALISERS
@@ -27,20 +24,8 @@ from scratchae.more import (
     series,
 )
 from scratchae.more import optim as optimizers
+from scratchae.more.offers import offer
 from scratchae.more.ssim import ssim
-
-
-def offer(module: ModuleType, *things: Any) -> None:
-    """Give `module` the functions or classes under their own names, and list the names in its `__all__`, if it has one.
-
-    A name that is there already, such as `pad`, now means the function that can do more.
-    """
-    listed = getattr(module, "__all__", [])
-    for thing in things:
-        setattr(module, thing.__name__, thing)
-        if thing.__name__ not in listed:
-            listed.append(thing.__name__)
-
 
 # --- operators ------------------------------------------------------------------------------------
 
