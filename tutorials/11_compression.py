@@ -36,12 +36,13 @@ COMPARED = 32  # the rate of the comparisons and of the pictures of digits
 COMPONENTS = {"quick": 140, "sample": 256, "full": 256}  # of PCA that may get bits
 ENCODER_HIDDEN, DECODER_HIDDEN = 256, 512
 DECODER_EPOCHS = {"quick": 4, "sample": 8, "full": 5}
-BOTH_EPOCHS = {"quick": 2, "sample": 4, "full": 5}
+BOTH_EPOCHS = {"quick": 2, "sample": 4, "full": 4}
 BATCH_SIZE = {"quick": 64, "sample": 64, "full": 128}
-LR = {"quick": 1e-3, "sample": 1e-3, "full": 2e-3}  # of the decoder alone; half of it for both
+LR = {"quick": 1e-3, "sample": 1e-3, "full": 2e-3}  # of the decoder alone
+BOTH_LR = 1e-4  # larger steps destroy PCA's directions before the network learns better ones
 QUALITIES = (1, 5, 10, 20, 40, 70, 90)  # of JPEG
 COLUMNS = 50  # of the sheet with all images
-TARGET = {"quick": 0.9, "sample": 0.9, "full": 0.8}  # MSE / MSE of the best PCA codec, the largest at 8, 16, 32 bytes
+TARGET = {"quick": 0.9, "sample": 0.9, "full": 0.75}  # MSE / MSE of the best PCA codec, the largest at 8, 16, 32 bytes
 
 args = settings(__file__, __doc__)
 run = "quick" if args.quick else args.data
@@ -66,8 +67,8 @@ def psnr(error):
 #    worth most where the variance is large. The fourth way also multiplies all numbers by a contrast. A higher contrast
 #    helps because the decoder clips pixels to [0, 1]. The validation images choose the contrast too.
 #
-# Predict first: 32 bytes are 256 bits. How far does the error fall from the first way to the fourth? Choose (a) by about
-# 5%, or (b) by about a third, or (c) to less than half.
+# Predict first: 32 bytes are 256 bits. How far does the error fall from the first way to the fourth? Choose (a) by 5%,
+# or (b) by about a third, or (c) to less than half.
 codec = PCACodec(digits.train, COMPONENTS[run])
 by_pca, widths = {}, {}
 
@@ -87,7 +88,9 @@ for rate in RATES[run]:
     print(f"{rate:5} {eight_bits:12.5f} {equal_bits:9.5f} ({len(best):3} x {best[0]}) {own_bits:9.5f} ({len(own):3} of "
           f"{own.min()} to {own.max()}) {mse(digits.test, by_pca[rate]):11.5f} (x {contrast:.2f})")  # fmt: skip
 
-# What you should see, and why: TODO
+# What you should see, and why: answer (c). On all of MNIST, the error falls from 0.0152 to 0.0073, 0.0060 and 0.0048.
+# The sample and the quick run give 0.0154, 0.0075, 0.0061 and 0.0050. 8 bits are too fine for each number, and only 32
+# of 784 directions are used. Well-shared bits reach 124 directions.
 
 
 # 2. The autoencoder starts as the PCA codec. Both halves are the sum of a linear layer and a small network. The linear
@@ -179,7 +182,12 @@ for bits in (8, 4, 2):
 own_error = mse(digits.validation, decoded(models[COMPARED], digits.validation))
 print(f"{len(widths[COMPARED]):9}, own bits {own_error:.5f}")
 
-# What you should see, and why: TODO
+# What you should see, and why: answer (c). On all of MNIST, the ratio is 0.67, 0.64, 0.62 and 0.67 at 8, 16, 32 and 64
+# bytes. In the quick run, the ratio is 0.84 at 8 bytes and 0.71 at 32 bytes. PCA's numbers are uncorrelated, but not
+# independent. The network uses all numbers together. In this way, the network can correct a part of the rounding error,
+# and guess a part of the directions without bits. Own bits are the best way for the network too. On all of MNIST, 32
+# bytes leave 0.0031 with own bits, and 0.0035 with 64 numbers of 4 bits (validation images).
+
 
 # 4. The second training changes both halves. Rounding has a derivative of 0 almost everywhere, so no gradient would
 #    reach the encoder. Training can replace rounding in three ways.
@@ -190,25 +198,25 @@ print(f"{len(widths[COMPARED]):9}, own bits {own_error:.5f}")
 #
 # Predict first: which training is best after real rounding? Choose (a) none, because its gradient is exact, or
 # (b) noise, or (c) straight-through.
-def train_both(rate, rounding="straight-through"):
-    model = start(widths[rate], rounding)
-    model.load_state_dict(models[rate].state_dict())
-    fit(model, digits.train, BOTH_EPOCHS[run], LR[run] / 2)
+def train_both(rounding):
+    model = start(widths[COMPARED], rounding)
+    model.load_state_dict(models[COMPARED].state_dict())
+    fit(model, digits.train, BOTH_EPOCHS[run], BOTH_LR)
     return model
 
 
-both = {rate: train_both(rate) for rate in RATES[run]}
-trained = {"decoder only": models[COMPARED], "straight-through": both[COMPARED]}
-trained |= {rounding: train_both(COMPARED, rounding) for rounding in ("none", "noise")}
-print(f"\n{COMPARED} bytes, MSE of the validation images")
-for name, model in trained.items():
-    print(f"{name:17} {mse(digits.validation, decoded(model, digits.validation)):.5f}")
+trained = {rounding: train_both(rounding) for rounding in ("none", "noise", "straight-through")}
+trained["decoder only"] = models[COMPARED]
+found = {name: mse(digits.validation, decoded(model, digits.validation)) for name, model in trained.items()}
+print(f"\n{COMPARED} bytes, MSE of the validation images:", *(f"{name} {error:.5f} " for name, error in found.items()))
+models[COMPARED] = trained[min(found, key=found.get)]
 
 # What you should see, and why: TODO
 
-# 5. Sender and receiver stand for two machines. For each rate, the validation images choose between the two trainings.
-#    The weights of each half and the tables of levels travel once, in files of their own. Each machine builds a model,
-#    reads one half, and never uses the other half. Then only the bytes of the codes travel.
+
+# 5. Sender and receiver stand for two machines. The weights of each half and the tables of levels travel once, in files
+#    of their own. Each machine builds a model, reads one half, and never uses the other half. Then only the files of
+#    codes travel. At 32 bytes, we send with the training that is best on the validation images.
 def save(model, rate):
     model.encoder.save_weights(args.out / f"encoder_{rate}.safetensors")
     model.decoder.save_weights(args.out / f"decoder_{rate}.safetensors")
@@ -239,11 +247,9 @@ def receive(rate, path):
 
 received, ratios = {}, {}
 print(f"\n{n:,} test images through files\n{'bytes':>5} {'best PCA':>9} {'network':>9} {'ratio':>6} {'PCA dB':>7} "
-      f"{'dB':>6} {'decoder':>8} {'trained':>8}")  # fmt: skip
+      f"{'dB':>6} {'decoder':>8}")  # fmt: skip
 for rate in RATES[run]:
-    kinds = {"decoder": models[rate], "both": both[rate]}
-    chosen = min(kinds, key=lambda kind: mse(digits.validation, decoded(kinds[kind], digits.validation)))
-    save(kinds[chosen], rate)
+    save(models[rate], rate)
     path = args.out / f"codes_{rate}.bin"
     send(digits.test, rate, path)
     received[rate] = receive(rate, path)
@@ -251,7 +257,7 @@ for rate in RATES[run]:
     ratios[rate] = error / baseline
     megabytes = (args.out / f"decoder_{rate}.safetensors").stat().st_size / 1e6
     print(f"{path.stat().st_size / n:5.2f} {baseline:9.5f} {error:9.5f} {ratios[rate]:6.3f} {psnr(baseline):7.2f} "
-          f"{psnr(error):6.2f} {megabytes:5.2f} MB {chosen:>8}")  # fmt: skip
+          f"{psnr(error):6.2f} {megabytes:5.2f} MB")  # fmt: skip
 
 # What you should see, and why: TODO
 
@@ -317,8 +323,11 @@ finish()
 
 # Exercises. The solutions are in tutorials/solutions/11_compression.py.
 #
-# Change a constant: give the second training 20 epochs on the sample (BOTH_EPOCHS). TODO
+# Change a constant: set MAX_BITS in pca_codec.py to 2. Which rate of PCA becomes much worse, 8 or 64 bytes? Why?
 #
-# Explain a number: TODO
+# Explain a number: the contrast of the sample is 1.26 at 32 bytes, and the MSE falls from 0.0061 to 0.0050. Before
+# clipping, a contrast of 1 has the lowest error. Why does the order change?
 #
-# Write code: TODO
+# Write code: entropy-code the 256 bits of PCA's file. Count each level in the training images. A level with the share
+# p costs -log2(p) bits. How many bits remain? Does the answer change if all levels have equal distances
+# (`PCACodec.entropy_coded`)?

@@ -1,17 +1,18 @@
 """Can 49 whole numbers describe a digit?
 
 The VQ-VAE is an autoencoder with a discrete code (van den Oord, Vinyals & Kavukcuoglu, "Neural discrete representation
-learning", 2017). Its latent code is a map of 7 x 7 whole numbers. Each number is the index of an entry in a codebook. The
-codebook is a table of 64 vectors, and the model learns the table together with the encoder and the decoder. At each of
-the 49 places, the nearest entry replaces the encoder's vector.
+learning", 2017). The latent code of an image is a map of 7 x 7 whole numbers. Each number is the index of an entry in
+a codebook. The codebook is a table of 64 vectors, and the training changes these vectors too. At each of the 49 places,
+the nearest entry replaces the encoder's vector.
 
-       image                 vectors             indices           entries             reconstruction
+       image                 vectors             indices           entries              reconstruction
     x (n, 1, 28, 28) --> v (n, 16, 7, 7) --> i (n, 7, 7) --> e (n, 16, 7, 7) --> x' (n, 1, 28, 28)
-               encoder           nearest entry       codebook (64, 16)     decoder
+               encoder           nearest entry      look up            decoder
+                                       codebook (64, 16)
 
 An index out of 64 costs log2(64) = 6 bits. The 49 indices of an image cost 294 bits, or 37 bytes. The baseline is PCA
-with 294 bits per image, shared out among its numbers as well as possible (`pca_codec.py`). Whole numbers can also be
-counted. The counts make the code shorter, and they let us draw new images.
+with 294 bits per image, shared out among PCA's numbers to lower the error (`pca_codec.py`). Whole numbers can also be
+counted. The counts make the code shorter, and the counts let us draw new images.
 
     python tutorials/14_vector_quantised.py                 the embedded sample, TIME_SAMPLE
     python tutorials/14_vector_quantised.py --data full     all of MNIST, TIME_FULL
@@ -32,7 +33,7 @@ COMMITMENT = 0.25
 STRENGTH = 20  # observations that weigh as much as the prediction of a coarser context
 BATCH_SIZE = {"quick": 32, "sample": 32, "full": 64}
 LR = 2e-3
-EPOCHS = {"quick": (2, 4), "sample": (4, 20), "full": (2, 9)}  # left alone, and with restarts
+EPOCHS = {"quick": (2, 4), "sample": (4, 20), "full": (1, 7)}  # left alone, and with restarts
 MSE_RATIO = {"full": 0.9}  # test MSE / MSE of the best PCA codec at equal bits; the sample is too small for the VQ-VAE
 BITS_RATIO = {"quick": 0.9, "sample": 0.6, "full": 0.5}  # bits / bits of PCA at equal MSE, both entropy-coded
 PERPLEXITY = {"quick": 14, "sample": 14, "full": 12.5}  # perplexity of the codebook
@@ -73,7 +74,7 @@ class Codebook(nn.Module):
 #        s = v + sg(e_i - v)        forward: s = e_i        backward: ds/dv = 1
 #
 #    This gradient has an error, and the error grows with the distance between v and e_i. Two terms keep the distance
-#    small. The codebook term pulls the entries to their vectors. The commitment term pulls the vectors to their entries.
+#    small. The codebook term pulls entries to their vectors. The commitment term pulls vectors to their entries.
 #
 #        loss = |x' - x|^2 + |sg(v) - e_i|^2 + 0.25 |v - sg(e_i)|^2        (each as a mean)
 class VectorQuantisedAutoencoder(sa.Autoencoder):
@@ -127,18 +128,21 @@ def shares(model, images):
     return np.bincount(indices.ravel(), minlength=ENTRIES) / indices.size
 
 
-#    Perplexity measures how many entries are in use. With the share p_j of places that chose entry j,
+# 4. The perplexity tells how evenly the entries are in use. With the share p_j of places that chose entry j,
 #
 #        perplexity = exp(-sum_j p_j log p_j)
 #
 #    64 entries of equal use have a perplexity of 64. If all places choose one entry, the perplexity is 1.
+#
+# Predict first: a codebook starts from N(0, 1) and has no restarts. How many of its 64 entries are in use at the end?
+# Choose (a) fewer than 10, or (b) about 32, or (c) all 64.
 def train(name, epochs, callbacks=()):
     sa.manual_seed(0)
     encoder = nn.Sequential(conv_encoder(CHANNELS, "stride"), nn.Conv2d(CHANNELS[-1], ENTRY_SIZE, 1))
     decoder = nn.Sequential(nn.Conv2d(ENTRY_SIZE, CHANNELS[-1], 3, padding=1), nn.ReLU(),
                             conv_decoder(CHANNELS, "stride"))  # fmt: skip
     model = VectorQuantisedAutoencoder(encoder, decoder, codebook=Codebook(ENTRIES, ENTRY_SIZE, 1.0))
-    print(f"\ncodebook {name}: {model.count_parameters():,} parameters, {epochs} epochs")
+    print(f"\ncodebook {name}: {model.count_parameters():,} parameters, epochs: {epochs}")
     optimizer = optim.Adam(model.parameters(), lr=LR)
     trainer = sa.Trainer(model, optimizer, [*callbacks, sa.Schedule(optim.CosineLR(optimizer, epochs))])
     trainer.fit(digits.train, validation=digits.validation, epochs=epochs, batch_size=BATCH_SIZE[run], progress=False)
@@ -148,14 +152,12 @@ def train(name, epochs, callbacks=()):
     return model, perplexity, error
 
 
-# Predict first: the first codebook starts from N(0, 1) without restarts. How many of its 64 entries are in use at the
-# end? Choose (a) fewer than 10, or (b) about 32, or (c) all 64.
 train("from N(0, 1), left alone", EPOCHS[run][0])
 model, perplexity, error = train("with restarts", EPOCHS[run][1], [Restarts(digits.train[:1000])])
 
 # What you should see, and why: TODO
 
-# 4. The baseline is PCA with the same 294 bits. A number with a large variance gets up to 5 bits, and most of the 784
+# 5. The baseline is PCA with the same 294 bits. A number with a large variance gets up to 5 bits, and most of the 784
 #    numbers get none. A second, weaker line gives 8 bits to each of 37 numbers. Equal widths waste bits on fine steps,
 #    while many directions get nothing.
 #
@@ -176,7 +178,7 @@ print(f"the same with contrast {contrast:.2f}: {pca_error:.5f}, ratio {error / p
 
 # What you should see, and why: TODO
 
-# 5. So far each index costs 6 bits, although some indices are more frequent than others. An entropy code gives an index
+# 6. So far each index costs 6 bits, although some indices are more frequent than others. An entropy code gives an index
 #    of probability p a length of about -log2 p bits (Shannon 1948). We need a prior, which predicts the next index. We
 #    count the training codes in three contexts. The first context is the place. The second context is the pair of
 #    neighbours, to the left and above. The third context is this pair at this place. Fine contexts are rare, so each
@@ -240,7 +242,7 @@ print(f"PCA, entropy-coded too, needs {needed:.0f} bits for the same test MSE")
 
 # What you should see, and why: TODO
 
-# 6. The picture shows ten codes. Similar entries have similar colours, because red, green and blue are the first three
+# 7. The picture shows ten codes. Similar entries have similar colours, because red, green and blue are the first three
 #    principal components of the entries. A second picture shows the mean image around the places of each entry. A third
 #    picture shows new images. We draw indices one by one from the prior, and the decoder turns them into images.
 entries = model.codebook.entries.numpy()
@@ -269,8 +271,9 @@ finish()
 
 # Exercises. The solutions are in tutorials/solutions/14_vector_quantised.py.
 #
-# Change a constant: TODO
+# Change a constant: double ENTRIES to 128. How many bits does an image cost then? Predict the error first.
 #
-# Explain a number: TODO
+# Explain a number: all 64 entries are in use, but the perplexity is below 20. How can both be true?
 #
-# Write code: TODO
+# Write code: a codebook needs no network. Cut the images into patches of 4 x 4 pixels, and find 64 entries with
+# k-means. Compare the error with PCA's error at 294 bits.

@@ -36,8 +36,8 @@ for rate in (8, 64):
 assert 1 < ratios[8] < 1.1 < 1.5 < ratios[64]
 
 print("\nExplain a number")
-# PCA's numbers are the best for the error before clipping, so a contrast of 1 is the best there. Most pixels of a digit
-# are 0 or 1. With a higher contrast, more reconstructed values lie outside [0, 1]. Clipping then returns exactly 0 or 1.
+# PCA's numbers are the best for the error before clipping, so a contrast of 1 is the best there. Most pixels are nearly 0
+# or 1. With a higher contrast, more reconstructed values lie outside [0, 1], and clipping returns exactly 0 or 1.
 widths = codec.share_out(256)
 levels = codec.encode(digits.test, widths)
 numbers = np.stack([v[b][level] for level, v, b in zip(levels.T, codec.values, widths, strict=False)], axis=1)
@@ -51,8 +51,8 @@ assert before[1.0] < before[1.26]
 assert error(codec, widths, 1.26) < 0.9 * error(codec, widths)
 
 print("\nWrite code")
-# The levels of Lloyd and Max are used about equally often, so an entropy code saves only 5%. With equal distances between
-# the levels, some levels are rare. Such levels have a larger error, and a shorter entropy code. The result is the same.
+# The levels of Lloyd and Max are used about equally often, so an entropy code saves only 5%. With equal distances, the
+# levels are used less equally. An entropy code then saves more, but the error is larger. Here, the two effects cancel.
 train_levels = codec.encode(digits.train, widths)
 bits = 0.0
 for known, new, width in zip(train_levels.T, levels.T, widths, strict=True):
