@@ -15,7 +15,7 @@ with 294 bits per image, shared out among PCA's numbers to lower the error (`pca
 counted. The counts make the code shorter, and the counts let us draw new images.
 
     python tutorials/14_vector_quantised.py                 the embedded sample, TIME_SAMPLE
-    python tutorials/14_vector_quantised.py --data full     all of MNIST, TIME_FULL
+    python tutorials/14_vector_quantised.py --data full     all of MNIST, about ten minutes
 """
 
 import numpy as np
@@ -155,14 +155,17 @@ def train(name, epochs, callbacks=()):
 train("from N(0, 1), left alone", EPOCHS[run][0])
 model, perplexity, error = train("with restarts", EPOCHS[run][1], [Restarts(digits.train[:1000])])
 
-# What you should see, and why: TODO
+# What you should see, and why: answer (a). Without restarts, 2 of 64 entries are in use, after 2 epochs of the quick
+# run and after 1 epoch on all of MNIST. At first, the encoder's vectors are small. Only the smallest entries of N(0, 1)
+# are near these vectors, and all other entries are dead. With restarts, all 64 entries are in use. The perplexity is 14
+# in both runs. Most places are black (62% of the sample's test images), and one or a few entries share these places.
 
 # 5. The baseline is PCA with the same 294 bits. A number with a large variance gets up to 5 bits, and most of the 784
 #    numbers get none. A second, weaker line gives 8 bits to each of 37 numbers. Equal widths waste bits on fine steps,
 #    while many directions get nothing.
 #
-# Predict first: 37 numbers of 8 bits leave three times the error of the VQ-VAE. Which part of this advantage remains
-# against well-shared bits? Choose (a) all of the advantage, or (b) a part, or (c) nothing, PCA wins.
+# Predict first: on all of MNIST, 37 numbers of 8 bits leave 3.7 times the error of the VQ-VAE. How much of this
+# advantage remains against well-shared bits? Choose (a) all, or (b) a part, or (c) nothing.
 fixed = int(SIDE**2 * np.log2(ENTRIES))
 codec = PCACodec(digits.train)
 equal, shared = np.full(fixed // 8 + 1, 8), codec.share_out(fixed)
@@ -176,7 +179,11 @@ print(f"PCA, {len(equal)} numbers of 8 bits: {weak:.5f}, ratio {error / weak:.3f
 print(f"PCA, {len(shared)} numbers of {shared.min()} to {shared.max()} bits: {plain:.5f}, ratio {error / plain:.3f}")
 print(f"the same with contrast {contrast:.2f}: {pca_error:.5f}, ratio {error / pca_error:.3f}")
 
-# What you should see, and why: TODO
+# What you should see, and why: answer (b) on all of MNIST. There, the MSE of the VQ-VAE is 0.0037, and its ratios to
+# the three lines are 0.27, 0.71 and 0.89. At 294 bits, the VQ-VAE wins, but most of the first advantage belonged to a
+# weak baseline. In the quick run, PCA wins at 294 bits, because four epochs on 4,500 images are too few (MSE 0.0073,
+# ratio 1.69). Tutorial 11 goes further with a fixed number of bits. On all of MNIST, its network leaves 0.0030 with 256
+# bits.
 
 # 6. So far each index costs 6 bits, although some indices are more frequent than others. An entropy code gives an index
 #    of probability p a length of about -log2 p bits (Shannon 1948). We need a prior, which predicts the next index. We
@@ -187,8 +194,8 @@ print(f"the same with contrast {contrast:.2f}: {pca_error:.5f}, ratio {error / p
 #
 #        (n_i + 20 p_i) / (n + 20)
 #
-# Predict first: how many of the 294 bits remain when the prior knows the two neighbours? Choose (a) about 270, or
-# (b) about 200, or (c) about 110.
+# Predict first: how many of the 294 bits remain when the prior knows the two neighbours? Choose (a) about 270, or (b)
+# about 200, or (c) about 110.
 WIDTH, PAIRS = SIDE + 1, (ENTRIES + 1) ** 2  # outside the map, the neighbour has an index of its own
 PLACES = [row * WIDTH + column for row in range(1, WIDTH) for column in range(1, WIDTH)]
 tables = [np.zeros((rows, ENTRIES), np.float32) for rows in (WIDTH**2, PAIRS, WIDTH**2 * PAIRS)]
@@ -240,7 +247,10 @@ coded = [codec.entropy_coded(digits.train, digits.test, step, contrast) for step
 needed = np.interp(error, [mse(digits.test, images) for _, images in coded], [size for size, _ in coded])
 print(f"PCA, entropy-coded too, needs {needed:.0f} bits for the same test MSE")
 
-# What you should see, and why: TODO
+# What you should see, and why: answer (c). On all of MNIST, 108 bits remain, and PCA needs 310 bits for the same MSE.
+# In the quick run, 125 bits remain, and PCA needs 171 bits. Black places are easy to predict from their neighbours.
+# Each of PCA's numbers has a prior too, but without neighbours, because PCA's numbers are uncorrelated. The receiver
+# needs the counts of the prior, as well as the decoder.
 
 # 7. The picture shows ten codes. Similar entries have similar colours, because red, green and blue are the first three
 #    principal components of the entries. A second picture shows the mean image around the places of each entry. A third
@@ -262,7 +272,10 @@ rows = {name: model.inverse_transform(codes) for name, codes in drawn.items()}
 plotting.image_rows(rows, args.out / "samples.png", n=14)
 print(f"pictures: {args.out}")
 
-# What you should see, and why: TODO
+# What you should see, and why: in the code's row, black places share a few colours, and a stroke changes its colour
+# with its direction. Draws by place alone are loose pieces where digits mostly are. On all of MNIST, draws given the
+# neighbours have longer strokes, and a few look like a digit. A whole digit needs a prior with a larger context. The
+# prior of the paper is a network, a PixelCNN.
 if run in MSE_RATIO:
     verdict(f"test MSE / MSE of the best PCA codec, both {fixed} bits", MSE_RATIO[run], error / pca_error)
 verdict("bits / PCA's bits for the same test MSE, both entropy-coded", BITS_RATIO[run], by_neighbours / needed)

@@ -36,7 +36,7 @@ for rate in (8, 64):
 assert 1 < ratios[8] < 1.1 < 1.5 < ratios[64]
 
 print("\nExplain a number")
-# PCA's numbers are the best for the error before clipping, so a contrast of 1 is the best there. Most pixels are nearly 0
+# PCA's numbers are the best for the error before clipping, so a contrast of 1 is the best there. Most pixels are near 0
 # or 1. With a higher contrast, more reconstructed values lie outside [0, 1], and clipping returns exactly 0 or 1.
 widths = codec.share_out(256)
 levels = codec.encode(digits.test, widths)
