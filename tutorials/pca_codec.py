@@ -14,9 +14,9 @@ to the group of the nearest value. The algorithm repeats these two steps.
 The bits go one by one to the coefficient whose error falls most. A direction with a large variance gets many bits, and
 most directions get none. For Gaussian coefficients, this allocation is called reverse water-filling.
 
-The decoder knows that pixels lie in [0, 1], and clips other values. Clipping repairs overshoots without any cost. A
-higher contrast therefore lowers the error further. All coefficients are multiplied by one number c > 1 before clipping.
-The validation images choose c.
+The decoder clips pixels to [0, 1]. After clipping, a pixel beyond 0 or 1 has no larger error than a pixel at 0 or 1. A
+higher contrast therefore lowers the error. All coefficients are multiplied by one number c > 1 before clipping. The
+validation images choose c.
 """
 
 import numpy as np
