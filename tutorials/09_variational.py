@@ -17,7 +17,8 @@ therefore reach mu and sigma. This method is called the reparameterisation trick
 decoder sees the whole neighbourhood of each code in training.
 
 The VAE is a model of images. A code z is drawn from N(0, 1), and then an image x from p(x | z). The probability density
-p(x) has no formula, but a lower bound, the evidence lower bound (ELBO):
+p(x) has no formula that we can compute. But log p(x) has a lower bound, the evidence lower bound (ELBO). E_q is the
+mean over draws z from q(z | x).
 
     log p(x)  >=  ELBO  =  E_q[log p(x | z)]  -  KL(q(z | x) || N(0, 1))
                            reconstruction        (mu^2 + sigma^2 - 1 - log sigma^2) / 2, summed over the 20 numbers
@@ -59,9 +60,9 @@ def train(kind, sizes=SIZES, loss="bce", **options):
     return model, trainer
 
 
-# 1. We first draw with a plain autoencoder of the same layers. New codes can come from N(0, 1). But the codes of images
-#    have another mean and covariance. A normal distribution with this mean and this covariance is the better guess, and
-#    the baseline.
+# 1. We first draw with a plain autoencoder of the same layers. New codes can come from N(0, 1), or from a fitted normal
+#    distribution. The fitted distribution has the mean and the covariance of the codes of the training images. The
+#    plain autoencoder with this distribution is the baseline for drawing.
 #
 #    The Fréchet distance compares 1,000 drawings with the test images (Heusel et al. 2017). We train a small classifier
 #    on the labels, and take the 200 numbers before its last layer. m and S are their mean and covariance over the
@@ -115,8 +116,8 @@ print(f"Fréchet distance to the test images: training images {frechet(digits.tr
 print("\n".join(f"{name:36} {distance:6.1f}" for name, distance in distances.items()))
 
 # What you should see, and why: answer (b). In the quick run, the distance is 69 for N(0, 1), and 4.5 for the fitted
-# distribution. Most draws of N(0, 1) fall into holes. The fitted distribution has most of its draws near the codes of
-# images.
+# distribution. The codes of images have another mean and covariance than N(0, 1). Draws of N(0, 1) therefore often fall
+# where no image has its code. The fitted distribution still has holes, and some of its drawings are no digits.
 
 # 2. Now the VAE. The loss "bce" reads a grey of 0.3 as a coin that shows white three times in ten. This reading is
 #    common practice. The test uses a sampled code z, as the training does.
@@ -138,7 +139,7 @@ print("Fréchet distance to the test images")
 print("\n".join(f"{name:36} {distance:6.1f}" for name, distance in distances.items()))
 
 # What you should see, and why: answer (b). In the quick run, the VAE's drawings from N(0, 1) have a distance of 24.
-# This is a third of the plain autoencoder's 69, so the VAE has filled many holes. But the plain autoencoder with a
+# The plain autoencoder's distance is 69, so the VAE has filled many holes. But the plain autoencoder with a
 # fitted distribution has 4.5, and the VAE with a fitted distribution 7.8. The noise makes the VAE's images blurred, and
 # its test MSE is higher, 0.026 against 0.021. After this short training, the codes z are also wider than N(0, 1). Their
 # standard deviations are 1.1 to 1.5.
