@@ -133,7 +133,7 @@ print(f"test MSE from mu: VAE {vae.reconstruction_error(digits.test).mean():.4f}
 z = codes_of(vae, digits.test)
 print(f"codes z of the test images: means within {np.abs(z.mean(axis=0)).max():.2f} of 0, "
       f"standard deviations {z.std(axis=0).min():.2f} to {z.std(axis=0).max():.2f}")  # fmt: skip
-drawings |= {"VAE, N(0, 1)": draw(vae, fitted=False), "VAE, fitted": draw(vae, fitted=True)}
+drawings |= {'VAE "bce", N(0, 1)': draw(vae, fitted=False), 'VAE "bce", fitted': draw(vae, fitted=True)}
 distances = {name: frechet(images) for name, images in drawings.items()}
 print("Fréchet distance to the test images")
 print("\n".join(f"{name:36} {distance:6.1f}" for name, distance in distances.items()))
@@ -220,7 +220,7 @@ print("\n".join(f"{name:36} {nats:8.1f}" for name, nats in table.items()))
 test_cb = trainer_cb.evaluate(digits.test)
 print(f'"cb": KL {test_cb["kl"]:.1f} nats, test MSE from mu {vae_cb.reconstruction_error(digits.test).mean():.4f}, '
       f"Fréchet distance {frechet(by_cb):.1f}")  # fmt: skip
-for name, x in {"test images": digits.test, "VAE": drawings["VAE, N(0, 1)"], 'VAE "cb"': by_cb}.items():
+for name, x in {"test images": digits.test, 'VAE "bce"': drawings['VAE "bce", N(0, 1)'], 'VAE "cb"': by_cb}.items():
     print(f"share of grey pixels, from 0.1 to 0.9: {name:12} {np.mean((x > 0.1) & (x < 0.9)):.1%}")
 
 # What you should see, and why: answer (c). In the quick run, the "bce" model has an ELBO of 2,498 nats if its output is
@@ -281,7 +281,7 @@ sa.explore(flat, args.out / "explorer.html", digits.test, digits.test_labels, "D
 #    A frequent failure is mode collapse, where all drawings look alike.
 print(f"\npictures and a page, explorer.html: {args.out}")
 verdict('test loss (-ELBO), "bce", nats', TARGET[run], test["loss"])
-ratio = distances["VAE, N(0, 1)"] / distances["plain, N(0, 1)"]
+ratio = distances['VAE "bce", N(0, 1)'] / distances["plain, N(0, 1)"]
 verdict("Fréchet distance of drawings from N(0, 1), VAE / plain", 0.5, ratio)
 verdict("log p(x) estimate minus ELBO, nats", 0.0, estimates[100] - bound, at_least=True)
 _, mixture, _, bce_as_mean, _ = table.values()

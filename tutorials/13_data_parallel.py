@@ -91,8 +91,9 @@ of_whole, of_cut = (np.concatenate([p.grad.ravel() for p in model.parameters()])
 print(f"gradient of a batch against the sum over its halves: largest difference "
       f"{difference(of_whole, of_cut):.1g}, largest entry {np.abs(of_whole).max():.1g}")  # fmt: skip
 
-# What you should see, and why: answer (b). In the quick run, the largest difference is 1e-10, and the largest entry 0.001.
-# float32 rounds each number to about 7 digits. The halves add the same numbers in another order, and round differently.
+# What you should see, and why: answer (b). In the quick run, the largest difference is 1e-10, and the largest entry is
+# 0.001. float32 rounds each number to about 7 digits. The halves add the same numbers in another order, and round
+# differently.
 
 
 # 3. The loop by hand is an ordinary training loop with three additions. First, the loader gives each process its rows
