@@ -161,7 +161,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         code_size: number of features in the output.
         activation: after every hidden layer, such as "relu" or "tanh"; None for a linear model.
         output: activation of the last layer. None suits standardised data, "sigmoid" data in [0, 1].
-        loss: "mse", "mae", and for data in [0, 1] "bce" with output="sigmoid", or "bce_logits".
+        loss: "mse", "mae", and for data in [0, 1] "bce" or "cb" with output="sigmoid", or "bce_logits".
         kind: a name of `scratchae.autoencoders.KINDS`, such as "plain", "denoising" or "variational".
         kind_params: options of that kind's class, such as {"amount": 0.2}, and "code_activation". "denoising" masks
             features unless "corruption" says otherwise.

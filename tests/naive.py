@@ -85,3 +85,7 @@ def ssim(x: np.ndarray, y: np.ndarray, data_range: float, size: int, sigma: floa
 def continuous_bernoulli(x: np.ndarray, t: np.ndarray) -> np.ndarray:
     """-log density, as Loaiza-Ganem & Cunningham 2019 write it; it needs x away from 1/2."""
     return -t * np.log(x) - (1 - t) * np.log(1 - x) - np.log(2 * np.arctanh(1 - 2 * x) / (1 - 2 * x))
+
+
+def continuous_bernoulli_mean(x: np.ndarray) -> np.ndarray:
+    return x / (2 * x - 1) + 1 / (2 * np.arctanh(1 - 2 * x))

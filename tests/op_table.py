@@ -305,6 +305,7 @@ TABLE = [
        lambda x, y: (x * y).sum(-1) / np.sqrt((x * x).sum(-1) * 2 * y[:, 0] ** 2), real(*CUBE), real(4, 1)),
     op("continuous_bernoulli_nll", lambda x, t: F.continuous_bernoulli_nll(x, t, "none"), naive.continuous_bernoulli,
        unit(...), unit(...)),
+    op("continuous_bernoulli_mean", F.continuous_bernoulli_mean, naive.continuous_bernoulli_mean, unit(...)),
     op("ssim", lambda x, y: F.ssim(x, y, 2.0, window_size=3), lambda x, y: naive.ssim(x, y, 2.0, 3, 1.5).mean(),
        unit(2, 1, 4, 5), unit(2, 1, 4, 5)),
     op("gaussian_kl", lambda m, v: F.gaussian_kl(m, v, "sum"),

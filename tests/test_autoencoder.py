@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
+import naive
 import numpy as np
 import pytest
 
@@ -92,6 +93,7 @@ FORMULAS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "mae": lambda y, t: abs(y - t),
     "bce": lambda y, t: -(t * np.log(y) + (1 - t) * np.log(1 - y)),
     "bce_logits": lambda y, t: np.log(1 + np.exp(y)) - t * y,
+    "cb": naive.continuous_bernoulli,
 }
 
 
@@ -215,6 +217,17 @@ def test_logits_come_out_as_probabilities(loss: Any) -> None:
     np.testing.assert_allclose(model.reconstruction_error(x), ((wanted - x) ** 2).mean(1), rtol=1e-12)
 
 
+@pytest.mark.parametrize("loss", ["cb", F.continuous_bernoulli_nll])
+def test_parameters_of_densities_come_out_as_means(loss: Any) -> None:
+    model, x = small(loss).to(np.float64), data(dtype=np.float64)
+    parameters = model(sa.Tensor(x)).numpy()
+    wanted = naive.continuous_bernoulli_mean(parameters)
+    assert abs(wanted - parameters).max() > 0.01
+    np.testing.assert_allclose(model.reconstruct(x), wanted, rtol=1e-12)
+    np.testing.assert_allclose(model.inverse_transform(model.transform(x)), wanted, rtol=1e-12)
+    np.testing.assert_allclose(model.reconstruction_error(x), ((wanted - x) ** 2).mean(1), rtol=1e-12)
+
+
 def test_a_tensor_is_as_good_as_an_array_and_a_model_may_have_no_parameters() -> None:
     model, x = small(), data()
     np.testing.assert_array_equal(model.transform(sa.Tensor(x)), model.transform(x))
@@ -266,7 +279,7 @@ MISTAKES: dict[str, tuple[Callable[[sa.Autoencoder], Any], type[Exception], str]
     "size 0": (lambda m: dense((784, 0, 3)), ValueError, r"sizes=\(784, 0, 3\).*at least 1"),
     "half a size": (lambda m: dense((6, 2.5)), ValueError, "2.5"),
     "sizes a number": (lambda m: dense(784), (TypeError, ValueError), "sizes=784"),
-    "loss": (lambda m: dense((6, 2), loss="l2"), ValueError, "loss='l2'.*function.*'bce', 'bce_logits', 'mae', 'mse'"),
+    "loss": (lambda m: dense((6, 2), loss="l2"), ValueError, "loss='l2'.*function.*'bce_logits', 'cb', 'mae', 'mse'"),
     "no loss": (lambda m: sa.Autoencoder(m.encoder, m.decoder, loss=None), ValueError, "loss=None"),
     "activation": (lambda m: dense((6, 4, 2), activation="swish"), ValueError, "activation='swish'.*'gelu'.*'relu'"),
     "output": (lambda m: dense((6, 2), output="softmax"), ValueError, "'softmax'.*'sigmoid'"),

@@ -173,6 +173,7 @@ MISTAKES = {
     "many categories": ((*TRAIN, "table.csv", "--categories", "a"), "table.csv: the column 'a' holds 4"),
     "negative numbers": ((*TRAIN, "rows.npy"),
                          "--loss bce takes values in [0, 1]; scale the values, or train with --loss mse --output none"),
+    "negative numbers under cb": ((*TRAIN, "rows.npy", "--loss", "cb"), "--loss cb takes values in [0, 1]"),
     "a picture's ending": (("reconstruct", "m", "table.csv", "x.png"), "expected a name that ends in .npy or .csv"),
     "a table's ending": (("reconstruct", "pictures", "faces.npy", "x.csv"), "a name that ends in .npy or .png"),
     "codes in a table": (("encode", "m", "table.csv", "x.csv"), "x.csv: expected a name that ends in .npy"),

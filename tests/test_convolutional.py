@@ -168,7 +168,7 @@ def test_a_series_computes_what_the_layers_for_series_compute(down: str) -> None
 
 
 @pytest.mark.parametrize("down", ["pool", "stride"])
-@pytest.mark.parametrize("loss", ["mse", "mae", "bce", "bce_logits"])
+@pytest.mark.parametrize("loss", ["mse", "mae", "bce", "bce_logits", "cb"])
 def test_gradients_of_all_parameters_are_the_slopes(down: str, loss: str) -> None:
     assert_gradients_are_slopes(ConvAutoencoder((1, 2), down, loss=loss), images(2, np.float64))
 

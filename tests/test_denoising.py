@@ -208,7 +208,7 @@ def test_it_learns_to_take_noise_away() -> None:
 
 
 @pytest.mark.parametrize("corruption", [*NAMED, lambda x: x**2])
-@pytest.mark.parametrize("loss", ["mse", "mae", "bce", "bce_logits"])
+@pytest.mark.parametrize("loss", ["mse", "mae", "bce", "bce_logits", "cb"])
 def test_gradients_of_all_parameters_are_the_slopes(corruption: Any, loss: str) -> None:
     model = DenoisingAutoencoder.dense((4, 3, 2), "gelu", corruption=corruption, loss=loss)
     assert_gradients_are_slopes(model, images(3, np.float64)[..., :2, :2])

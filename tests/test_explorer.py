@@ -130,6 +130,7 @@ CASES: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "SiLU": (nn.SiLU(), (40,)),
     "Hardtanh": (nn.Hardtanh(-0.5, 2), (40,)),
     "Sigmoid": (nn.Sigmoid(), (40,)),
+    "the means of densities": (network.ContinuousBernoulliMean(), (40,)),
     "Tanh": (nn.Tanh(), (40,)),
     "Softplus": (nn.Softplus(), (40,)),
     "Softmax": (nn.Softmax(), (5, 4)),
@@ -184,7 +185,8 @@ def test_no_option_of_a_layer_is_left_out() -> None:
         "Upsample": "scale_factor mode", "PixelShuffle": "upscale_factor", "PixelUnshuffle": "downscale_factor",
         "Flatten": "start_dim", "Unflatten": "dim shape", "Identity": "", "Dropout": "p", "Dropout2d": "p",
         "GaussianNoise": "std", "ReLU": "", "LeakyReLU": "negative_slope", "ELU": "alpha", "GELU": "", "Sigmoid": "",
-        "SiLU": "", "Hardtanh": "min_val max_val", "Tanh": "", "Softplus": "", "Softmax": "dim",
+        "SiLU": "", "Hardtanh": "min_val max_val", "ContinuousBernoulliMean": "", "Tanh": "",
+        "Softplus": "", "Softmax": "dim",
         "LayerNorm": "normalized_shape eps",
         "BatchNorm1d": "num_features eps momentum", "BatchNorm2d": "num_features eps momentum",
         "GroupNorm": "num_groups num_channels eps affine", "InstanceNorm2d": "num_features eps affine",
@@ -208,6 +210,7 @@ def models() -> dict[str, tuple[Any, tuple[int, ...]]]:
     return {
         "dense": (dense(loss="bce_logits"), (1, 8, 8)),
         "variational": (dense(sa.VariationalAutoencoder, activation="gelu"), (1, 8, 8)),
+        "density": (dense(sa.VariationalAutoencoder, loss="cb"), (1, 8, 8)),
         "convolutional": (sa.ConvAutoencoder((3, 4, 6)), (3, 8, 8)),
         "strided, with a flat code": (sa.ConvAutoencoder((1, 4, 6), "stride", size=8, code_size=5), (1, 8, 8)),
         "variational of convolutions": (

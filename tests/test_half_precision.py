@@ -51,6 +51,7 @@ OPERATIONS = {
     "gaussian_nll_loss": (lambda x: F.gaussian_nll_loss(x, LARGE[::-1], UNIT * np.float16(1000)), LARGE),
     "cosine_similarity": (lambda x: F.cosine_similarity(x, LARGE[::-1]), LARGE),
     "continuous_bernoulli_nll": (lambda x: F.continuous_bernoulli_nll(x, UNIT[::-1]), UNIT),
+    "continuous_bernoulli_mean": (F.continuous_bernoulli_mean, UNIT),
     "ssim": (lambda x: F.ssim(x.reshape(5, 2, 10, 20), UNIT[::-1].reshape(5, 2, 10, 20), window_size=7), UNIT),
 }  # fmt: skip
 

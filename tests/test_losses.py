@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import math
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -197,6 +198,48 @@ def test_the_continuous_bernoulli_density_integrates_to_1() -> None:
     for x in (1e-30, 1e-3, 0.2, 0.4999, 0.5, 0.5 + 1e-9, 0.73, 0.9, 1 - 1e-6):
         density = np.exp(-F.continuous_bernoulli_nll(np.full(40, x), t, "none"))
         assert (density * weights).sum() / 2 == pytest.approx(1, rel=1e-11), x
+        assert (density * weights * t).sum() / 2 == pytest.approx(F.continuous_bernoulli_mean(np.array(x)), rel=1e-11)
+
+
+AROUND_HALF = 0.5 + np.concatenate([[0], np.logspace(-12, -1, 12), -np.logspace(-12, -1, 12)])
+ONE_LOG_ODDS = 1 / (1 + np.exp(-1))  # where series and formula meet
+
+
+def test_the_continuous_bernoulli_has_the_slopes_of_differences_around_one_half() -> None:
+    t = np.linspace(0, 1, len(AROUND_HALF))
+    for x in (AROUND_HALF, ONE_LOG_ODDS + np.linspace(-3e-3, 3e-3, len(AROUND_HALF))):
+        for f in (lambda x, t: F.continuous_bernoulli_nll(x, t, "none"), lambda x, t: F.continuous_bernoulli_mean(x)):
+            assert sa.gradcheck(f, [sa.tensor(x, requires_grad=True), sa.Tensor(t)])
+            assert sa.gradgradcheck(f, [sa.tensor(x, requires_grad=True), sa.Tensor(t)])
+
+
+@pytest.mark.parametrize(("dtype", "rtol"), [(np.float32, 2e-6), (np.float64, 1e-14)])
+def test_the_normaliser_and_the_mean_are_the_formulas_of_the_paper(dtype: Any, rtol: float) -> None:
+    """log C(p) = log(2 artanh(1 - 2p) / (1 - 2p)): the loss without its cross-entropy. Computed with 50 digits."""
+    with decimal.localcontext() as context:
+        context.prec = 50
+        for p in (1e-30, 1e-7, 1e-3, 0.2, 0.25, 0.2689, 0.2690, 0.4, 0.499, 0.4999999, 0.5000001, 0.73, 0.99):
+            given = np.array(p, dtype)
+            exact = decimal.Decimal(float(given))
+            log_odds = exact.ln() - (1 - exact).ln()  # -2 artanh(1 - 2p)
+            mean = float(exact / (2 * exact - 1) - 1 / log_odds)
+            assert F.continuous_bernoulli_mean(given) == pytest.approx(mean, rel=rtol), p
+            for t in (0.0, 0.3, 1.0):
+                log_c = (log_odds / (2 * exact - 1)).ln()
+                nll = -decimal.Decimal(t) * exact.ln() - decimal.Decimal(1 - t) * (1 - exact).ln() - log_c
+                found = F.continuous_bernoulli_nll(given, np.array(t, dtype), "none")
+                assert found == pytest.approx(float(nll), rel=rtol, abs=rtol), (p, t)
+
+
+def test_the_gradient_of_the_continuous_bernoulli_is_that_of_the_docstring() -> None:
+    x, t = np.linspace(0.01, 0.99, 99), np.linspace(1, 0, 99)
+    (grad,) = slope(lambda x: F.continuous_bernoulli_nll(x, t, "sum"), x)
+    np.testing.assert_allclose(grad, (F.continuous_bernoulli_mean(x) - t) / (x * (1 - x)), rtol=1e-12)
+
+
+def test_the_mean_of_a_continuous_bernoulli_needs_floats() -> None:
+    with pytest.raises(TypeError, match="convert it with"):
+        F.continuous_bernoulli_mean(np.array([0, 1]))
 
 
 def test_the_continuous_bernoulli_is_smooth_at_one_half() -> None:
@@ -235,7 +278,7 @@ def test_the_continuous_bernoulli_is_finite_at_0_and_1(dtype: Any) -> None:
 
 def test_the_continuous_bernoulli_is_a_likelihood_of_a_vae() -> None:
     """A decoder that gives 1/2 for every code is the uniform density, whose logarithm is 0."""
-    model = sa.VariationalAutoencoder.dense((4, 3, 2), loss=F.continuous_bernoulli_nll)
+    model = sa.VariationalAutoencoder.dense((4, 3, 2), loss="cb")
     for p in (*model.decoder.parameters(), *model.mu.parameters(), *model.logvar.parameters()):
         p.data[...] = 0
     x = np.random.default_rng(0).random((3, 4)).astype(np.float32)
@@ -334,6 +377,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "two axes of 1": (lambda: F.gaussian_nll_loss(LOGITS, LOGITS, np.ones((1, 1))), "at most one axis of 1"),
     "a negative variance": (lambda: F.gaussian_nll_loss(LOGITS, LOGITS, LOGITS), "var goes down to -"),
     "no variance": (lambda: nn.GaussianNLLLoss()(LOGITS, LOGITS, "one"), "var is a str"),
+    "a mean's parameter": (lambda: F.continuous_bernoulli_mean(LOGITS), "end the decoder in a sigmoid"),
     "parameters": (lambda: F.continuous_bernoulli_nll(LOGITS, abs(LOGITS) / 9), "end the decoder in a sigmoid"),
     "targets": (lambda: F.continuous_bernoulli_nll(abs(LOGITS) / 9, LOGITS), "scale the data"),
     "vectors": (lambda: F.cosine_similarity(LOGITS, LOGITS[:, :3]), r"\(6, 4\), x2 \(6, 3\); they must broadcast"),

@@ -98,7 +98,7 @@ def test_a_dense_code_is_a_sigmoid_under_kl_only() -> None:
 
 
 @pytest.mark.parametrize("penalty", ["kl", "l1"])
-@pytest.mark.parametrize("loss", ["mse", "mae", "bce", "bce_logits"])
+@pytest.mark.parametrize("loss", ["mse", "mae", "bce", "bce_logits", "cb"])
 def test_gradients_of_all_parameters_are_the_slopes(penalty: str, loss: str) -> None:
     x = images(3, np.float64)[..., :2, :2]
     assert_gradients_are_slopes(build((4, 3, 2), penalty=penalty, loss=loss, weight=0.5, target=0.3), x)

@@ -305,10 +305,10 @@ def test_a_damaged_state_is_refused(damage: Callable[[dict], dict], tmp_path: Pa
 W = np.random.default_rng(2).integers(0, 4, 50)
 
 
-LOSSES = ["mse", "bce", "mae", "bce_logits", nn.MSELoss(), functools.partial(F.mse_loss)]
+LOSSES = ["mse", "bce", "mae", "bce_logits", "cb", nn.MSELoss(), functools.partial(F.mse_loss)]
 
 
-@pytest.mark.parametrize("loss", LOSSES, ids=["mse", "bce", "mae", "bce_logits", "layer", "partial"])
+@pytest.mark.parametrize("loss", LOSSES, ids=["mse", "bce", "mae", "bce_logits", "cb", "layer", "partial"])
 @pytest.mark.parametrize("kind", [sa.Autoencoder, sa.DenoisingAutoencoder])
 def test_weights_count_a_sample_several_times(kind: Any, loss: Any) -> None:
     options = {"amount": 0.0} if kind is sa.DenoisingAutoencoder else {}

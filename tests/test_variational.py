@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import naive
 import numpy as np
 import pytest
 from family import SIZES, assert_gradients_are_slopes, conv_vae, images
@@ -78,6 +79,7 @@ def test_the_reconstruction_is_summed_over_features_and_averaged_over_samples(lo
             "mae": abs(y - flat),
             "bce": -(flat * np.log(y) + (1 - flat) * np.log(1 - y)),
             "bce_logits": np.log1p(np.exp(y)) - flat * y,
+            "cb": naive.continuous_bernoulli(y, flat),
         }[loss]
     wanted = elements.sum(1).mean()
     for x in (X, flat):
@@ -286,7 +288,10 @@ def test_log_likelihood_under_every_loss_where_the_decoder_ignores_the_code(loss
     y, x = model.decode(sa.Tensor(np.zeros((1, 2)))).numpy(), X.reshape(5, 16)
     p = 1 / (1 + np.exp(-y)) if loss == "bce_logits" else y
     bernoulli = x * np.log(p) + (1 - x) * np.log(1 - p)
-    log_p = {"mse": -((x - y) ** 2) - math.log(math.pi) / 2, "mae": -abs(x - y) - math.log(2)}.get(loss, bernoulli)
+    log_p = {
+        "mse": -((x - y) ** 2) - math.log(math.pi) / 2, "mae": -abs(x - y) - math.log(2),
+        "cb": -naive.continuous_bernoulli(p, x),
+    }.get(loss, bernoulli)  # fmt: skip
     if posterior == "the prior":
         np.testing.assert_allclose(model.log_likelihood(X, samples=1), log_p.sum(1), rtol=1e-12)
     else:

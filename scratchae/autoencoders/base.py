@@ -46,8 +46,8 @@ class Autoencoder(nn.Module):
     Args:
         encoder: module from inputs (N, ...) to codes (N, code size).
         decoder: module from codes back. Its output may be flat; `forward` gives it the input's shape.
-        loss: a function of (reconstruction, target), or "mse", "mae", "bce" or "bce_logits". Under "bce_logits" the
-            decoder gives logits.
+        loss: a function of (reconstruction, target), or "mse", "mae", "bce", "bce_logits" or "cb". Under "bce_logits"
+            the decoder gives logits. Under "cb", the continuous Bernoulli density, it gives the density's parameters.
     """
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, loss: Loss = F.mse_loss):
@@ -147,7 +147,10 @@ class Autoencoder(nn.Module):
     # --- on arrays: eval mode, in batches, no graph; images of uint8 are divided by 255, batch by batch ---
 
     def reconstruct(self, x: Array, batch_size: int = 1024) -> np.ndarray:
-        """Reconstructions of `x` (n, ...), in the shape of `x`; probabilities if the loss works on logits."""
+        """Reconstructions of `x` (n, ...), in the shape of `x`. Logits become probabilities.
+
+        Under "cb", these are the means of the densities.
+        """
         return self.in_batches(lambda batch: self._visible(self.forward(batch)), x, batch_size)
 
     def transform(self, x: Array, batch_size: int = 1024) -> np.ndarray:
@@ -169,8 +172,9 @@ class Autoencoder(nn.Module):
 
         return self.in_batches(error, x, batch_size)
 
+    @replaceable
     def _visible(self, out: Any) -> Any:
-        """Outputs as data: logits become probabilities."""
+        """Outputs as data: logits become probabilities. more/ adds the means of densities."""
         return F.sigmoid(out) if works_on_logits(self._loss_function) else out
 
     def in_batches(self, function: Callable[[Tensor], Tensor], arrays: Array, batch_size: int = 1024) -> np.ndarray:

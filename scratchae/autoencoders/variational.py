@@ -4,9 +4,14 @@
     z = mu + exp(logvar / 2) * noise                   a sample of it, differentiable in mu and logvar
     loss = -log p(x | z) + beta * KL(q(z | x) || N(0, 1))
 
-With beta = 1 the loss is an upper bound of -log p(x). Sources: D. Kingma, M. Welling, "Auto-encoding variational
-Bayes", ICLR 2014; beta: I. Higgins et al., ICLR 2017; importance weighting: Y. Burda, R. Grosse, R. Salakhutdinov,
-ICLR 2016.
+With beta = 1, the expected loss is an upper bound of -log p(x) under "bce" for black and white pixels, and under "cb"
+for pixels in [0, 1]. Under "mse" and "mae", the bound is the loss plus a constant for each feature: (log pi) / 2 for
+"mse", log 2 for "mae". For grey pixels, "bce" lacks the factor that makes it a density. This factor depends on the
+decoder's output, and is no constant. The loss "cb" has the factor.
+
+Sources: D. Kingma, M. Welling, "Auto-encoding variational Bayes", ICLR 2014; beta: I. Higgins et al., ICLR 2017;
+importance weighting: Y. Burda, R. Grosse, R. Salakhutdinov, ICLR 2016; "cb": G. Loaiza-Ganem, J. Cunningham, NeurIPS
+2019.
 """
 
 import math
@@ -157,7 +162,8 @@ class VariationalAutoencoder(Autoencoder):
 
         log p(x) = log E_q [p(x | z) p(z) / q(z | x)]; the estimate is a lower bound in expectation, and rises to
         the true value with `samples`. Under "mse" p(x | z) is normal with variance 1/2, under "mae" Laplace with
-        scale 1, under "bce" Bernoulli (for pixels between 0 and 1: up to its unknown normaliser).
+        scale 1, under "bce" Bernoulli, under "cb" continuous Bernoulli. Pixels between 0 and 1 have no probability
+        under "bce": its numbers for them are no log-likelihood, and not comparable with those of another loss.
         """
         if self._loss_function not in LOG_NORMALISERS:
             raise ValueError(f"log_likelihood() needs a loss that is a log-probability: one of {sorted(LOSSES)}")

@@ -110,7 +110,7 @@ def _description(args: argparse.Namespace, inputs: Inputs) -> dict[str, Any]:
         described = {"output": None, "loss": "mse", **described, "columns": inputs.columns.describe()}
     low, high = float(inputs.values.min()), float(inputs.values.max())
     if low < 0 or high > 1:
-        if (loss := described.get("loss", "bce")).startswith("bce"):
+        if (loss := described.get("loss", "bce")).startswith(("bce", "cb")):
             found = f"{args.data} holds values from {low:g} to {high:g}, and --loss {loss} takes values in [0, 1]"
             raise ValueError(f"{found}; scale the values, or train with --loss mse --output none")
         if args.kind.endswith("denoising") and described.get("corruption", "gaussian") == "gaussian":

@@ -172,6 +172,12 @@ const LAYERS = {
   SiLU: (layer, x) => x.data.map((v) => v / (1 + Math.exp(-v))),
   Hardtanh: ({ min_val, max_val }, x) => x.data.map((v) => Math.min(Math.max(v, min_val), max_val)),
   Sigmoid: (layer, x) => x.data.map((v) => 1 / (1 + Math.exp(-v))),
+  ContinuousBernoulliMean: (layer, x) =>
+    x.data.map((v) => {
+      const p = Math.min(Math.max(v, 2 ** -126), 1 - 2 ** -24);
+      const logOdds = Math.log(p) - Math.log1p(-p);
+      return Math.abs(logOdds) < 1e-4 ? 0.5 + logOdds / 12 : -1 / Math.expm1(-logOdds) - 1 / logOdds;
+    }),
   Tanh: (layer, x) => x.data.map(Math.tanh),
   Softplus: (layer, x) => x.data.map((v) => Math.max(v, 0) + Math.log1p(Math.exp(-Math.abs(v)))),
 };

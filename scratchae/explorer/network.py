@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from scratchae import functional as F
 from scratchae import nn
 from scratchae.autoencoders import Autoencoder, VariationalAutoencoder
 from scratchae.autoencoders.base import works_on_logits
@@ -31,6 +32,13 @@ Described = dict[str, Any]  # the options and arrays of a layer
 ROUNDED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.Conv1d, nn.ConvTranspose1d)
 
 
+class ContinuousBernoulliMean(nn.Module):
+    """From the outputs of a model with the loss "cb" to data."""
+
+    def forward(self, x: Any) -> Any:
+        return F.continuous_bernoulli_mean(F.clip(x, 0.0, 1.0))
+
+
 def halves(model: Any) -> tuple[dict[str, nn.Module], dict[str, nn.Module]]:
     """The modules from an input to its code, and from a code to data, under their names in the model.
 
@@ -46,6 +54,8 @@ def halves(model: Any) -> tuple[dict[str, nn.Module], dict[str, nn.Module]]:
     decoder = {"decoder": model.decoder}
     if works_on_logits(model._loss_function):
         decoder["the sigmoid of the loss"] = nn.Sigmoid()
+    if model._loss_function is F.continuous_bernoulli_nll:
+        decoder["the mean of the density"] = ContinuousBernoulliMean()
     return encoder, decoder
 
 
@@ -210,6 +220,7 @@ LAYERS: dict[type[nn.Module], Writer] = {
     nn.SiLU: _layer("SiLU"),
     nn.Hardtanh: _layer("Hardtanh", "min_val", "max_val"),
     nn.Sigmoid: _layer("Sigmoid"),
+    ContinuousBernoulliMean: _layer("ContinuousBernoulliMean"),
     nn.Tanh: _layer("Tanh"),
     nn.Softplus: _layer("Softplus"),
     nn.Softmax: _softmax,

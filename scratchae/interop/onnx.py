@@ -40,9 +40,9 @@ def to_onnx(model: nn.Module, path: FilePath, example: Array, free_size: bool = 
             other lengths. The model must take such inputs too. So it has no Flatten, Unflatten and Linear layers.
 
     The output of an autoencoder is the result of `forward` in eval mode: reconstructions in the shape of `x`. A
-    variational autoencoder decodes the mean. With the loss "bce_logits" the output is logits. You can also export one
-    half, as in `to_onnx(model.encoder, ...)`. A variational autoencoder's `encoder` gives features. For codes, export
-    `nn.Sequential(model.encoder, model.mu)`.
+    variational autoencoder decodes the mean. With the loss "bce_logits" the output is logits, and with "cb" it is the
+    parameters of densities. You can also export one half, as in `to_onnx(model.encoder, ...)`. A variational
+    autoencoder's `encoder` gives features. For codes, export `nn.Sequential(model.encoder, model.mu)`.
 
     Raises TypeError for a layer that is not of `scratchae.nn`, ValueError for `free_size` with a model whose file
     depends on the size. Runtimes have fewer operators for float64 than for float32: onnxruntime 1.31 has no convolution

@@ -6,7 +6,8 @@ Operators go under `autograd.ops` too. NumPy's functions on Tensors look for the
 from __future__ import annotations
 
 from scratchae import functional, nn, optim
-from scratchae.autoencoders.base import LOSSES
+from scratchae.attach import attach
+from scratchae.autoencoders.base import LOSSES, Autoencoder
 from scratchae.autoencoders.variational import LOG_NORMALISERS
 from scratchae.autograd import ops
 from scratchae.autograd.methods import Methods
@@ -52,11 +53,12 @@ offer(nn, series.Conv1d, series.ConvTranspose1d, series.MaxPool1d, series.AvgPoo
 
 offer(functional, losses.cross_entropy, losses.binary_cross_entropy_with_logits)  # the core's, with more options
 offer(functional, losses.huber_loss, losses.smooth_l1_loss, losses.gaussian_nll_loss, losses.cosine_similarity)
-offer(functional, losses.continuous_bernoulli_nll, ssim)
+offer(functional, losses.continuous_bernoulli_nll, losses.continuous_bernoulli_mean, ssim)
 offer(nn, loss_modules.CrossEntropyLoss, loss_modules.BCEWithLogitsLoss, loss_modules.KLDivLoss)
 offer(nn, loss_modules.HuberLoss, loss_modules.SmoothL1Loss, loss_modules.GaussianNLLLoss)
 offer(nn, loss_modules.CosineSimilarity)
-LOSSES["bce_logits"] = losses.binary_cross_entropy_with_logits
+LOSSES |= {"bce_logits": losses.binary_cross_entropy_with_logits, "cb": losses.continuous_bernoulli_nll}
+attach(Autoencoder._visible, forward=losses.as_means)
 LOG_NORMALISERS |= {losses.binary_cross_entropy_with_logits: 0.0, losses.continuous_bernoulli_nll: 0.0}
 
 # --- optimisers and schedules ---------------------------------------------------------------------

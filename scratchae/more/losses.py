@@ -7,6 +7,7 @@ broadcast.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -231,9 +232,12 @@ def _cosine(x1: Any, x2: Any, dim: int, eps: float) -> Any:
 def continuous_bernoulli_nll(input: Any, target: Any, reduction: str = "mean") -> Any:
     """-log of the continuous Bernoulli density C(x) x^t (1 - x)^(1 - t) of targets in [0, 1].
 
-    Binary cross-entropy lacks the factor C, and is no likelihood for targets between 0 and 1. `input` is the parameter
-    x in [0, 1], such as the output of a sigmoid; 0 and 1 count as their next neighbours inside. Note that x is not the
-    mean. "mean" averages over all elements: samples, channels and pixels alike.
+    C(x) = 2 artanh(1 - 2 x) / (1 - 2 x), and C(1/2) = 2. Binary cross-entropy lacks this factor, and is no likelihood
+    for targets between 0 and 1. `input` is the parameter x in [0, 1], such as the output of a sigmoid; 0 and 1 count
+    as their next neighbours inside. The mean of the density is not x but m = `continuous_bernoulli_mean`(x), and the
+    gradient of an element is (m - t) / (x (1 - x)).
+
+    "mean" averages over all elements: samples, channels and pixels alike.
 
     Source: G. Loaiza-Ganem, J. Cunningham, "The continuous Bernoulli: fixing a pervasive error in variational
     autoencoders", NeurIPS 2019. Raises ValueError for values outside [0, 1].
@@ -244,13 +248,53 @@ def continuous_bernoulli_nll(input: Any, target: Any, reduction: str = "mean") -
     return _continuous_bernoulli(*operands_of(name, input, target, reduction), reduction)
 
 
+def continuous_bernoulli_mean(x: Any) -> Any:
+    """The mean x / (2 x - 1) + 1 / (2 artanh(1 - 2 x)) of the continuous Bernoulli density, and 1/2 for x = 1/2.
+
+    `x` is the parameter in [0, 1], as for `continuous_bernoulli_nll`. The mean lies between x and 1/2. Raises
+    ValueError for values outside [0, 1].
+    """
+    x = probabilities("continuous_bernoulli_mean: x", x, "end the decoder in a sigmoid")
+    if x.dtype.kind != "f":
+        raise TypeError(f"continuous_bernoulli_mean: x is {x.dtype}; convert it with .astype('float32')")
+    return _continuous_bernoulli_mean(x)
+
+
+def as_means(formula: Callable[..., Any]) -> Callable[..., Any]:
+    """Let `Autoencoder._visible` give the means of the densities under `continuous_bernoulli_nll`."""
+
+    def visible(model: Any, out: Any) -> Any:
+        is_density = model._loss_function is continuous_bernoulli_nll
+        return continuous_bernoulli_mean(out) if is_density else formula(model, out)
+
+    return visible
+
+
+@in_float32
+def _continuous_bernoulli_mean(x: Any) -> Any:
+    """With the log-odds l, the mean is 1 / (1 - exp(-l)) - 1 / l; near l = 0 the derivative of the series below."""
+    log_odds = _log_odds(x)
+    near = abs(data_of(log_odds)) < 1
+    small, large = ops.where(near, log_odds, 0.0), ops.where(near, 1.0, log_odds)
+    square = small * small
+    series = 2 * len(_SERIES) * _SERIES[-1]
+    for n in range(len(_SERIES) - 1, 0, -1):
+        series = series * square + 2 * n * _SERIES[n - 1]
+    return ops.where(near, 0.5 + series * small, -1 / ops.expm1(-large) - 1 / large)
+
+
 @in_float32
 def _continuous_bernoulli(input: Any, target: Any, reduction: str) -> Any:
-    """With the log-odds l = log(x / (1 - x)), the density is exp(l (t - 1/2)) (l / 2) / sinh(l / 2)."""
-    limits = np.finfo(input.dtype)
-    x = ops.clip(input, float(limits.tiny), 1 - float(limits.epsneg))
-    log_odds = ops.log(x) - ops.log1p(-x)
+    """With the log-odds l, the density is exp(l (t - 1/2)) (l / 2) / sinh(l / 2)."""
+    log_odds = _log_odds(input)
     return reduce_elements(log_odds * (0.5 - target) + _log_sinh_ratio(log_odds), reduction)
+
+
+def _log_odds(x: Any) -> Any:
+    """log(x / (1 - x)), where 0 and 1 count as their next neighbours inside."""
+    limits = np.finfo(x.dtype)
+    x = ops.clip(x, float(limits.tiny), 1 - float(limits.epsneg))
+    return ops.log(x) - ops.log1p(-x)
 
 
 _BERNOULLI_NUMBERS = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510, 43867 / 798)
