@@ -203,6 +203,6 @@ finish()
 # Explain a number: `sa.gradcheck(F.relu, [np.zeros(1)])` raises an error, although the vjp of the ReLU is correct.
 # Which two slopes does the finite difference at x = 0 combine?
 #
-# Write code: write a snake with a frequency a, x + sin(a x)^2 / a. You need a vjp for x and a vjp for a, and scratchae
-# adds the vjp of a over all rows. Check both vjps. Make a layer that learns one number a for each hidden neuron.
+# Write code: write a snake with a frequency a, x + sin(a x)^2 / a. You need a vjp for x and a vjp for a. scratchae adds
+# the vjp of a over all rows. Check both vjps. Make a layer that learns one number a for each hidden neuron.
 # `nn.Parameter` makes an array a parameter. Start with a = 2. Does the network now continue the wave of frequency 3?
