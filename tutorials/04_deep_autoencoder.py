@@ -30,7 +30,7 @@ HIDDEN, CODE_SIZE = 256, 16
 BATCH_SIZE = {"quick": 32, "sample": 32, "full": 128}
 LR = 3e-3  # the first rate; the rate falls to 0 along half a cosine
 EPOCHS = {"quick": 6, "sample": 25, "full": 8}
-FEW, FEW_EPOCHS, FEW_SIZES = 500, 25, (4, 16, 64)  # the images, epochs and code sizes of section 3
+FEW, FEW_EPOCHS, FEW_SIZES = 500, 25, (4, 16, 64)  # the images, epochs and code sizes of step 3
 TARGET = {"quick": 0.7, "sample": 0.6, "full": 0.5}  # test MSE, deep code / PCA, at most
 TARGET_RELU = {"quick": 0.9, "sample": 0.8, "full": 0.7}  # test MSE, ReLU code with bias / PCA, at most
 
