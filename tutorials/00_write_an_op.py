@@ -1,16 +1,18 @@
 """How do you add an operation of your own?
 
-In lesson 0A, you wrote the derivatives of a whole network by hand. A framework needs only the derivative of each single
-operation. Backpropagation multiplies these derivatives by the chain rule. So a new operation has two parts:
+In tutorial 0A, you wrote the derivatives of a whole network by hand. A library such as scratchae needs only the
+derivative of each single operation. Backpropagation is the chain rule, a product of these derivatives. So a new
+operation has two parts:
 
     forward:      x -----> y = f(x) -----> ... -----> loss L
     backward:     g * f'(x) <----- g = dL/dy <----- ... <-----
 
-The backward part is called the vector-Jacobian product (vjp). The vjp receives the gradient g of the output, and
-returns the gradient of the input. If an operation acts on each number separately, the vjp is g * f'(x).
+The matrix of the derivatives of all outputs by all inputs is called the Jacobian. The backward part multiplies the
+vector g, the gradient of the output, by the Jacobian. The result is the gradient of the input, so the backward part is
+called vector-Jacobian product (vjp). If an operation acts on each number separately, the vjp is g * f'(x).
 
-Our example is the activation "snake", x + sin(x)^2 (Ziyin et al. 2020). The snake is the sum of a line and a wave. A
-small network with the snake should continue a wave outside the training data:
+Our example is the activation "snake", x + sin(x)^2 (Ziyin et al. 2020). The snake is the sum of a line and a wave. We
+ask a small network with the snake to continue a wave outside the training data:
 
     x (n, 1) ---------> h (n, 64) ---------> y (n, 1)
         h = snake(x W1^T + b1)    y = h W2^T + b2
@@ -53,15 +55,15 @@ def snake(x):
     return x + np.sin(x) ** 2
 
 
-# 2. Is the vjp correct? `gradcheck` compares the vjp with finite differences, as in lesson 0A. `gradgradcheck` compares
-#    the second derivative. Both functions return True, or raise an error.
+# 2. Is the vjp correct? `gradcheck` compares the vjp with finite differences, as in tutorial 0A. `gradgradcheck`
+#    compares the second derivative. Both functions return True, or raise an error.
 points = np.linspace(-4, 4, 9)
 print("first derivative: ", sa.gradcheck(snake, [points]))
 print("second derivative:", sa.gradgradcheck(snake, [points]))
 
 # Predict first: the next vjp forgets the inner derivative cos(x). We check this vjp first only at x = 0, and then at
 # the nine points -4, -3, ..., 4. Which check finds the mistake? Choose (a) both checks, or (b) only the check at nine
-# points, or (c) only the check at x = 0.
+# points, or (c) neither check.
 
 
 @sa.primitive(x=lambda g, x: g * (1 + 2 * F.sin(x)))
@@ -79,9 +81,10 @@ except AssertionError as error:
 # there. A check needs several points. The error names the element with the largest difference, element 6 with x = 2.
 # The printed values are multiples of f'(2), because `gradcheck` multiplies each output by a random number.
 
-# 3. A module makes the operation a layer. The networks learn y = sin(2.5 x) + 0.3 x, a wave with a trend. All training
-#    points lie between -5 and 5. The validation points have absolute values from 5 to 7.5, and the test points from 7.5
-#    to 10. So the networks must continue the wave on both sides. This task is called extrapolation.
+# 3. The module `Snake` makes the operation a layer of a network. The networks learn y = sin(2.5 x) + 0.3 x, a wave with
+#    a trend. All training points lie between -5 and 5. The validation points have absolute values from 5 to 7.5, and
+#    the test points from 7.5 to 10. So the networks must continue the wave on both sides. This task is called
+#    extrapolation.
 
 
 class Snake(nn.Module):
@@ -127,10 +130,11 @@ def train(activation, decay, seed):
     return predict
 
 
-# 4. The comparison must be fair. The optimiser AdamW also pulls all weights towards 0 at each step. The strength of
-#    this pull is the weight decay. We train each kind of network with five weight decays and two random starts. We keep
-#    the network with the smallest mean squared error (MSE) on the validation points. The test points only give the
-#    final numbers. For comparison, we also train a ReLU network without weight decay.
+# 4. The comparison must be fair. At each step, the optimiser AdamW also multiplies all weights by a number slightly
+#    below 1. The weight decay sets this number. A larger weight decay gives smaller weights. We train each kind of
+#    network with five weight decays and two random starts. We keep the network with the smallest mean squared error
+#    (MSE) on the validation points. The test points only give the final numbers. For comparison, we also train a ReLU
+#    network without weight decay.
 
 # Predict first: which networks continue the wave? Choose (a) both kinds, or (b) only the snake network, or (c) no
 # network, because all training points lie between -5 and 5.
@@ -161,7 +165,7 @@ for name, predict in methods.items():
 # a test MSE of 1.2 in the quick run and 1.75 in the longer run. Both values are worse than the straight line.
 #
 # The snake is not always the better activation. We chose a line plus a wave, because we knew the data. The first
-# exercise has a faster wave, and there the snake network is worse than the straight line.
+# exercise changes the wave.
 
 # 5. How do you add an operation? You write a function and its vjp, and check both with `gradcheck`. The left plot shows
 #    the operation with its two derivatives. The right plot shows the networks inside and outside the training data.
@@ -199,6 +203,6 @@ finish()
 # Explain a number: `sa.gradcheck(F.relu, [np.zeros(1)])` raises an error, although the vjp of the ReLU is correct.
 # Which two slopes does the finite difference at x = 0 combine?
 #
-# Write code: write a snake with a frequency a, x + sin(a x)^2 / a. You need a vjp for x and a vjp for a. Check both.
-# Make a layer that learns one number a for each hidden neuron, and start with a = 2. Does the network now continue the
-# wave with FREQUENCY = 3?
+# Write code: write a snake with a frequency a, x + sin(a x)^2 / a. You need a vjp for x and a vjp for a. scratchae adds
+# the vjp of a over all rows. Check both vjps. Make a layer that learns one number a for each hidden neuron.
+# `nn.Parameter` makes an array a parameter. Start with a = 2. Does the network now continue the wave of frequency 3?

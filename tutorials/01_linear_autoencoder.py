@@ -11,9 +11,13 @@ bottleneck. This first autoencoder is linear, because its layers have no activat
 The loss is the mean squared error (MSE), the mean of (x' - x)^2 over all pixels. Training needs no labels, because the
 image itself is the target. Learning without labels is called unsupervised.
 
-Principal component analysis (PCA) is the baseline, the result to compare with. All outputs of a linear decoder lie in a
-plane of 64 dimensions. PCA finds the plane closest to the training images (Eckart & Young 1936). No linear autoencoder
-has a lower training error, and gradient descent has no other minima to stop at (Baldi & Hornik 1989).
+Principal component analysis (PCA) is the baseline, the result to compare with. The first principal direction is the
+direction in which the training images vary most. Each later direction is perpendicular to all earlier directions, and
+has the largest variance that is left. PCA describes an image by its coordinates along the first 64 directions.
+
+All outputs of a linear decoder lie in a flat space of 64 dimensions. These tutorials call such a space a plane. PCA
+finds the plane with the smallest squared distances to the training images (Eckart & Young 1936). So no linear
+autoencoder has a lower training error. The loss of a linear autoencoder has no worse minimum (Baldi & Hornik 1989).
 
     python tutorials/01_linear_autoencoder.py                 the embedded sample, seconds
     python tutorials/01_linear_autoencoder.py --data full     all of MNIST, under a minute
@@ -44,8 +48,8 @@ def mse(images, reconstructions):
 
 
 # 1. The baseline needs no training loop. We project each image onto the first 64 principal directions of the training
-#    images. A decoder without any code could only return one image, the mean image. Its error is the upper end of the
-#    scale.
+#    images. Without a code, a decoder always returns the same image, at best the mean image. A useful code has a lower
+#    error than the mean image.
 #
 # Predict first: the mean image has a test MSE of about 0.068. Which error has PCA with 64 of 784 numbers, 8% of them?
 # Choose (a) 0.06, as 92% of the numbers are missing, or (b) 0.03, about half, or (c) 0.009.
@@ -60,8 +64,9 @@ print(f"PCA with {CODE_SIZE} components: test MSE {optimum:.5f}, training MSE {t
 # What you should see, and why: answer (c). PCA's test MSE is 0.0093 on the sample and 0.0091 on all of MNIST.
 # Neighbouring pixels have similar values, so 784 pixels contain far fewer than 784 independent numbers.
 
-# 2. Gradient descent starts from random weights, and knows nothing of PCA. After each epoch, the trainer measures the
-#    loss on the validation images. No weight is trained on these images.
+# 2. Gradient descent starts from random weights, and does not use PCA. The optimiser Adam is a form of gradient
+#    descent. Each step uses a batch of 64 images. An epoch is one pass over all training images. After each epoch, the
+#    trainer measures the loss on the validation images. No weight is trained on these images.
 #
 # Predict first: how far above PCA does the autoencoder end on the training images? Choose (a) below PCA, or (b) a few
 # per cent above, or (c) at twice the error.
@@ -74,10 +79,10 @@ error = mse(digits.test, model.reconstruct(digits.test))
 print(f"training MSE {training_error:.5f}, {training_error / training_optimum - 1:.1%} above the optimum")
 print(f"test MSE     {error:.5f}, {error / optimum - 1:.1%} above PCA's")
 
-# What you should see, and why: answer (b). The training MSE ends 2.2% above the optimum on the sample, and 1.3% on
-# all of MNIST. Answer (a) is impossible, because PCA is the best linear code of the training images. The loss keeps
-# falling slowly, because gradient descent finds strong directions first and weak directions last. On test images, PCA
-# is only the baseline. Another linear code could be better there by chance.
+# What you should see, and why: answer (b). The training MSE ends 2.2% above the optimum on the sample, and 1.3% on all
+# of MNIST. Answer (a) is impossible, because PCA is the best linear code of the training images. Gradient descent finds
+# directions with a large variance first, and directions with a small variance last. So the loss falls slowly at the
+# end. On test images, PCA is only the baseline. Another linear code could be better there by chance.
 
 # 3. The picture shows ten test digits, PCA's reconstructions and the autoencoder's. You should not see a difference
 #    between the last two rows. The second picture shows the loss of each epoch on its way to the optimum.
@@ -93,10 +98,12 @@ finish()
 
 # Exercises. The solutions are in tutorials/solutions/01_linear_autoencoder.py.
 #
-# Change a constant: halve CODE_SIZE to 32. Does the error double? Predict PCA's error first.
+# Change a constant: halve CODE_SIZE to 32. Does the error double? Predict PCA's error first. The last line then says
+# MISSED, because its target is for 64 numbers.
 #
 # Explain a number: a run prints a test MSE below PCA's, and a training MSE above PCA's. Is the program wrong?
 #
 # Write code: do PCA and a linear autoencoder with 4 numbers find the same plane? Compare the plane of the decoder's
-# weights with the plane of the principal directions. The principal angles between two planes are a good measure, and
-# `numpy.linalg.svd` computes their cosines.
+# weights with the plane of the principal directions. Take orthonormal bases Q_1 and Q_2 of both planes with
+# `numpy.linalg.qr`. The singular values of Q_1^T Q_2 are the cosines of the angles between both planes. Train for 40
+# epochs with a rate that falls from 0.01 to 0, by `sa.Schedule(optim.CosineLR(optimizer, 40))`.

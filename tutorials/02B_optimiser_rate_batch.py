@@ -15,9 +15,9 @@ Four optimisers are compared:
     Adam                     m <- 0.9 m + 0.1 g,
                              s <- 0.999 s + 0.001 g^2                  w <- w - r m / (sqrt(s) + 1e-8)
 
-SGD is stochastic gradient descent. Adam also corrects m and s, because both start at 0. A comparison at one common rate
-would be unfair. Each optimiser therefore gets the best rate of its own, chosen on validation images. PCA with 32
-numbers is the baseline (tutorial 01).
+SGD is stochastic gradient descent. At step t, Adam also divides m by 1 - 0.9^t and s by 1 - 0.999^t, because both start
+at 0. A comparison at one common rate would be unfair. Each optimiser therefore gets the best rate of its own, chosen on
+validation images. PCA with 32 numbers is the baseline (tutorial 01).
 
     python tutorials/02B_optimiser_rate_batch.py                 the embedded sample, a minute or two
     python tutorials/02B_optimiser_rate_batch.py --data full     20,000 images of MNIST, about 3 minutes
@@ -103,8 +103,9 @@ mean_error = mse(digits.validation, mean.reshape(1, 1, 28, 28))
 print(f"{len(images):,} training images, {EPOCHS[run]} epochs in batches of {BATCH_SIZE}")
 print(f"validation MSE: mean image {mean_error:.5f}, PCA with {CODE_SIZE} numbers {pca_validation:.5f}")
 
-# 2. Each optimiser is trained at five rates, in steps of about 3. `--quick` takes three of them. The best rate should
-#    have a higher error or a diverged training on both sides. Otherwise the list of rates is too short.
+# 2. Each optimiser is trained at five rates, each about 3 times the rate before. `--quick` takes three of the five. A
+#    training diverges if its loss grows without limit. The best rate should have a higher error or a diverged training
+#    on both sides. Otherwise the list of rates is too short.
 #
 # Predict first: which rate is the best for SGD here? Choose (a) about 0.01, or (b) about 1, or (c) 10 or more.
 by_rate, chosen = {}, {}
@@ -120,13 +121,13 @@ print("best rates:", ", ".join(f"{name} {rate:g}" for name, rate in chosen.items
 # Each step then overshoots, and the loss grows until the loss is infinite.
 #
 # SGD with momentum is best at 3 in the quick run and on the sample, and at 10 on 20,000 images. SGD with momentum moves
-# about as far as SGD at ten times the rate. On 20,000 images, the two end at 0.0332 and 0.0330 with the rates 0.3
-# and 3. Under a constant gradient g, v grows to g (1 + 0.9 + 0.9^2 + ...) = 10 g. RMSprop and Adam divide by the size
-# of the gradient. The length of a step is then near the rate.
+# about as far as SGD at ten times the rate. On 20,000 images, SGD with momentum at 0.3 ends at 0.0332, and SGD at 3
+# ends at 0.0330. Under a constant gradient g, v grows to g (1 + 0.9 + 0.9^2 + ...) = 10 g. RMSprop and Adam divide by
+# the size of the gradient. The length of a step is then near the rate.
 
 
-# 3. A test of this reason. Take the sum over the pixels as the loss. Each gradient is then 784 times as large. SGD at a
-#    rate 784 times as small must make the same steps.
+# 3. We test the explanation with the factor 1/784. The loss is now the sum over the pixels. Each gradient is then 784
+#    times as large. SGD at a rate 784 times as small must make the same steps.
 #
 # Predict first: Adam gets the sum as the loss too. Which rate does Adam need? Choose (a) the old rate, or (b) a
 # rate 784 times as small.
@@ -141,11 +142,11 @@ for name, rate in SUM_RATES.items():
     print(*(f"{name:4} on the sum,  rate {r:<8.3g} {shown(validate(model))}" for r, model in on_sum.items()), sep="\n")
 
 # What you should see, and why: answer (a). At the old rate, SGD on the sum diverges. At 3/784 = 0.00383, SGD on the sum
-# has the same error as before, to five digits. Adam keeps the error at the old rate, up to rounding, because the
-# factor 784 cancels in m / sqrt(s). A rate of SGD belongs to a loss and its scale. Copy both or neither.
+# has the same error as before, to five digits. Adam keeps the error at the old rate, up to rounding, because the factor
+# 784 cancels in m / sqrt(s). A rate of SGD suits one loss with one scale. If you copy such a rate, copy the loss, too.
 
-# 4. The batch size, with Adam. A larger batch gives a more exact gradient, but an epoch then has fewer steps. Each
-#    batch size gets the best of several rates.
+# 4. Now the batch size changes, and the optimiser is Adam. A larger batch gives a more exact gradient, but an epoch
+#    then has fewer steps. Each batch size gets the best of several rates.
 #
 # Predict first: all trainings see each image equally often. Which batch size ends at the lowest error? Choose (a) the
 # smallest, or (b) the largest, or (c) all the same.
@@ -181,11 +182,11 @@ print(f"PCA with {CODE_SIZE} numbers:        test MSE {pca_test:.5f}")
 
 # What you should see, and why: answer (a). On 20,000 images, Adam ends at 0.0144 and RMSprop at 0.0183. SGD with
 # momentum ends at 0.0195 and SGD at 0.0249. PCA has 0.0169, so only Adam is better than PCA after three epochs. In the
-# quick run, Adam ends at 0.0200 and SGD at 0.0386. A wrong rate costs more than another optimiser. Adam at 0.03, ten
-# times the best rate, has a validation MSE of 0.0519. SGD at the best rate has 0.0269.
+# quick run, Adam ends at 0.0200 and SGD at 0.0386. A wrong rate costs more than another optimiser. On 20,000 images,
+# Adam at 0.03, ten times the best rate, has a validation MSE of 0.0519. SGD at the best rate has 0.0269.
 #
-# The best rate of one seed can be too high for another seed. SGD with momentum at 10 ends between 0.0159 and 0.0263. On
-# the sample, SGD at 30 diverges with one of the three seeds. A rate three times lower is safer.
+# The best rate of one seed can be too high for another seed. On 20,000 images, SGD with momentum at 10 ends between
+# 0.0159 and 0.0263. On the sample, SGD at 30 diverges with one of the three seeds. A rate three times lower is safer.
 
 # 6. The left panel shows the validation MSE of each optimiser at each rate. A cross near the upper edge is a training
 #    that diverged, or ended above the edge. The right panel shows Adam with several batch sizes.
@@ -225,4 +226,4 @@ finish()
 # size of the gradient not matter?
 #
 # Write code: let the rate fall to 0 during the training. `sa.Schedule(optim.CosineLR(optimizer, epochs))` is a callback
-# for the trainer. How much does a batch of 16 gain?
+# for the trainer. How much lower is then the error with batches of 16?

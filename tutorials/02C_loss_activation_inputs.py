@@ -1,13 +1,14 @@
 """Which inputs, activations, loss and layers suit the data?
 
-The network below is the starting point. Each part of this tutorial changes one of its choices. All other choices stay.
+The network below is the starting point. Each step of this tutorial changes one choice of this network, and keeps all
+other choices.
 
     pixel, 0 to 255 --> x (n, 784) --> h (n, 128) --> z (n, 32) --> h' (n, 128) --> x' (n, 784)
                    / 255          GELU           linear        GELU            linear, MSE
 
-A layer computes activation(W x + b). A linear layer has no activation. The judge is the same for all networks, the mean
-squared error (MSE) of the test images, in pixels from 0 to 1. Each network has the best of several learning rates,
-chosen on the validation images. `--quick` tries one rate. PCA with 32 numbers is the baseline (tutorial 01).
+A layer computes activation(W x + b). A linear layer has no activation. All networks are compared by the mean squared
+error (MSE) of the test images, in pixels from 0 to 1. Each network has the best of several learning rates, chosen on
+the validation images. `--quick` tries one rate. PCA with 32 numbers is the baseline (tutorial 01).
 
     python tutorials/02C_loss_activation_inputs.py                 the embedded sample, 2 to 4 minutes
     python tutorials/02C_loss_activation_inputs.py --data full     20,000 images of MNIST, about 3 minutes
@@ -89,16 +90,17 @@ mean_error = mse(digits.test, mean_image)
 print(f"{len(images):,} training images, {EPOCHS[run]} epochs")
 print(f"test MSE: mean image {mean_error:.5f}, PCA with {CODE_SIZE} numbers {by_pca:.5f}")
 
-# 1. The inputs. Image files hold whole numbers from 0 to 255. Division by 255 gives numbers from 0 to 1. A network
-#    for 0 to 255 exists in principle. The weights W / 255 on 0 to 255 compute the same as W on 0 to 1. The training is
-#    different. The first weights are drawn for inputs near 1, so W x + b becomes up to 255 times too large. The
-#    gradient of W contains x, and also the error x' - x. The gradient becomes up to 255^2 = 65,025 times as large.
+# 1. The inputs. Image files hold whole numbers from 0 to 255. Division by 255 gives numbers from 0 to 1. A network for
+#    pixels from 0 to 255 can be as good. With these pixels, the weights W / 255 give the same sums as W with pixels
+#    from 0 to 1. But the training is different. The first weights are drawn for inputs near 1, so W x + b becomes up to
+#    255 times too large. The gradient of W contains x, and also the error x' - x. The gradient becomes up to 255^2 =
+#    65,025 times as large.
 #
 #    Two other kinds of inputs are compared. "Minus the mean" is the pixel minus the mean of this pixel over all
 #    training images. "Standardised" is also divided by the standard deviation of this pixel, at least 0.05.
 #
-# Predict first: which training hardly suffers from pixels of 0 to 255? Choose (a) GELU with Adam, or (b) tanh with
-# Adam, or (c) GELU with SGD.
+# Predict first: which training ends at nearly the same error with pixels of 0 to 255? Choose (a) GELU with Adam, or (b)
+# tanh with Adam, or (c) GELU with SGD.
 raw = {"inputs": "0 to 255"}
 inputs = compare({
     "0 to 1": {},
@@ -114,15 +116,15 @@ inputs = compare({
 # What you should see, and why: answer (a). With GELU and Adam, the error rises from 0.0141 to 0.0155 on 20,000 images.
 # In the quick run, the error rises from 0.0178 to 0.0185. Adam's steps do not depend on the size of the gradient
 # (tutorial 02B). With tanh on 0 to 255, the error is about the error of the mean image. All tanh units are close to -1
-# or 1, and the derivative is close to 0. The encoder cannot learn. SGD with momentum diverges on 0 to 255 at the
-# rates 1 and 0.0001. At 0.00001, SGD learns, but ends at 0.0289, against 0.0178 on 0 to 1. After the division by 255,
+# or 1, and the derivative is close to 0. The encoder cannot learn. SGD with momentum diverges on 0 to 255 at the rates
+# 1 and 0.0001. On 20,000 images, SGD at 0.00001 ends at 0.0289, against 0.0178 on 0 to 1. After the division by 255,
 # the usual rates and first weights fit.
 #
 # "Minus the mean" is a little better still, 0.0129 on 20,000 images. "Standardised" is worse, 0.0178. A pixel near the
-# border becomes as important as a pixel in the middle. The MSE in pixels counts strong pixels most.
+# border becomes as important as a pixel in the middle. But in the MSE, pixels with a large variance count most.
 
 # 2. The last activation. A sigmoid, 1 / (1 + e^-t), gives numbers between 0 and 1. A linear output gives all numbers.
-#    The data decide. Pixels lie between 0 and 1. Pixels minus the mean image lie between -1 and 1.
+#    The range of the data decides. Pixels lie between 0 and 1. Pixels minus the mean image lie between -1 and 1.
 #
 # Predict first: at which error does a sigmoid end on pixels minus the mean? Choose (a) near the linear output,
 # or (b) at twice its error, or (c) at the error of the mean image.
@@ -141,12 +143,13 @@ outputs = {
 # to 0 for all pixels. The derivative of the sigmoid goes to 0 too, and the training stops there.
 #
 # On pixels from 0 to 1, both outputs are possible. On 20,000 images, the sigmoid ends at 0.0138 and the linear output
-# at 0.0141. No pixel of a sigmoid leaves the range. In the quick run, the sigmoid is slower, 0.0247 against 0.0178.
-# Choose the last activation by the range of the data. Numbers from 0 to 1 allow a sigmoid. All other numbers need a
-# linear output.
+# at 0.0141. All outputs of the sigmoid lie between 0 and 1. In the quick run, the sigmoid is slower, 0.0247 against
+# 0.0178. Choose the last activation by the range of the data. Numbers from 0 to 1 allow a sigmoid. All other numbers
+# need a linear output.
 
 # 3. The hidden activations. Without an activation, two layers in a row are one linear layer. The network is then a
-#    linear autoencoder, and PCA is the optimum. On the way back, the gradient is multiplied by the derivative.
+#    linear autoencoder, and PCA is the optimum. In the backward pass, the gradient is multiplied by the derivative of
+#    the activation.
 #
 #        ReLU      max(0, t)                          derivative 0 or 1
 #        GELU      t P(T < t), T standard normal      derivative from -0.13 to 1.13, smooth
@@ -173,8 +176,8 @@ activations |= compare({
 #        MAE   |p - t|                               mean absolute error
 #        BCE   -t log p - (1 - t) log(1 - p)         binary cross-entropy
 #
-#    Suppose that the network cannot tell three images apart. A pixel has the targets 0, 0 and 0.9 in these images.
-#    Which p has the lowest mean loss?
+#    Suppose that the network returns the same output for three images. A pixel has the targets 0, 0 and 0.9 in these
+#    images. Which p has the lowest mean loss?
 #
 # Predict first: the BCE is made for targets of 0 or 1, and 0.9 is grey. At which p is the mean BCE lowest?
 # Choose (a) 0, or (b) 0.3, or (c) 0.9.
@@ -191,7 +194,7 @@ losses |= compare({
 
 # What you should see, and why: answer (b). The derivative of the BCE by p is (p - t) / (p (1 - p)). The sum over the
 # three targets is 0 at the mean of the targets, 0.3. The MSE has the same optimum, also for grey targets. The optimum
-# of the MAE is the median, 0. The lowest p in the list is 0.001.
+# of the MAE is the median, 0. The program prints 0.001, the lowest p of its list.
 #
 # The training still differs. The last layer computes p = sigmoid(a). The derivative of the MSE by a is 2 (p - t) p (1 -
 # p). The derivative of the BCE by a is p - t. Near black and white, p (1 - p) is near 0, and the MSE learns slowly.
@@ -206,7 +209,7 @@ losses |= compare({
 #    sensor. A linear autoencoder with one number learns a line. Under the MSE, an error of 6 costs 36 times as much as
 #    an error of 1. Under the MAE, an error of 6 costs 6 times as much.
 #
-# Predict first: by how many degrees does the line of the MSE miss the line of the 95%? Choose (a) 1 degree, or (b) 10
+# Predict first: which angle lies between the line of the MSE and the line of the 95%? Choose (a) 1 degree, or (b) 10
 # degrees, or (c) 90 degrees.
 rng = np.random.default_rng(0)
 t = rng.standard_normal((1000, 1))
@@ -236,11 +239,11 @@ print("angle to the line of the 95%:", ", ".join(f"{name} {angle:.1f} degrees" f
 
 # What you should see, and why: answer (c). PCA minimises the MSE, and so does the autoencoder with the MSE. The 5% lie
 # so far away that the MSE is lowest on their line. The gradient of the MSE, 2 (x' - x), grows with the error. The
-# gradient of the MAE is -1 or 1 for each number, so 95% of the points outvote 5%. The MAE's line is less than 1 degree
-# off. Part 4 shows the price. On images without outliers, the MAE has the higher MSE.
+# gradient of the MAE is -1 or 1 for each number, so the 95% together have more influence than the 5%. The MAE's line is
+# less than 1 degree off. But on images without outliers, the MAE has the higher MSE (step 4).
 
-# 6. The hidden layers. All networks of this part have about 440,000 parameters. Their hidden layers taper towards the
-#    code, or stay equal, or widen towards the code. `--quick` leaves out the last two networks.
+# 6. The hidden layers. All networks of this step have about 440,000 parameters. Towards the code, the hidden layers get
+#    smaller (tapering), stay equal, or get larger (widening). `--quick` leaves out the last two networks.
 #
 # Predict first: which network is the best after a short training? Choose (a) one hidden layer, or (b) two that taper,
 # or (c) three equal layers.
@@ -260,13 +263,13 @@ shapes = compare({
     name: {"layers": (784, *hidden, CODE_SIZE), "rates": LAYER_RATES[run]} for name, hidden in LAYERS.items()
 })  # fmt: skip
 
-# What you should see, and why: answer (a). On 20,000 images, one hidden layer ends at 0.0123. Two equal layers end
-# at 0.0132, and two that widen at 0.0140. Two that taper end at 0.0147, and three layers at 0.0200. At the rate 0.01,
-# all five are worse. In the quick run, the order of the first three is the same, with 0.0167, 0.0232 and 0.0247.
-# Tapering is a habit, and no rule. The wide layers at the pixels take most of the parameters. A deeper network needs
-# more steps before depth can help. Tutorial 04 trains a deeper network for 50 epochs.
+# What you should see, and why: answer (a). On 20,000 images, one hidden layer ends at 0.0123. Two equal layers end at
+# 0.0132, and two that widen at 0.0140. Two that taper end at 0.0147, and three layers at 0.0200. At the rate 0.01,
+# which this script does not try, all five are worse. In the quick run, one layer ends at 0.0167, two equal layers at
+# 0.0232, and two that taper at 0.0247. Tapering is common, but not always better. The wide layers at the pixels take
+# most of the parameters. A deeper network needs more steps before depth can help.
 
-# 7. The picture has one panel for each part. Shorter bars are better, and the dotted line is PCA with 32 numbers. In
+# 7. The picture has one panel for each step. Shorter bars are better, and the dotted line is PCA with 32 numbers. In
 #    the panel of the outliers, the lines of PCA and of the MSE coincide. Both follow the outliers.
 figure = new_figure(14, 7.5)
 groups = {"Inputs": inputs, "Last activation": outputs, "Hidden activations": activations,
@@ -310,4 +313,5 @@ finish()
 # network gives a corner pixel of 0.064 on clean images. Trained with the MAE, the network gives 0.006. Why?
 #
 # Write code: the Huber loss is quadratic for small errors and linear for large errors. Write this loss as a function of
-# the reconstruction and the target. Pass this function as `loss` to the linear autoencoder of the outliers.
+# the reconstruction and the target. Pass this function as `loss` to the linear autoencoder of the outliers. `abs`,
+# `F.where` and `F.mean` work on Tensors.

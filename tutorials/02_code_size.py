@@ -1,8 +1,8 @@
 """How large should the code be?
 
-The code size k is the number of values in the latent code. A small code loses detail. A large code costs memory, and
-gives less protection against noise. This tutorial trains a linear and a deep autoencoder at each code size. The deep
-autoencoder has a hidden layer h on either side of the code.
+The code size k is the number of values in the latent code. A small code loses detail. A large code needs more memory,
+and keeps more noise. This tutorial trains a linear and a deep autoencoder at each code size. The deep autoencoder has a
+hidden layer h on either side of the code.
 
     linear   x (n, 784) ------------------> z (n, k) ------------------> x' (n, 784)
     deep     x (n, 784) --> h (n, 256) --> z (n, k) --> h' (n, 256) --> x' (n, 784)
@@ -54,8 +54,9 @@ def train(images, layers, activation, lr, epochs, batch_size):
     return model, history
 
 
-# 1. PCA is the baseline at every code size. The mean image, a decoder without a code, has the highest error. The error
-#    of PCA as a share of this error is the share of the variance that is lost.
+# 1. PCA is the baseline at every code size. The mean image, the output of a decoder without a code, has the highest
+#    error. This error is the variance of the images. PCA's error divided by this variance is the share of the variance
+#    that PCA loses.
 #
 # Predict first: how many numbers does PCA need to keep 90% of the variance of 784 pixels? Choose (a) about 10,
 # or (b) about 90, or (c) about 700.
@@ -68,11 +69,11 @@ for k, error in sorted(pca_errors.items()):
 del pca_errors[90]
 
 # What you should see, and why: answer (b). With 90 numbers, PCA loses 9.7% of the variance on the sample, and 9.4% on
-# all of MNIST. The curve has no minimum, because one more direction never increases the error. The error alone does not
-# tell you where to stop.
+# all of MNIST. PCA's error falls up to 784 numbers, because one more direction never increases the error. So the error
+# alone does not tell you the best code size.
 
-# 2. The linear autoencoders have no hidden layer and no activation. Gradient descent learns strong directions first,
-#    and weak directions last. Large codes have many weak directions, so their training needs many steps.
+# 2. The linear autoencoders have no hidden layer and no activation. Gradient descent learns directions with a large
+#    variance first. Large codes also have many directions with a small variance, so their training needs many steps.
 #
 # Predict first: where do the linear autoencoders end? Choose (a) clearly above PCA, or (b) at PCA, within 2%,
 # or (c) below PCA.
@@ -86,8 +87,8 @@ for k in sizes:
 # times on all of MNIST. More training cannot bring the linear autoencoder below PCA on the training images
 # (tutorial 01).
 
-# 3. The deep autoencoders have a hidden layer of 256 on either side. The code is as small as before. The gain over PCA
-#    is now the ratio of the two errors.
+# 3. The deep autoencoders have a hidden layer of 256 on either side. The code sizes are the same as before. The ratio
+#    is the error of the deep autoencoder divided by PCA's error. A small ratio is good.
 #
 # Predict first: at which code size is the ratio to PCA the lowest? Choose (a) at the smallest, or (b) in the middle,
 # or (c) at the largest.
@@ -99,16 +100,16 @@ for k in sizes:
 
 # What you should see, and why: answer (b). On all of MNIST, the ratio is 0.81 at 2 numbers, 0.55 at 16 and 1.09 at 128.
 # The quick run shows the same shape, with 0.93 at 2 numbers, 0.76 at 8 and 0.90 at 32. Two numbers are few even for a
-# curved surface. At 128 numbers, PCA has lost only 6% of the variance. The autoencoder's error there depends on the
-# length of the training. PCA needs no training loop, and is the better choice.
+# curved surface. At 128 numbers, PCA has lost only 6% of the variance. The error of the deep autoencoder with 128
+# numbers depends on the length of the training. PCA needs no training loop, and is the better choice at this size.
 
 
-# 4. The elbow is the code size after which more numbers bring little. The choice is made on the validation images. One
-#    rule takes the point of the curve that lies farthest below the straight line from the first to the last point. Both
-#    axes are linear here, and scaled to [0, 1].
+# 4. The elbow is the code size after which more numbers reduce the error only a little. We find the elbow on the
+#    validation images. One rule takes the point of the curve that lies farthest below the straight line from the first
+#    to the last point. For this rule, code size and error are scaled to [0, 1], without logarithms.
 #
-# Predict first: a deep code needs fewer numbers for the same error. Where is the elbow of the deep autoencoder?
-# Choose (a) at a smaller code than PCA's, or (b) at the same, or (c) at a larger code.
+# Predict first: where is the elbow of the deep autoencoder on all of MNIST? Choose (a) below the elbow of PCA, or (b)
+# at the elbow of PCA, or (c) above the elbow of PCA.
 def elbow(errors):
     k, error = np.array([*errors], float), np.array([*errors.values()])
     across, down = (k - k[0]) / (k[-1] - k[0]), (error - error[-1]) / (error[0] - error[-1])
@@ -129,11 +130,10 @@ for name, curve in validation.items():
 # What you should see, and why: answer (a) on all of MNIST. The elbow of PCA is at 32 numbers, and the elbow of the deep
 # autoencoder at 16. On the sample, both elbows are at 32. The quick run has only three sizes for the deep autoencoder,
 # and gives 8. The gain for each added number falls steadily, so many sizes are reasonable. The elbow also depends on
-# the first and the last size. Take the elbow as a first guess. The use of the code decides.
+# the first and the last size. Take the elbow as a first guess. The use of the code then decides the size.
 
 # 5. A network with few training images can learn the details of these images. The training error is then far below the
-#    validation error. This is called overfitting. A bottleneck limits overfitting, because a small code cannot hold the
-#    details of single images. The deep autoencoder now gets 300 training images.
+#    validation error. This is called overfitting. The deep autoencoder now gets 300 training images.
 #
 # Predict first: from code size 2 to 32, how does the ratio of validation error to training error change? Choose (a) the
 # ratio falls, or (b) stays, or (c) grows.
@@ -150,17 +150,17 @@ for k in sizes:
           f"lowest after {first} epochs; PCA {few_errors['PCA'][k]:.5f}", flush=True)  # fmt: skip
 
 # What you should see, and why: answer (c). The ratio grows from 1.07 to 2.56 in the quick run, and from 1.15 to 4.93 on
-# all of MNIST. With 32 numbers, the validation error is lowest after about 25 epochs, and then rises. PCA of the
-# same 300 images overfits less. The deep autoencoder is better than PCA at 8 numbers, and worse at 32. A large code
+# all of MNIST. A small code cannot hold the details of single images, so the bottleneck is a regulariser, a limit
+# against overfitting. With 32 numbers, the validation error is lowest after about 25 epochs in all runs, and then
+# rises. The deep autoencoder is better than PCA of the same 300 images at 8 numbers, and worse at 32. A large code
 # needs many training images.
 
 # 6. A small code also removes noise. Gaussian noise of standard deviation s spreads over all 784 directions. A
-#    projection onto k directions keeps k/784 of the noise. The error against the clean image is then expected to be
+#    projection onto k directions keeps k/784 of the noise. The expected error against the clean image is then
 #
 #        E(k) + s^2 k / 784
 #
-#    with E(k), the error without noise. E(k) falls with k, and the noise rises with k. The networks were trained on
-#    clean images.
+#    where E(k) is the error without noise. The networks were trained on clean images.
 #
 # Predict first: which code size is the best for s = 0.5? Choose (a) the smallest, or (b) the largest, or (c) one in the
 # middle.
@@ -175,11 +175,11 @@ for k in PCA_SIZES:
     found = (f"{name} {line[k]:.5f}" for name, line in noise_errors.items() if k in line)
     print(f"noisy images, {k:3} numbers:", ", ".join(found))
 
-# What you should see, and why: answer (c). The formula agrees with PCA within 1%. The best size of PCA is 32, in all
-# runs. At 128 numbers, 90% of the error is noise. The bottleneck is a regulariser here, a limit that reduces noise or
-# overfitting. The deep autoencoder also needs a small code. On all of MNIST, the deep autoencoder has the lowest error
-# at 8 numbers, 0.0433. PCA is better there at every size, because the deep autoencoder never saw noise in training.
-# Tutorial 05 trains with noise.
+# What you should see, and why: answer (c). E(k) falls with k, and the noise rises with k, so the sum is lowest in the
+# middle. The formula agrees with PCA within 1%. The best size of PCA is 32, in all runs. At 128 numbers, 90% of the
+# error is noise. The deep autoencoder also needs a small code. On all of MNIST, the deep autoencoder has the lowest
+# error at 8 numbers, 0.0433. In this run, PCA is better at every size, because the deep autoencoder was trained without
+# noise. Tutorial 05 trains with noise.
 
 # 7. The left panel shows the test error at each code size. PCA is the dashed line over the squares of the linear
 #    autoencoders. The panel in the middle shows overfitting. The right panel shows noisy images, with the formula as

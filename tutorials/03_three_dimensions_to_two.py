@@ -11,12 +11,13 @@ plane, as on a map. So you can draw a code of two numbers. The plane of all code
     linear:   3 -> 2 -> 3
     deep:     3 -> 64 -> 64 -> 2 -> 64 -> 64 -> 3     after each 64 the activation GELU, a smooth ReLU
 
-The narrow layer in the middle is the bottleneck. With a code of three numbers, the autoencoder could copy its input.
-The error would be 0, but a copy is useless. With two numbers, the encoder must choose the parts to keep.
+GELU is a smooth activation, close to max(0, a). The narrow layer in the middle is the bottleneck. With a code of three
+numbers, the autoencoder could copy its input. The error would be 0, but a copy is useless. With two numbers, a small
+error needs a rule in the data, such as a common plane.
 
 The baseline is PCA with the same code size. PCA projects the points onto the plane with the lowest training error. A
-linear autoencoder should find this plane (Baldi & Hornik 1989). The decoder of a deep autoencoder can bend the plane
-of codes to a curved surface (Kramer 1991). All settings are fixed, so we need no validation points.
+linear autoencoder should find this plane (Baldi & Hornik 1989). The decoder of a deep autoencoder can bend the plane of
+codes to a curved surface (Kramer 1991). The script compares no settings, so we need no validation points.
 
     python tutorials/03_three_dimensions_to_two.py --quick    10 to 25 seconds
     python tutorials/03_three_dimensions_to_two.py            the same with more epochs, 15 to 30 seconds
@@ -59,10 +60,10 @@ def pca_error(training_points, test_points, code_size):
 
 
 # 1. The first data are a cloud of points, nearly a flat disc. The standard deviation is 1 along the disc's long axis,
-#    0.5 along its short axis, and 0.1 across. PCA computes the plane of the disc directly. The linear autoencoder
-#    starts from random weights.
+#    0.5 along its short axis, and 0.1 through its thickness. PCA computes the plane of the disc directly. The linear
+#    autoencoder starts from random weights.
 
-# Predict first: the decoder draws the code on a plane in space. Does the linear autoencoder find PCA's plane, and PCA's
+# Predict first: the decoder maps all codes to a plane in space. Does the linear autoencoder find PCA's plane, and PCA's
 # axes in this plane? Choose (a) plane and axes, or (b) the plane, but other axes, or (c) neither.
 cloud, along = data.tilted_gaussian(POINTS)
 test_cloud, _ = data.tilted_gaussian(POINTS, seed=1)
@@ -89,16 +90,17 @@ for ax in figure.axes[:2]:
 style.finish(figure, args.out / "cloud.png")
 
 # What you should see, and why: answer (b). In the quick run, the test MSE is 0.03% above PCA's, and the angle between
-# the planes is 0.02 degrees. The picture shows the cloud and its reconstruction. Only the thickness of the disc is
-# missing. But the decoder's axes are turned by about 35 degrees in this plane. If the encoder turns the code, the
-# decoder can turn the code back, and the error stays the same. So one number of a code has no meaning without the other
-# number. But the distances between codes have a meaning, because points near each other get similar codes.
+# the planes is 0.02 degrees. The decoder's axes are turned by about 35 degrees in this plane. If the encoder turns the
+# code, the decoder can turn the code back, and the error stays the same. So one number of a code has no meaning without
+# the other number. But points near each other still get similar codes. In the picture, only the thickness of the disc
+# is missing from the reconstruction.
 
 # 3. The second data are a helix, a curve that climbs in three turns. The parameter t goes from 0 to 6 pi:
 #
 #        x = cos t,   y = sin t,   z = t / (3 pi) - 1
 #
-#    One number t describes each point, so the curve has only one dimension. But no plane contains the curve.
+#    One number t describes each point, so the curve has only one dimension. But no plane contains the curve. In this
+#    formula, x, y and z are coordinates of a point, and z is the height.
 
 # Predict first: PCA keeps two directions of space and drops the third. Which direction does PCA drop? Choose (a) mainly
 # the height, or (b) mainly a horizontal direction, or (c) exactly half of each.
@@ -132,7 +134,8 @@ for name, error in {"PCA, 1 number": optimum[1], "PCA, 2 numbers": optimum[2], *
 # One number is not enough here. The test MSE with one number is 0.070 in the quick run and 0.053 in the longer run.
 # These values are 26% and 20% of PCA's with one number. A good code of one number exists, for example the height. But
 # training does not find this code. The random start gives equal codes to different pieces of the curve. On a line, the
-# codes of two pieces cannot move past each other without meeting, and each meeting has a large error.
+# codes of two pieces must meet before their order can change. At each meeting, the decoder cannot separate the two
+# pieces, and the error is large.
 
 # 5. Can two coordinates describe points in three dimensions? Yes, if all points lie near one surface. A linear
 #    autoencoder needs a flat surface, and a deep autoencoder also finds a curved surface. The picture shows the helix
@@ -180,4 +183,5 @@ finish()
 # change if the encoder multiplies all codes by 10, or turns all codes? Check your answer with NumPy.
 #
 # Write code: the linear autoencoder loses the height of the helix. Is the linear encoder the reason, or the linear
-# decoder? Train a deep decoder from PCA's two numbers to the three coordinates, and measure its test MSE.
+# decoder? Train a deep decoder from PCA's two numbers to the three coordinates, and measure its test MSE. Tutorial 0A
+# has a training loop for `nn.Sequential`.

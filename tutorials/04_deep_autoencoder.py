@@ -30,7 +30,7 @@ HIDDEN, CODE_SIZE = 256, 16
 BATCH_SIZE = {"quick": 32, "sample": 32, "full": 128}
 LR = 3e-3  # the first rate; the rate falls to 0 along half a cosine
 EPOCHS = {"quick": 6, "sample": 25, "full": 8}
-FEW, FEW_EPOCHS, FEW_SIZES = 500, 25, (4, 16, 64)  # the images, epochs and code sizes of section 3
+FEW, FEW_EPOCHS, FEW_SIZES = 500, 25, (4, 16, 64)  # the images, epochs and code sizes of step 3
 TARGET = {"quick": 0.7, "sample": 0.6, "full": 0.5}  # test MSE, deep code / PCA, at most
 TARGET_RELU = {"quick": 0.9, "sample": 0.8, "full": 0.7}  # test MSE, ReLU code with bias / PCA, at most
 
@@ -75,8 +75,7 @@ def report(name, reconstruct, training_images=digits.train):
     return errors
 
 
-# 1. Depth alone comes first. Without activations, four linear layers in a row are one linear map, because the product
-#    of matrices is a matrix. The network has 411,000 weights and biases, and PCA has 13,000 numbers.
+# 1. First we test depth without activations. The network has 411,000 weights and biases, and PCA has 13,000 numbers.
 
 # Predict first: how does a deep network without activations compare with PCA on test images? Choose (a) much better, as
 # the network has 30 times the weights, or (b) about equal, or (c) much worse.
@@ -86,7 +85,8 @@ linear, _ = train(digits.train, EPOCHS[run], activation=None)
 test_mse["deep, no activations"] = report("deep, no activations", linear.reconstruct)[2]
 
 # What you should see, and why: answer (b). In the quick run, the test MSE is 0.0270 for PCA and 0.0271 for the network.
-# More layers without activations are no better than one layer.
+# Without activations, four linear layers in a row are one linear map, because a product of matrices is a matrix. So
+# more layers without activations are no better than one layer.
 
 # 2. Now the hidden layers get a ReLU. The code itself stays linear, z = W2 h + b2.
 
@@ -99,8 +99,8 @@ print(f"of PCA's test error, {test_mse['deep, linear code'] / test_mse['PCA']:.0
 # The sample run trains longer, and 52% is left. On all of MNIST, 40% is left. The code size is the same for PCA and for
 # the network. Only the activations are new.
 
-# 3. In section 2, the training error of the deep network is below the validation error. A network can learn details of
-#    its training images that no other image has. This is overfitting. The ratio validation error / training error shows
+# 3. In step 2, the training error of the deep network is below the validation error. A network can learn details of its
+#    training images that no other image has. This is overfitting. The ratio validation error / training error shows
 #    overfitting. We train on 500 images only, to see overfitting clearly.
 
 # Predict first: how does the ratio change from 4 to 64 numbers in the code? Choose (a) the ratio falls, or (b) the
@@ -115,15 +115,16 @@ print("validation / training:", ", ".join(f"{size} numbers {ratio:.2f}" for size
 
 # What you should see, and why: answer (c). In the quick run, the ratio is 1.24 with 4 numbers, 1.73 with 16 and 1.79
 # with 64. A small code has little room for the details of single images. The bottleneck is therefore a regulariser, a
-# part of the training that limits overfitting. The price is a higher error, because 4 numbers are too few for a digit.
-# More images limit overfitting without this price. With 4,500 images and 16 numbers, the ratio is 1.15 in section 2.
-# More epochs increase the ratio again, to 1.55 in the sample run.
+# limit against overfitting. But 4 numbers are too few for a digit, so the error is higher. More images limit
+# overfitting, and also reduce the error. With 4,500 images and 16 numbers, the ratio of step 2 is 1.15 in the quick
+# run. The sample run has more epochs, and its ratio is 1.55.
 
-# 4. A code with a ReLU is z = relu(W2 h + b2). A unit of this code is dead if no image makes the unit positive. The
-#    derivative of relu(a) is 0 for a < 0, so the weights of a dead unit get no gradient. The layers before the unit
-#    still change. These layers change h, and a new h can make the unit positive again. At the start, a unit gets
-#    similar inputs for all images. The first steps can push all these inputs below 0. The second network starts with a
-#    bias b2 of 0.2, to keep more inputs above 0.
+# 4. A unit is one number of a layer. A code with a ReLU is z = relu(W2 h + b2). A unit of this code is dead if no image
+#    makes the unit positive. The script counts the dead units on the validation images. The derivative of relu(a) is 0
+#    for a < 0, so the weights of a dead unit get no gradient. The layers before the unit still change. These layers
+#    change h, and a new h can make the unit positive again. At the start, a unit has similar sums W2 h + b2 for all
+#    images. The first steps can push all these sums below 0. We train two networks. The first network has the usual
+#    bias b2. The second network starts with b2 = 0.2, to keep more sums above 0.
 
 # Predict first: how many of the 16 units are dead at the end without the bias? Choose (a) none, or (b) 1 or 2, or (c)
 # more than half.
@@ -137,11 +138,11 @@ for name, bias in {"ReLU code": None, "ReLU code, bias 0.2": 0.2}.items():
           f"{np.sum(units[:-1] & ~units[1:])} came back")  # fmt: skip
 
 # What you should see, and why: answer (c). In the quick run, 10 of 16 units are dead at the end. Six numbers are left,
-# and the test MSE of 0.0290 is higher than PCA's. With the bias, 4 units are dead, and the test MSE is 0.0213. This
-# error is still 25% above the error of the linear code. The numbers of dead units are the same on all of MNIST. The
-# test MSE there is 0.0236 without the bias, 0.0145 with the bias, and 0.0109 for the linear code. So a ReLU on the code
-# is a bad choice, even with a good start. No unit came back in these runs. The third exercise shows units that do come
-# back.
+# and the test MSE of 0.0290 is higher than PCA's. With the bias, 4 units are dead, and the test MSE is 0.0213. The
+# error with the bias is still 25% above the error of the linear code. The numbers of dead units are the same on all of
+# MNIST. The test MSE there is 0.0236 without the bias, 0.0145 with the bias, and 0.0109 for the linear code. So a ReLU
+# on the code is a bad choice, even with a good start. No unit came back in these runs. The third exercise asks when a
+# dead unit comes back.
 
 # 5. The left side of the picture shows the test errors. The right side shows the dead units of both ReLU codes.
 figure = style.new_figure(11, 3.6)
@@ -186,9 +187,9 @@ plotting.image_rows(rows, args.out / "random_codes.png", n=12)
 print(f"pictures: {args.out / 'answer.png'}, {args.out / 'random_codes.png'}")
 
 # What you should see, and why: answer (b). In the quick run, the median distance from a test code to the nearest
-# training code is 4.9. From a random code, the distance is 7.7. Random codes fall into holes, regions of the code space
-# without codes of images. The decoder is not trained in a hole, so its image there can have any shape. The loss has no
-# term that closes the holes. Tutorial 09 adds a term for the distribution of the codes.
+# training code is 4.9. From a random code, the distance is 7.7. Many random codes fall into holes, regions of the code
+# space without codes of images. The decoder is not trained in a hole, so the image of such a code can have any shape.
+# No term of the loss closes the holes. Tutorial 09 adds a term for the distribution of the codes.
 
 verdict("test MSE, deep with linear code / PCA", TARGET[run], test_mse["deep, linear code"] / test_mse["PCA"])
 verdict("test MSE, ReLU code with bias / PCA", TARGET_RELU[run], test_mse["ReLU code, bias 0.2"] / test_mse["PCA"])
@@ -203,4 +204,5 @@ finish()
 # reason? Compare the training errors of both first.
 #
 # Write code: a dead unit gets no gradient. Train a network with a ReLU code for two epochs. Lower the bias of one unit
-# until no training image makes the unit positive. Train one more epoch. Can the unit come back?
+# until no training image makes the unit positive. Train one more epoch. Does the unit come back? In this network,
+# `model.encoder[-2]` is the layer with the weights W2 and the bias b2.

@@ -1,16 +1,17 @@
 """How does a network learn from its errors?
 
 A neural network is a function that contains many numbers, the parameters. Training changes the parameters until the
-outputs are correct. In this lesson, you first compute one neuron by hand. Then you train a small network with NumPy,
-and the same network with scratchae. Both programs must find the same numbers.
+outputs are nearly correct. In this tutorial, you first compute one neuron by hand. Then you train a small network with
+NumPy, and the same network with scratchae. Both programs must find the same numbers.
 
 A neuron is the smallest part of a network. A neuron takes a vector x and returns a number a:
 
     z = W x + b            W: the weights, one for each input; b: the bias
     a = activation(z)      a curve, for example tanh(z) or sigmoid(z) = 1 / (1 + exp(-z))
 
-A layer is a group of neurons with the same inputs. The network of this lesson has two layers. The network maps n points
-of the plane to n numbers between 0 and 1. Each row of x is a point, so the layers multiply by the transposed weights:
+A layer is a group of neurons with the same inputs. The network of this tutorial has two layers. The network maps n
+points of the plane to n numbers between 0 and 1. Each row of x is a point, so the layers multiply by the transposed
+weights:
 
       points             hidden layer              output
     x (n, 2) ---------> h (n, 8) ---------> a (n, 1)
@@ -72,8 +73,8 @@ print(f"one neuron: z = {W @ x + b:g}, a = {a:g}, L = {loss_of(W, b):g}")
 #        dL/dW = dL/da * da/dz * dz/dW = -1 * 1/4 * (1, 2) = (-1/4, -1/2)
 #        dL/db = dL/da * da/dz * dz/db = -1 * 1/4 * 1      = -1/4
 #
-#    The derivatives of the loss by all parameters together are the gradient. The way back through the network is the
-#    backward pass. This method is called backpropagation.
+#    The gradient is the list of the derivatives of the loss by each parameter. The backward pass computes the gradient
+#    from the loss back to the input. The backward pass with the chain rule is called backpropagation.
 #
 #    Gradient descent then moves each parameter against its derivative, for example W - LR * dL/dW. The factor LR is the
 #    learning rate.
@@ -131,7 +132,9 @@ print(f"best of {len(lines):,} straight lines: test accuracy {line_accuracy:.1%}
 
 # 5. This is the network in NumPy. The first layer is called hidden, because its values h are neither inputs nor
 #    outputs. The backward pass is the chain rule of step 2, from the loss through the second layer to the first. The
-#    slope of tanh(z) is 1 - tanh(z)^2 = 1 - h^2. With `active=False`, the hidden layer has no activation.
+#    slope of tanh(z) is 1 - tanh(z)^2 = 1 - h^2. All points go through the network together, one point in each row. The
+#    product `dL_dz2.T @ h` is the sum of dL/dz * h over all points. With `active=False`, the hidden layer has no
+#    activation.
 
 
 def forward(parameters, x, active=True):
@@ -178,9 +181,10 @@ print(f"with tanh:          loss {losses[-1]:.4f}, test accuracy {network_accura
 # With tanh, each hidden neuron makes a smooth step across its own line. The output layer combines eight steps to a
 # closed border.
 
-# 6. Now we build the same network with scratchae. `loss.backward()` computes the gradient, and `optimizer.step()` is
-#    the step of gradient descent. Numbers in scratchae normally have 32 bits. Here the numbers get 64 bits, as in
-#    NumPy.
+# 6. Now we build the same network with scratchae. `load_state_dict` copies the start parameters into the network.
+#    `loss.backward()` adds the gradient to the stored gradient, so `zero_grad` first deletes the old gradient.
+#    `optimizer.step()` is the step of gradient descent. Numbers in scratchae normally have 32 bits. Here the numbers
+#    get 64 bits, as in NumPy.
 
 # Predict first: both programs start from the same parameters. How much do the parameters differ after 2,000 steps?
 # Choose (a) by exactly 0, or (b) in the last of 16 digits, or (c) by about 1%.
