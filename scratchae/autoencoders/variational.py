@@ -110,16 +110,15 @@ class VariationalAutoencoder(Autoencoder):
         With `target`, z is the code of the noisy `x`, and the bound is one of log p(target).
         """
         mu, logvar = self.posterior(x)
-        target = x if target is None else target
         normaliser = LOG_NORMALISERS[self._loss_function] * (x.size // len(x))
         log_weights = []
         for _ in range(samples):
             z = self.reparameterise(mu, logvar)
-            losses = self._loss_function(self.shaped_like(self.decode(z), x), target, reduction="none")
+            output = self.shaped_like(self.decode(z), x)
+            losses = self._loss_function(output, x if target is None else target, reduction="none")
             log_p_x = -F.sum(F.reshape(losses, (len(x), -1)), axis=1) - normaliser
             noise_squared = (z - mu) ** 2 * F.exp(-logvar)
-            log_p_z_over_q = 0.5 * F.sum(noise_squared - z * z + logvar, axis=1)
-            log_weights.append(log_p_x + log_p_z_over_q)
+            log_weights.append(log_p_x + 0.5 * F.sum(noise_squared - z * z + logvar, axis=1))
         return F.logsumexp(F.stack(log_weights), axis=0) - math.log(samples)
 
     # --- on arrays ---
@@ -168,7 +167,6 @@ class VariationalAutoencoder(Autoencoder):
         if self._loss_function not in LOG_NORMALISERS:
             raise ValueError(f"log_likelihood() needs a loss that is a log-probability: one of {sorted(LOSSES)}")
         samples = check_count("samples", samples)
-
         return self.in_batches(lambda batch: self.importance_bound(batch, samples), x, batch_size)
 
     def _decoded(self, z: np.ndarray) -> np.ndarray:
