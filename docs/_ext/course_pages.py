@@ -20,7 +20,7 @@ PATHS = {
     "week": None,  # all, in the order of tutorials/README.md
 }
 NUMBERS = {title.split()[0]: (name, title) for name, title in TITLES.items()}
-PLANNED = {"10B", "15", "16"}  # numbers that the pages may name before the scripts are there
+PLANNED = {"15", "16"}  # numbers that the pages may name before the scripts are there
 
 
 LONG = """\
