@@ -99,12 +99,12 @@ def nearest(images):
 
 
 # 4. One digit is normal, and nine digits are anomalies. Each digit has its turn, in the quick run only four digits. PCA
-#    gets a favour, because validation images with anomalies choose its number of components k. The settings of the
-#    autoencoder were chosen on such images too, once for all digits. The nearest training image is another simple
-#    detector. But it needs all training images, and compares each new image with all of them.
+#    gets a favour, because validation images with anomalies choose its number of components k. The autoencoder has the
+#    same settings for all digits. The nearest training image is another simple detector. This detector must keep all
+#    training images, and compares each new image with all of them.
 #
-# Predict first: the mean AUROC of PCA is about 0.97. Which mean has the autoencoder? Choose (a) 0.90, as it needs more
-# images, or (b) a few thousandths more than PCA, or (c) 0.999.
+# Predict first: the mean AUROC of PCA is about 0.97. Which mean has the autoencoder? Choose (a) 0.90, as networks need
+# more images, or (b) a few thousandths more than PCA, or (c) 0.999.
 training = {d: digits.train[digits.train_labels == d] for d in DIGITS[run]}
 networks, pcas = {}, {}
 for d, images in training.items():
@@ -124,13 +124,13 @@ for name, areas in results.items():
 # On the sample, with all ten digits, the means are 0.973 and 0.975. PCA wins there at 1, 2 and 4, and the autoencoder
 # wins at six digits. The sample has about 450 images of each digit. A plane needs few images, and a network needs many.
 
-# 5. An autoencoder can give back an image that it has never seen. The 8 is the hardest normal digit. How much of an
-#    image does the network of 8s restore? The mean of all 8s is the zero of the scale. A perfect copy has 100%:
+# 5. An autoencoder can give back a kind of image that the network has never seen. The 8 is the hardest normal digit
+#    here. How much of an image does the network of 8s restore? A perfect copy has 100%. The mean of all 8s has 0%:
 #
 #        restored = 1 - |x' - x|^2 / |x - mean of the 8s|^2
 #
-# Predict first: the network restores 63% of an 8. How much of a 1 does this network restore? Choose (a) nothing, as it
-# has never seen a 1, or (b) a third, or (c) as much as of an 8.
+# Predict first: the network restores 63% of an 8. How much of a 1 does this network restore? Choose (a) nothing, as no
+# training image is a 1, or (b) a third, or (c) as much as of an 8.
 network, mean_image, labels = networks[SHOWN], training[SHOWN].mean(axis=0), digits.test_labels
 kinds = {str(d): digits.test[labels == d] for d in range(10)} | {"clothes": clothes}
 again = {kind: network(images) for kind, images in kinds.items()}
@@ -142,8 +142,8 @@ for kind, images in kinds.items():
 
 # What you should see, and why: answer (c), 67% in the quick run. The second picture shows the reason. The decoder draws
 # a very narrow 8, and a narrow 8 covers nearly the same pixels as a 1. So the AUROC against 1s is only 0.76. A 7 or a
-# piece of clothing has bright pixels where no 8 has any. The network finds images that its decoder cannot draw. Some
-# images that it has never seen are not among these.
+# piece of clothing has bright pixels where no 8 has any. The network finds images that its decoder cannot draw. A new
+# kind of image can still be an image that the decoder can draw.
 
 # 6. A sparse code for anomalies. This code has 256 units, and an L1 penalty keeps most of the units near 0 (tutorial
 #    07). Perhaps a 1 needs an unusual combination of units. With the weight 0 there is no penalty.
@@ -165,8 +165,8 @@ for weight in SPARSE_WEIGHTS[run]:
 
 # What you should see, and why: answer (c). Sparsity does not help in the quick run, with 0.934 and 0.943 for the 8. On
 # the sample, with all ten digits, the penalty helps a little. The validation mean rises from 0.966 to 0.968, and the
-# code of 32 numbers reaches 0.971. The reason is the decoder. A sparse code also has units for strokes, and one stroke
-# draws a 1.
+# code of 32 numbers reaches 0.971. The penalty limits the sum of the units. But the penalty does not know which
+# combinations of units are normal.
 
 # 7. A detector in use needs a threshold, and has no anomalies to choose the threshold. The 95% quantile of normal
 #    validation scores promises 5% of false alarms.
@@ -185,9 +185,10 @@ print("normal digit     false alarms   detected        false alarms")
 for name, row in (*zip(networks, rates, strict=True), ("mean", np.mean(rates, axis=0))):
     print(f"{name:>12} {row[0]:16.1%} {row[1]:10.1%} {row[2]:19.1%}")
 
-# What you should see, and why: answer (c). In the quick run, 30% of the normal test images cause a false alarm, and 3.8%
-# with the threshold from validation images. The network restores the images of its training better than new images. The
-# training scores are too small for a threshold. The 8 has the price: only 53% of the other digits are detected.
+# What you should see, and why: answer (c). In the quick run, 30% of the normal test images cause a false alarm. The
+# threshold from validation images causes 3.8%. The network restores its training images better than new images. The
+# scores of training images are too small for a threshold. With the threshold of the 8, only 53% of the other digits
+# are detected, since so many 1s pass.
 
 # 8. The first picture compares PCA and the autoencoder. A pair is a normal image and an anomaly, in the wrong order if
 #    the anomaly has the lower score. The second picture shows the anomalies that the network of 8s takes for normal.
