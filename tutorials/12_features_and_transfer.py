@@ -13,7 +13,7 @@ unsupervised pre-training help deep learning?", JMLR 11, 2010). The baselines fo
 and PCA. The baseline for transfer is a start from random weights.
 
     python tutorials/12_features_and_transfer.py                 the embedded sample, 1 to 2 minutes
-    python tutorials/12_features_and_transfer.py --data full     all of MNIST, about 5 minutes
+    python tutorials/12_features_and_transfer.py --data full     all of MNIST, about 6 minutes
 """
 
 import numpy as np
