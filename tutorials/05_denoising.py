@@ -37,19 +37,19 @@ SETTINGS = [(kind, strength) for kind, strengths in STRENGTHS.items() for streng
 COMPONENTS = (20, 30, 40, 50, 75, 100, 150, 200)
 RIDGES = (1e-5, 1e-4, 1e-3)
 CHANNELS = 16
-BATCH_SIZE = 64
+BATCH_SIZE = {"quick": 32, "sample": 32, "full": 64}
 LR = 3e-3
-EPOCHS = {"quick": 3, "sample": 20, "full": 3}
+EPOCHS = {"quick": 2, "sample": 12, "full": 3}
 CLASSIFIER_EPOCHS = {"quick": 5, "sample": 10, "full": 3}
 PAIRS = {"quick": 1000, "sample": 2500, "full": 5000}  # images for the comparison of fixed with fresh noise
-PAIR_EPOCHS = {"quick": 20, "sample": 30, "full": 20}
+PAIR_EPOCHS = {"quick": 15, "sample": 20, "full": 20}
 # dB above the regression, at the strength with the smallest margin
 TARGET = {
-    "quick": {"gaussian": -1.5, "masking": -1, "salt_and_pepper": -0.5},
+    "quick": {"gaussian": -1, "masking": -0.5, "salt_and_pepper": -0.5},
     "sample": {"gaussian": 0, "masking": 0, "salt_and_pepper": 0},
     "full": {"gaussian": 0.5, "masking": 0.5, "salt_and_pepper": 0.5},
 }
-FRESH_TARGET = {"quick": 0.05, "sample": 0.4, "full": 0.3}  # dB of fresh noise above fixed pairs
+FRESH_TARGET = {"quick": 0.2, "sample": 0.4, "full": 0.3}  # dB of fresh noise above fixed pairs
 
 args = settings(__file__, __doc__)
 run = "quick" if args.quick else args.data
@@ -66,7 +66,7 @@ def damaged(kind, strength, images):
     return NOISES[kind](images, strength, np.random.default_rng(1))
 
 
-# 1. PCA is a linear denoiser. PCA keeps the first k principal directions, as in tutorial 01. The noise has the same
+# 1. PCA is a linear denoiser. PCA keeps the first k principal directions, as in tutorial 01. The noise has a similar
 #    size in all directions, so a small k removes most of the noise. The validation images choose k.
 #
 #    Linear regression from noisy to clean images is the best linear denoiser, and our baseline. Each clean pixel is
@@ -76,8 +76,9 @@ def damaged(kind, strength, images):
 #
 #    Here m is the mean clean image, and m~ is the mean noisy image. Let g(x) be the mean of x~ over the noise, for a
 #    fixed clean image x. C is the covariance of g(x) with g(x), and B is the covariance of g(x) with x. The noise of
-#    each pixel is independent of the other pixels, so the noise only adds a diagonal matrix D of variances. The result
-#    equals a regression on infinitely many noisy copies of the training images. Both methods clip x' to [0, 1].
+#    each pixel is independent of the other pixels, so the noise only adds a diagonal matrix D of variances. The script
+#    measures g and the variances with 10,000 draws for each of 256 grey levels. A regression on 10,000 noisy copies of
+#    each image would give nearly the same A. Both methods clip x' to [0, 1].
 #
 # Predict first: by how much does the regression beat PCA? Choose (a) not at all, as both are linear, or (b) by 1 to 2
 # dB, or (c) by 10 dB.
@@ -131,7 +132,9 @@ for setting in SETTINGS:
     table[setting] |= {name: psnr(denoise(noisy), clean) for name, denoise in linear[setting].items()}
     print(f"{setting[0]:15} {setting[1]:9}", *(f"{value:7.2f}" for value in table[setting].values()), flush=True)
 
-# What you should see, and why: RESULT1
+# What you should see, and why: answer (b). The regression is 1.1 to 2.0 dB above PCA in the quick run, and FULL1 dB on
+# all of MNIST. PCA keeps a direction as a whole, or drops the direction as a whole. The regression keeps a share of
+# each direction. This share is small where the noise is larger than the image.
 
 # 2. We train one network for each kind of noise. Each eighth of a batch gets noise of a new random strength. A
 #    regression has its own weights for each strength, so the regression must know the strength. The network need not
@@ -142,8 +145,8 @@ for setting in SETTINGS:
 #    14 x 14. A skip connection adds the input of some layers to their output. These layers look at 7 x 7 images, where
 #    one pixel stands for a large part of the digit. Fine details pass by through the skip connection.
 #
-# Predict first: at which strength is the network's margin over the regression smallest? Choose (a) at light noise, or
-# (b) at medium noise, or (c) at heavy noise.
+# Predict first: at which strength is the network's margin over the regression smallest? Choose (a) at light noise,
+# or (b) at medium noise, or (c) at heavy noise.
 class Skip(nn.Module):
     def __init__(self, *layers):
         self.layers = nn.Sequential(*layers)
@@ -187,8 +190,8 @@ class Cosine(sa.Callback):
 
 def fit(model, images, epochs, validation=None):
     n = len(images[0] if isinstance(images, tuple) else images)
-    trainer = sa.Trainer(model, optim.Adam(model.parameters(), lr=LR), [Cosine(epochs * -(-n // BATCH_SIZE))])
-    return trainer.fit(images, validation=validation, epochs=epochs, batch_size=BATCH_SIZE, progress=False)
+    trainer = sa.Trainer(model, optim.Adam(model.parameters(), lr=LR), [Cosine(epochs * -(-n // BATCH_SIZE[run]))])
+    return trainer.fit(images, validation=validation, epochs=epochs, batch_size=BATCH_SIZE[run], progress=False)
 
 
 print("\nnoise            strength  network  above regression  above PCA")
@@ -205,17 +208,20 @@ for kind, strengths in STRENGTHS.items():
         print(f"{kind:15} {strength:9} {found['network']:8.2f} {above}", flush=True)
 print(f"parameters of a network: {model.count_parameters():,}; of a regression: {784 * 785:,}")
 
-# What you should see, and why: RESULT2
+# What you should see, and why: in the quick run, the margin is largest at medium noise, +0.78 to +1.31 dB. Gaussian
+# noise and masking have their smallest margin at light noise, answer (a). There, the quick run ends 0.72 and 0.11 dB
+# below the regression. Light noise leaves most of the image intact, so the network must learn to reproduce fine strokes
+# exactly. The 282 steps of the quick run are too few. On all of MNIST, with 2,580 steps, FULL2
 
 # 3. Denoising can be a preprocessing step for another program. Here the program is a classifier with one hidden layer.
 #    The classifier is trained on clean digits only. Its input is then noisy or denoised digits.
 #
-# Predict first: the classifier recognises 93% of the clean digits in the quick run. Which share remains under Gaussian
-# noise of 0.6, and which share after denoising? Choose (a) 37% and 50%, or (b) 37% and 85%, or (c) 85% and 93%.
+# Predict first: in the quick run, the classifier recognises 93% of the clean digits. Which share remains under Gaussian
+# noise of 0.6, and which share after denoising? Choose (a) 32% and 50%, or (b) 32% and 87%, or (c) 87% and 93%.
 sa.manual_seed(0)
 classifier = nn.Sequential(nn.Flatten(), nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))
 trainer = sa.Trainer(classifier, optim.Adam(classifier.parameters(), lr=1e-3), loss=F.cross_entropy)
-trainer.fit((train, digits.train_labels), epochs=CLASSIFIER_EPOCHS[run], batch_size=BATCH_SIZE, progress=False)
+trainer.fit((train, digits.train_labels), epochs=CLASSIFIER_EPOCHS[run], batch_size=BATCH_SIZE[run], progress=False)
 
 
 def accuracy(images):
@@ -231,15 +237,19 @@ for setting in SETTINGS:
     found = (accuracy(noisy), accuracy(by_regression), accuracy(denoised[setting]))
     print(f"{setting[0]:15} {setting[1]:9} {found[0]:7.1%} {found[1]:11.1%} {found[2]:8.1%}")
 
-# What you should see, and why: RESULT3
+# What you should see, and why: answer (b). In the quick run, the classifier recognises 32.4% of the noisy digits, 83.6%
+# after the regression, and 87.1% after the network. Denoising is no gain where the classifier copes with the noise.
+# With 25% masked pixels, the accuracy is 92.7% without denoising, and 92.4% after the network. FULL3
 
 # 4. Sometimes each noisy image comes with its clean image, and you cannot draw the noise again. `fit` takes these fixed
 #    pairs. Each image then has the same noise in every epoch. A dense network with 512 hidden units has 804,112
-#    parameters, enough to memorise the noise of a few thousand images. Memorising shows as overfitting: the loss on the
-#    training pairs falls, and the loss on other images rises.
+#    parameters, enough to memorise the noise of a few thousand images. Memorising details of the training set that do
+#    not hold for other images is called overfitting. You see overfitting as a gap between the training loss and the
+#    validation loss.
 #
-# Predict first: which training has the lower training loss, and which has the higher PSNR on new images? Choose (a)
-# fixed pairs have both, or (b) fresh noise has both, or (c) fixed pairs have the first, and fresh noise has the second.
+# Predict first: which training has the lower training loss, and which has the higher PSNR on new images?
+# Choose (a) fixed pairs have both, or (b) fresh noise has both, or (c) fixed pairs have the first, and fresh noise has
+# the second.
 few, strength = train[: PAIRS[run]], 0.4
 held_out = (damaged("gaussian", strength, digits.validation), digits.validation)
 noisy_few = noise.gaussian(few, strength, np.random.default_rng(2))
@@ -256,7 +266,10 @@ for name, images in (("fixed pairs", (noisy_few, few)), ("fresh noise", few)):
           f"test PSNR {pairs[name]:.2f} dB")  # fmt: skip
 plotting.curves(lines, args.out / "fixed_or_fresh.png", "epoch", "loss (BCE)", f"The same {len(few):,} images")
 
-# What you should see, and why: RESULT4
+# What you should see, and why: answer (c). In the quick run, fixed pairs end at a training loss of 0.098 and a
+# validation loss of 0.131. Fresh noise ends at 0.116 and 0.127. Fixed pairs have the larger gap, because the network
+# has memorised a part of their noise. Fresh noise makes each epoch a new set. The gain is 0.31 dB on the test images.
+# FULL4
 
 # 5. The picture
 figure = style.new_figure(11, 7)
@@ -295,8 +308,8 @@ finish()
 # Change a constant: train a dense network with Gaussian noise of 0.4 only, and test the network at 0.2, 0.4 and 0.6.
 # Where is this network better than a network for all strengths, and where is it worse? Predict the signs first.
 #
-# Explain a number: Gaussian noise of 0.2 has a squared error of 0.04, which is 13.98 dB. The table says 16.76 dB for the
-# noisy images. Where do nearly 3 dB come from?
+# Explain a number: Gaussian noise of 0.2 has a squared error of 0.04, which is 13.98 dB. The table says 16.76 dB for
+# the noisy images. Where do nearly 3 dB come from?
 #
 # Write code: a corruption may be any function from an array to an array. Hide a square of 8 x 8 pixels in each image,
 # and train a network to fill the square. Compute the regression for this noise from noisy copies. Which one wins?

@@ -34,14 +34,20 @@ from scratchae import data, nn, optim, plotting
 from scratchae.autoencoders import ConvAutoencoder, DenoisingAutoencoder
 
 CODE_SIZE = 64
-BATCH_SIZE = 128
-LR = 1e-3
+BATCH_SIZE = {"quick": 64, "sample": 64, "full": 128}
+LR = {"quick": 5e-3, "sample": 3e-3, "full": 1e-3}  # the rate is high where the steps are few
 CODE_LR = 3e-3
 NOISE = 0.4  # standard deviation
-EPOCHS = {"quick": 2, "sample": 8, "full": 3}
-CODE_EPOCHS = {"quick": 6, "sample": 20, "full": 8}
-MORE_EPOCHS = {"quick": 24, "sample": 80, "full": 32}  # the dense network in the time of the convolutional network
-SHORT_EPOCHS = {"quick": 1, "sample": 4, "full": 1}
+EPOCHS = {"quick": 1, "sample": 6, "full": 3}
+CODE_BATCH = {"quick": 32, "sample": 32, "full": 64}
+CODE_EPOCHS = {"quick": 6, "sample": 12, "full": 4}
+MORE_EPOCHS = {"quick": 24, "sample": 48, "full": 18}  # the dense network in the time of the convolutional network
+SHORT_EPOCHS = {"quick": 1, "sample": 3, "full": 1}
+# test MSE of the convolutional network, as a share of another error
+TARGET = {
+    "PCA": {"quick": 0.9, "sample": 0.8, "full": 0.6},
+    "dense, as much time": {"quick": 0.9, "sample": 0.9, "full": 1},
+}
 
 args = settings(__file__, __doc__, resumes=True)
 run = "quick" if args.quick else args.data
@@ -63,12 +69,12 @@ class Cosine(sa.Callback):
         trainer.optimizer.lr = CODE_LR * max(1 + np.cos(np.pi * way), 0.01) / 2
 
 
-def train(model, name, epochs, lr=LR, callbacks=()):
+def train(model, name, epochs, batch_size=BATCH_SIZE[run], lr=LR[run], callbacks=()):
     print(f"\n{name}: {model.count_parameters():,} parameters")
     trainer = sa.Trainer(model, optim.Adam(model.parameters(), lr=lr), callbacks)
     file = args.out / f"{run}-{name.replace(' ', '-').replace(',', '')}.safetensors"  # --resume continues from here
     start = time.process_time()
-    trainer.fit(digits.train, validation=digits.validation, epochs=epochs, batch_size=BATCH_SIZE, checkpoint=file,
+    trainer.fit(digits.train, validation=digits.validation, epochs=epochs, batch_size=batch_size, checkpoint=file,
                 resume=args.resume)  # fmt: skip
     loss, error = trainer.evaluate(digits.test)["loss"], mse(digits.test, model.reconstruct(digits.test))
     print(f"test BCE {loss:.4f}, test MSE {error:.5f}, {time.process_time() - start:.0f} s of processor time")
@@ -102,30 +108,40 @@ wide = sa.Autoencoder(build_encoder(), build_decoder(), loss="bce")
 wide.summary((1, 28, 28))
 wide_loss, wide_error = train(wide, "code of 1568", EPOCHS[run])
 
-# What you should see, and why: RESULT1
+# What you should see, and why: answer (b), because 3 * 3 * 32 * 32 = 9,216. The network has 28,353 parameters, an
+# eighth of the 218,192 parameters of the dense network 784-128-64. Its code is not small: 32 * 7 * 7 = 1,568 numbers,
+# twice the 784 pixels. A code of 1,568 numbers has room for a copy of the image. The test BCE of 0.098 in the quick
+# run, and FULL1 on all of MNIST, is therefore no sign of compression.
 
 # 2. The second network has a bottleneck. `ConvAutoencoder` builds both halves, and `code_size` adds a linear layer on
 #    each side of the code. All networks here have a code of 64 numbers, as PCA with 64 components. The dense network
 #    784-128-64 has about as many parameters as the convolutional network. An epoch of the dense network takes less
 #    time, so the dense network also gets a second run, of about the same time as the convolutional network.
 #
-# Predict first: all codes have 64 numbers. Which order of the test errors do you expect? Choose (a) PCA, dense,
-# convolutional from high to low, or (b) PCA lowest, or (c) convolutional highest, as its weights are so few.
+# Predict first: all codes have 64 numbers, and the dense network even gets as much time. Which test error is lowest?
+# Choose (a) PCA's, or (b) the dense network's, or (c) the convolutional network's.
+def train_code(model, name, epochs):
+    return train(model, name, epochs, CODE_BATCH[run], CODE_LR, [Cosine(epochs)])[1]
+
+
 mean, directions = pca(digits.train)
 by_pca = pca_reconstruct(digits.test, mean, directions[:CODE_SIZE])
 errors = {"PCA": mse(digits.test, by_pca)}
 sa.manual_seed(0)
 conv = ConvAutoencoder((1, 16, 32), "stride", code_size=CODE_SIZE)
-_, errors["convolutional"] = train(conv, "convolutional, 64", CODE_EPOCHS[run], CODE_LR, [Cosine(CODE_EPOCHS[run])])
+errors["convolutional"] = train_code(conv, "convolutional, 64", CODE_EPOCHS[run])
 for name, epochs in (("dense, as many epochs", CODE_EPOCHS[run]), ("dense, as much time", MORE_EPOCHS[run])):
     sa.manual_seed(0)
     dense = sa.Autoencoder.dense((784, 128, CODE_SIZE))
-    _, errors[name] = train(dense, name, epochs, CODE_LR, [Cosine(epochs)])
+    errors[name] = train_code(dense, name, epochs)
 print(f"\ncodes of {CODE_SIZE} numbers, test MSE and share of PCA's:")
 for name, error in errors.items():
     print(f"{name:22} {error:.5f} {error / errors['PCA']:6.1%}")
 
-# What you should see, and why: RESULT2
+# What you should see, and why: answer (c). In the quick run, the convolutional network has 78% of PCA's error. The
+# dense network has 178% after as many epochs, and DENSEQ after as much time. FULL2 A kernel is trained by all places of
+# all images, while each dense weight is trained by one pixel. So a convolution needs fewer images and fewer epochs.
+# Each of its epochs costs more time.
 
 # 3. The encoder and the decoder are ordinary modules. A sender of images needs the encoder, and a receiver needs the
 #    decoder. We save both halves in separate files, and load the files into new modules.
@@ -157,7 +173,9 @@ for down in ("pool", "stride"):
     sa.manual_seed(0)
     train(ConvAutoencoder((1, 32, 32), down), f"halved by {down}", SHORT_EPOCHS[run])
 
-# What you should see, and why: RESULT4
+# What you should see, and why: answer (b). A convolution with stride 2 computes only a quarter of the outputs, while
+# pooling drops three of four outputs after their computation. In the quick run, pooling takes 3 s of processor time and
+# strides take 1 s. The test BCE is 0.113 with pooling and 0.076 with strides. FULL4
 
 # 5. Denoising, with the first network. Its wide code may copy, but a copy of a noisy image is noisy (tutorial 05).
 #
@@ -167,7 +185,9 @@ sa.manual_seed(0)
 denoising = DenoisingAutoencoder(build_encoder(), build_decoder(), loss="bce", corruption="gaussian", amount=NOISE)
 noisy_loss, _ = train(denoising, "denoising", EPOCHS[run])
 
-# What you should see, and why: RESULT5
+# What you should see, and why: answer (b). The test BCE is 0.132 in the quick run, against 0.098 from clean images. On
+# all of MNIST, the two losses are FULL5. The noise hides a part of the image, so the network can only give its best
+# estimate of the hidden part.
 
 # 6. The pictures
 sa.manual_seed(1)
@@ -181,13 +201,19 @@ sa.explore(denoising, args.out / "explorer.html", digits.test, digits.test_label
 print(f"\npictures and a page to draw on, explorer.html: {args.out}")
 
 verdict("code of 1,568: test BCE", {"quick": 0.2, "sample": 0.1, "full": 0.0705}[run], wide_loss)
-verdict("denoising: test BCE", {"quick": 0.2, "sample": 0.12, "full": 0.0945}[run], noisy_loss)
-verdict("code of 64: test MSE of convolutional over PCA", {"quick": 2, "sample": 1, "full": 1}[run],
-        errors["convolutional"] / errors["PCA"])  # fmt: skip
-verdict("code of 64: test MSE of convolutional over dense", {"quick": 1, "sample": 1, "full": 1}[run],
-        errors["convolutional"] / errors["dense, as much time"])  # fmt: skip
+verdict("denoising: test BCE", {"quick": 0.25, "sample": 0.12, "full": 0.0945}[run], noisy_loss)
+for name, targets in TARGET.items():
+    verdict(f"codes of 64, test MSE: convolutional over {name}", targets[run], errors["convolutional"] / errors[name])
 finish()
 
 # Exercises. The solutions are in tutorials/solutions/06_convolutional.py.
 #
-# EXERCISES
+# Change a constant: give the layer of block 1 with 32 to 32 channels a kernel of 5 x 5. How many parameters has the
+# layer now, and which padding keeps the size? Check the formula of the output size for other strides, too.
+#
+# Explain a number: set all weights of `ConvTranspose2d(1, 1, 3, stride=2, padding=1, output_padding=1)` to 1, and give
+# the layer an image of ones. The output has the values 1, 2 and 4. Where do they come from? What changes with a kernel
+# of 4?
+#
+# Write code: move the pixels of all images by one random permutation. Train a dense and a convolutional network on
+# these images. Which error stays, and which error rises?

@@ -40,7 +40,7 @@ found = {}
 for strength in (0.2, 0.4, 0.6):
     noisy = noise.gaussian(clean, strength, np.random.default_rng(1))
     found[strength] = psnr(one.reconstruct(noisy), clean), psnr(all_strengths.reconstruct(noisy), clean)
-    print(f"test noise {strength}: trained at 0.4 {found[strength][0]:.2f} dB, at 0.2 to 0.6 {found[strength][1]:.2f} dB")
+    print(f"noise {strength}: trained at 0.4 {found[strength][0]:.2f} dB, at 0.2 to 0.6 {found[strength][1]:.2f} dB")
 assert found[0.4][0] > found[0.4][1]
 assert all(found[strength][0] < found[strength][1] for strength in (0.2, 0.6))
 
