@@ -76,9 +76,9 @@ def damaged(kind, strength, images):
 #
 #    Here m is the mean clean image, and m~ is the mean noisy image. Let g(x) be the mean of x~ over the noise, for a
 #    fixed clean image x. C is the covariance of g(x) with g(x), and B is the covariance of g(x) with x. The noise of
-#    each pixel is independent of the other pixels, so the noise only adds a diagonal matrix D of variances. The script
-#    measures g and the variances with 10,000 draws for each of 256 grey levels. A regression on 10,000 noisy copies of
-#    each image would give nearly the same A. Both methods clip x' to [0, 1].
+#    each pixel is independent of the other pixels. The noise therefore adds a diagonal matrix D of variances. The
+#    script measures g and the variances with 10,000 draws for each of 256 grey levels. A regression on 10,000 noisy
+#    copies of each image would give nearly the same A. Both methods clip x' to [0, 1].
 #
 # Predict first: by how much does the regression beat PCA? Choose (a) not at all, as both are linear, or (b) by 1 to 2
 # dB, or (c) by 10 dB.
@@ -133,8 +133,8 @@ for setting in SETTINGS:
     print(f"{setting[0]:15} {setting[1]:9}", *(f"{value:7.2f}" for value in table[setting].values()), flush=True)
 
 # What you should see, and why: answer (b). The regression is 1.1 to 2.0 dB above PCA, in the quick run and on all of
-# MNIST. PCA keeps a direction as a whole, or drops the direction as a whole. The regression keeps a share of each
-# direction. This share is small where the noise is larger than the image.
+# MNIST. PCA keeps a direction or drops the direction. The regression keeps a share of each direction. This share is
+# small where the noise is larger than the image.
 
 
 # 2. We train one network for each kind of noise. Each eighth of a batch gets noise of a new random strength. A
@@ -142,9 +142,9 @@ for setting in SETTINGS:
 #    know the strength.
 #
 #    The network consists of convolutions, which tutorial 06 explains. A convolution computes each output from a few
-#    neighbouring pixels. The first layer and the last layer change between 28 x 28 pixels and 16 small images of
-#    14 x 14. A skip connection adds the input of some layers to their output. These layers look at 7 x 7 images, where
-#    one pixel stands for a large part of the digit. Fine details pass by through the skip connection.
+#    neighbouring pixels. The first layer turns 28 x 28 pixels into 16 small images of 14 x 14. The last layer turns
+#    them back. A skip connection adds the input of some layers to their output. These layers look at 7 x 7 images,
+#    where one pixel stands for a large part of the digit. Fine details pass through the skip connection.
 #
 # Predict first: at which strength is the network's margin over the regression largest? Choose (a) at light noise,
 # or (b) at medium noise, or (c) at heavy noise.
@@ -212,12 +212,12 @@ print(f"parameters of a network: {model.count_parameters():,}; of a regression: 
 # What you should see, and why: answer (b), for each kind of noise and in each run. On all of MNIST, the network is
 # above the regression at all nine settings, by 1.34 to 3.69 dB. On the sample, the margin is 0.95 to 3.20 dB. Under
 # light noise, the regression is already good. Under heavy noise, the image has lost details that no method can restore.
-# The quick run has only 282 steps for each network. There, the margin is 0.78 to 1.31 dB at medium noise. The
-# regression still wins at light Gaussian noise, by 0.72 dB, at light masking and at heavy salt and pepper. A network
-# needs enough steps, and the regression needs none.
+# The quick run has only 282 steps for each network. In the quick run, the margin is 0.78 to 1.31 dB at medium noise.
+# The regression wins at light Gaussian noise by 0.72 dB. The regression also wins at light masking, and at heavy salt
+# and pepper. A network needs enough steps, and the regression needs none.
 
 # 3. Denoising can be a preprocessing step for another program. Here the program is a classifier with one hidden layer.
-#    The classifier is trained on clean digits only. Its input is then noisy or denoised digits.
+#    The classifier is trained on clean digits only, and tested on noisy and denoised digits.
 #
 # Predict first: in the quick run, the classifier recognises 93% of the clean digits. Which share remains under Gaussian
 # noise of 0.6, and which share after denoising? Choose (a) 32% and 50%, or (b) 32% and 87%, or (c) 87% and 93%.
@@ -240,10 +240,10 @@ for setting in SETTINGS:
     found = (accuracy(noisy), accuracy(by_regression), accuracy(denoised[setting]))
     print(f"{setting[0]:15} {setting[1]:9} {found[0]:7.1%} {found[1]:11.1%} {found[2]:8.1%}")
 
-# What you should see, and why: answer (b). In the quick run, the classifier recognises 32.4% of the noisy digits, 83.6%
-# after the regression, and 87.1% after the network. On all of MNIST, the three shares are 24.5%, 80.9% and 91.6%.
-# Denoising is of little use where the classifier copes with the noise. With 25% masked pixels, the accuracy of the
-# quick run is 92.7% without denoising, and 92.4% after the network.
+# What you should see, and why: answer (b). In the quick run, the classifier recognises 32.4% of the noisy digits. The
+# share is 83.6% after the regression and 87.1% after the network. On all of MNIST, the three shares are 24.5%, 80.9%
+# and 91.6%. Denoising is of little use where the classifier copes with the noise. With 25% masked pixels, the accuracy
+# of the quick run is 92.7% without denoising, and 92.4% after the network.
 
 # 4. Sometimes each noisy image comes with its clean image, and you cannot draw the noise again. `fit` takes these fixed
 #    pairs. Each image then has the same noise in every epoch. A dense network with 512 hidden units has 804,112
@@ -252,8 +252,7 @@ for setting in SETTINGS:
 #    validation loss.
 #
 # Predict first: which training has the lower training loss, and which has the higher PSNR on new images?
-# Choose (a) fixed pairs have both, or (b) fresh noise has both, or (c) fixed pairs have the first, and fresh noise has
-# the second.
+# Choose (a) fixed pairs twice, or (b) fresh noise twice, or (c) first fixed pairs, then fresh noise.
 few, strength = train[: PAIRS[run]], 0.4
 held_out = (damaged("gaussian", strength, digits.validation), digits.validation)
 noisy_few = noise.gaussian(few, strength, np.random.default_rng(2))
@@ -314,8 +313,8 @@ finish()
 # Change a constant: train a dense network with Gaussian noise of 0.4 only, and test the network at 0.2, 0.4 and 0.6.
 # Where is this network better than a network for all strengths, and where is it worse? Predict the signs first.
 #
-# Explain a number: Gaussian noise of 0.2 has a squared error of 0.04, which is 13.98 dB. The table says 16.76 dB for
-# the noisy images. Where do nearly 3 dB come from?
+# Explain a number: Gaussian noise of 0.2 has a squared error of 0.04, which is 13.98 dB. The table of the quick run
+# says 16.76 dB for the noisy images. Where do nearly 3 dB come from?
 #
 # Write code: a corruption may be any function from an array to an array. Hide a square of 8 x 8 pixels in each image,
 # and train a network to fill the square. Compute the regression for this noise from noisy copies. Which one wins?

@@ -1,15 +1,16 @@
 """What does a convolution gain over a dense layer?
 
-A dense layer gives each output its own weight for each pixel. Neighbouring pixels mean nothing to a dense layer. A
-convolution computes each output from a small neighbourhood, with the same few weights everywhere. For the input x, the
-weights w, the stride s and the padding p, the output y in channel o at (a, b) is
+A dense layer gives each output its own weight for each pixel. A dense layer does not know which pixels are neighbours.
+A convolution computes each output from a small neighbourhood, with the same few weights everywhere. Let x be the input
+with channels c, w the weights, s the stride and p the padding. The output y in channel o is
 
     y[o, a, b] = bias[o] + sum over c, i, j of  w[o, c, i, j] x[c, s a + i - p, s b + j - p]
 
     output size = floor((input size + 2 p - kernel size) / s) + 1
 
-A kernel of 3 x 3 with stride 1 and padding 1 keeps the size 28, because (28 + 2 - 3) / 1 + 1 = 28. Max-pooling then
-keeps the largest of 2 x 2 values, and halves the size. This tutorial has two convolutional autoencoders:
+The weights of one channel are a kernel. A kernel of 3 x 3 with stride 1 and padding 1 keeps the size, because
+28 + 2 - 3 + 1 = 28. Max-pooling keeps the largest of 2 x 2 values, and so halves the size. This tutorial has two
+convolutional autoencoders:
 
            image                                                                     code
     (n, 1, 28, 28) --conv, pool--> (n, 32, 14, 14) --conv, pool--> (n, 32, 7, 7)                1,568 numbers
@@ -81,9 +82,8 @@ def train(model, name, epochs, batch_size=BATCH_SIZE[run], lr=LR[run], callbacks
     return loss, error
 
 
-# 1. The first network. Its encoder halves the image twice, and its decoder doubles the image twice. A transposed
-#    convolution with stride 2 is the gradient of a convolution with stride 2, so the transposed convolution doubles the
-#    size that the convolution halves.
+# 1. The first network. Its encoder halves the image twice, and its decoder doubles the image twice. A convolution with
+#    stride 2 halves the size. A transposed convolution with stride 2 is its gradient, and doubles the size.
 #
 # Predict first: the second layer maps 32 channels to 32 channels, with a kernel of 3 x 3. How many weights has the
 # layer? A dense layer between the same 6,272 numbers has 39 million weights. Choose (a) 9, or (b) 9,216, or (c) 1.8
@@ -110,15 +110,15 @@ wide_loss, wide_error = train(wide, "code of 1568", EPOCHS[run])
 
 # What you should see, and why: answer (b), because 3 * 3 * 32 * 32 = 9,216. The network has 28,353 parameters, an
 # eighth of the 218,192 parameters of the dense network 784-128-64. Its code is not small: 32 * 7 * 7 = 1,568 numbers,
-# twice the 784 pixels. A code of 1,568 numbers has room for a copy of the image. The test BCE of 0.098 in the quick
-# run, and FULL1 on all of MNIST, is therefore no sign of compression.
+# twice the 784 pixels. A code of 1,568 numbers has room for a copy of the image. A low loss is therefore no sign of
+# compression. The test BCE is 0.098 in the quick run, and FULL1 on all of MNIST.
 
 
 # 2. The second network has a bottleneck. `ConvAutoencoder` builds both halves, and `code_size` adds a linear layer on
 #    each side of the code. All networks here have a code of 64 numbers, as PCA with 64 components. The dense network
 #    784-128-64 has 218,192 parameters. The convolutional network has 211,905, of which 202,336 are in the two linear
-#    layers at the code. An epoch of the dense network takes less time, so the dense network also gets a second run, of
-#    about the same time as the convolutional network.
+#    layers at the code. An epoch of the dense network takes less time. A second run therefore gives the dense network
+#    about as much time as the convolutional network.
 #
 # Predict first: all codes have 64 numbers, and the dense network even gets as much time. Which test error is lowest?
 # Choose (a) PCA's, or (b) the dense network's, or (c) the convolutional network's.
@@ -142,7 +142,7 @@ for name, error in errors.items():
 
 # What you should see, and why: answer (c). In the quick run, the convolutional network has 78% of PCA's error. The
 # dense network has 178% after as many epochs, and 96% after as much time. FULL2 A kernel is trained at all places of
-# all images, but a weight of the first dense layer sees one pixel only. The convolutional network therefore needs fewer
+# all images. A weight of the first dense layer sees one pixel only. The convolutional network therefore needs fewer
 # images and fewer epochs. Each of its epochs costs more time.
 
 # 3. The encoder and the decoder are ordinary modules. A sender of images needs the encoder, and a receiver needs the
@@ -175,9 +175,9 @@ for down in ("pool", "stride"):
     sa.manual_seed(0)
     train(ConvAutoencoder((1, 32, 32), down), f"halved by {down}", SHORT_EPOCHS[run])
 
-# What you should see, and why: answer (b). A convolution with stride 2 computes only a quarter of the outputs, while
-# pooling drops three of four outputs after their computation. In the quick run, pooling takes 3 s of processor time and
-# strides take 1 s. The test BCE is 0.113 with pooling and 0.076 with strides. FULL4
+# What you should see, and why: answer (b). A convolution with stride 2 computes a quarter of the outputs. Pooling
+# computes all outputs and drops three of four. In the quick run, pooling takes 3 s of processor time and strides take 1
+# s. The test BCE is 0.113 with pooling and 0.076 with strides. FULL4
 
 # 5. Denoising, with the first network. Its wide code may copy, but a copy of a noisy image is noisy (tutorial 05).
 #
@@ -188,8 +188,8 @@ denoising = DenoisingAutoencoder(build_encoder(), build_decoder(), loss="bce", c
 noisy_loss, _ = train(denoising, "denoising", EPOCHS[run])
 
 # What you should see, and why: answer (b). The test BCE is 0.132 in the quick run, against 0.098 from clean images. On
-# all of MNIST, the two losses are FULL5. The noise hides a part of the image, so the network can only give its best
-# estimate of the hidden part.
+# all of MNIST, the two losses are FULL5. The noise hides a part of the image, and the network can only estimate the
+# hidden part.
 
 # 6. The picture shows test digits and the results of all networks and of PCA. Other pictures show the denoised digits
 #    and the 32 kernels of the first layer. On a page of the denoising model, you can draw a digit and add noise.
@@ -214,9 +214,9 @@ finish()
 # Change a constant: give the layer of block 1 with 32 to 32 channels a kernel of 5 x 5. How many parameters has the
 # layer now, and which padding keeps the size? Check the formula of the output size for other strides, too.
 #
-# Explain a number: set all weights of `ConvTranspose2d(1, 1, 3, stride=2, padding=1, output_padding=1)` to 1, and give
-# the layer an image of ones. The output has the values 1, 2 and 4. Where do they come from? What changes with a kernel
-# of 4?
+# Explain a number: set all weights of `ConvTranspose2d(1, 1, 3, stride=2, padding=1, output_padding=1)` to 1, and its
+# bias to 0. Give the layer an image of ones. The output has the values 1, 2 and 4. Where do they come from? What
+# changes with a kernel of 4?
 #
 # Write code: move the pixels of all images by one random permutation. Train a dense and a convolutional network on
 # these images. Which error stays, and which error rises?
