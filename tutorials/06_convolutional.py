@@ -20,8 +20,8 @@ The first network and its noise come from S. Valdarrama, "Convolutional autoenco
 examples, 2021). Its code has twice as many numbers as the image, so the code is no bottleneck. The second network has a
 flat code of 64 numbers. Only the second network can be compared with PCA and with dense autoencoders.
 
-    python tutorials/06_convolutional.py                 the embedded sample, about three minutes
-    python tutorials/06_convolutional.py --data full     all of MNIST, about 7 minutes
+    python tutorials/06_convolutional.py                 the embedded sample, about 2 minutes
+    python tutorials/06_convolutional.py --data full     all of MNIST, about 7 minutes of processor time
     python tutorials/06_convolutional.py --data full --resume    continue an interrupted run
 """
 
@@ -111,7 +111,7 @@ wide_loss, wide_error = train(wide, "code of 1568", EPOCHS[run])
 # What you should see, and why: answer (b), because 3 * 3 * 32 * 32 = 9,216. The network has 28,353 parameters, an
 # eighth of the 218,192 parameters of the dense network 784-128-64. Its code is not small: 32 * 7 * 7 = 1,568 numbers,
 # twice the 784 pixels. A code of 1,568 numbers has room for a copy of the image. A low loss is therefore no sign of
-# compression. The test BCE is 0.098 in the quick run, and FULL1 on all of MNIST.
+# compression. The test BCE is 0.098 in the quick run, and 0.069 on all of MNIST.
 
 
 # 2. The second network has a bottleneck. `ConvAutoencoder` builds both halves, and `code_size` adds a linear layer on
@@ -141,9 +141,11 @@ for name, error in errors.items():
     print(f"{name:22} {error:.5f} {error / errors['PCA']:6.1%}")
 
 # What you should see, and why: answer (c). In the quick run, the convolutional network has 78% of PCA's error. The
-# dense network has 178% after as many epochs, and 96% after as much time. FULL2 A kernel is trained at all places of
-# all images. A weight of the first dense layer sees one pixel only. The convolutional network therefore needs fewer
-# images and fewer epochs. Each of its epochs costs more time.
+# dense network has 178% after as many epochs, and 96% after as much time. On all of MNIST, the three shares are 30%,
+# 68% and 35%. There, the code of 64 numbers has a test MSE of 0.0027. The code of 1,568 numbers has 0.0029, after a
+# training with other settings. A kernel is trained at all places of all images. A weight of the first dense layer sees
+# one pixel only. The convolutional network therefore needs fewer images and fewer epochs. Each of its epochs costs more
+# time.
 
 # 3. The encoder and the decoder are ordinary modules. A sender of images needs the encoder, and a receiver needs the
 #    decoder. We save both halves in separate files, and load the files into new modules.
@@ -176,8 +178,9 @@ for down in ("pool", "stride"):
     train(ConvAutoencoder((1, 32, 32), down), f"halved by {down}", SHORT_EPOCHS[run])
 
 # What you should see, and why: answer (b). A convolution with stride 2 computes a quarter of the outputs. Pooling
-# computes all outputs and drops three of four. In the quick run, pooling takes 3 s of processor time and strides take 1
-# s. The test BCE is 0.113 with pooling and 0.076 with strides. FULL4
+# computes all outputs and drops three of four. In the quick run, pooling takes 3 s of processor time, and strides
+# take 1 s. On all of MNIST, the times are 36 s and 10 s. Strides also have the lower test BCE after one epoch: 0.076
+# against 0.113 in the quick run, and 0.066 against 0.080 on all of MNIST.
 
 # 5. Denoising, with the first network. Its wide code may copy, but a copy of a noisy image is noisy (tutorial 05).
 #
@@ -188,8 +191,8 @@ denoising = DenoisingAutoencoder(build_encoder(), build_decoder(), loss="bce", c
 noisy_loss, _ = train(denoising, "denoising", EPOCHS[run])
 
 # What you should see, and why: answer (b). The test BCE is 0.132 in the quick run, against 0.098 from clean images. On
-# all of MNIST, the two losses are FULL5. The noise hides a part of the image, and the network can only estimate the
-# hidden part.
+# all of MNIST, the two losses are 0.094 and 0.069. The noise hides a part of the image, and the network can only
+# estimate the hidden part.
 
 # 6. The picture shows test digits and the results of all networks and of PCA. Other pictures show the denoised digits
 #    and the 32 kernels of the first layer. On a page of the denoising model, you can draw a digit and add noise.
