@@ -16,7 +16,7 @@ The unit of quality is the decibel (dB). The peak signal-to-noise ratio is PSNR 
 [0, 1]. At 10 dB more, the squared error is a tenth. At 3 dB more, the squared error is half.
 
     python tutorials/05_denoising.py                 the embedded sample, about 2 minutes
-    python tutorials/05_denoising.py --data full     all of MNIST, about 4 minutes
+    python tutorials/05_denoising.py --data full     all of MNIST, 4 to 9 minutes
 """
 
 import numpy as np
