@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from family import SIZES, images
+from family import SIZES, bits, images
 
 import scratchae as sa
 from scratchae import autoencoders as ae
@@ -402,6 +402,27 @@ def test_a_codebook_follows_on_every_device(device: str, entry_size: int) -> Non
     model = quantised(entry_size=entry_size).to(device)
     fitted(model, images(24), 5)
     assert model.usage(images(24)).sum() == 24 * 3 // entry_size
+
+
+@pytest.mark.parametrize("build", [
+    lambda: quantised(entries=8), lambda: ae.ConditionalVariationalAutoencoder.dense(SIZES, classes=3),
+    lambda: ae.AdversarialAutoencoder.dense(SIZES),
+], ids=["vector-quantised", "conditional", "adversarial"])  # fmt: skip
+def test_a_resumed_run_ends_with_the_same_bits(build: Any, tmp_path: Any) -> None:
+    found = []
+    for epochs in ((4,), (2, 4)):
+        sa.manual_seed(0)
+        model = build()
+        x = (images(40), np.arange(40) % 3) if hasattr(model, "classes") else images(40)
+        for until in epochs:
+            path = tmp_path / f"{len(epochs)}.safetensors"
+            trainer = sa.Trainer(model, optim.Adam(model.parameters(), lr=1e-2))
+            trainer.fit(x, epochs=until, batch_size=8, checkpoint=path, resume=True, progress=False)
+            sa.manual_seed(9)
+            model = build()
+            sa.load_checkpoint(path, model)
+        found.append(bits(model))
+    assert found[0] == found[1]
 
 
 # --- samplers -------------------------------------------------------------------------------------
