@@ -164,6 +164,10 @@ for name, predict in methods.items():
 # piece on each side is a straight line without end. So a ReLU network cannot continue a wave. The best ReLU network has
 # a test MSE of 1.2 in the quick run and 1.75 in the longer run. Both values are worse than the straight line.
 #
+# Without weight decay, the ReLU network has a lower training MSE in the quick run, 0.09 against 0.46. But its test MSE
+# is 20.3. The slope of a straight piece is a sum of products of two weights. Weight decay keeps these weights small.
+# The last pieces are then flatter, and stay nearer to the wave.
+#
 # The snake is not always the better activation. We chose a line plus a wave, because we knew the data. The first
 # exercise changes the wave.
 

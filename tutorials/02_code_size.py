@@ -32,8 +32,6 @@ DEEP = {"epochs": {"quick": 4, "sample": 12, "full": 5}, "batch_size": {"quick":
 LINEAR_LR, DEEP_LR = 1e-2, 3e-3  # the first rates; both fall to 0 along half a cosine
 FEW, FEW_EPOCHS = 300, {"quick": 40, "sample": 60, "full": 60}  # for the experiment with overfitting
 NOISE = 0.5  # standard deviation, for the experiment with noise
-LINEAR_TARGET = 1.02  # test MSE over PCA's, at every size
-DEEP_TARGET = {"quick": {8: 0.85}, "sample": {8: 0.8, 32: 0.9}, "full": {8: 0.65, 32: 0.65}}  # the same, at some sizes
 
 args = settings(__file__, __doc__)
 run = "quick" if args.quick else args.data
@@ -177,9 +175,17 @@ for k in PCA_SIZES:
 
 # What you should see, and why: answer (c). E(k) falls with k, and the noise rises with k, so the sum is lowest in the
 # middle. The formula agrees with PCA within 1%. The best size of PCA is 32, in all runs. At 128 numbers, 90% of the
-# error is noise. The deep autoencoder also needs a small code. On all of MNIST, the deep autoencoder has the lowest
-# error at 8 numbers, 0.0433. In this run, PCA is better at every size, because the deep autoencoder was trained without
-# noise. Tutorial 05 trains with noise.
+# error is noise.
+#
+# The deep autoencoder is not a projection, so the formula does not hold for the deep autoencoder. At 8 numbers, noise
+# adds 0.0085 to the error of the deep autoencoder in the quick run, and only 0.0025 to PCA's error. With 8 numbers, the
+# deep autoencoder is still better, 0.0368 against 0.0398, because the error without noise is much lower, 0.0283 against
+# 0.0373. At 32 numbers, PCA is better, also in the quick run.
+#
+# A longer training on clean images makes the deep autoencoder more sensitive to noise. On the sample, 8 numbers and 12
+# epochs, noise adds 0.0137. We also tried 20 epochs, and noise adds 0.0191. On all of MNIST, noise adds 0.0214, and PCA
+# is better at every size. The best size of the deep autoencoder is 32 in the quick run and on the sample, and 8 on all
+# of MNIST. Tutorial 05 trains with noise.
 
 # 7. The left panel shows the test error at each code size. PCA is the dashed line over the squares of the linear
 #    autoencoders. The panel in the middle shows overfitting. The right panel shows noisy images, with the formula as
@@ -218,8 +224,9 @@ draw(3, "test MSE", f"noise of {NOISE:g} on the test images", {
 })  # fmt: skip
 figure.savefig(args.out / "answer.png", dpi=SAVED_DPI)
 print(f"picture: {args.out / 'answer.png'}")
-verdict("linear: largest test MSE over PCA's", LINEAR_TARGET, max(errors["linear"][k] / pca_errors[k] for k in sizes))
-for k, target in DEEP_TARGET[run].items():
+verdict("linear: largest test MSE over PCA's", 1.02, max(errors["linear"][k] / pca_errors[k] for k in sizes))
+TARGET = {"quick": {8: 0.85}, "sample": {8: 0.8, 32: 0.9}, "full": {8: 0.65, 32: 0.65}}
+for k, target in TARGET[run].items():
     verdict(f"deep, code size {k}: test MSE over PCA's", target, errors["deep"][k] / pca_errors[k])
 finish()
 

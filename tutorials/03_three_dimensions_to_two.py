@@ -61,7 +61,8 @@ def pca_error(training_points, test_points, code_size):
 
 # 1. The first data are a cloud of points, nearly a flat disc. The standard deviation is 1 along the disc's long axis,
 #    0.5 along its short axis, and 0.1 through its thickness. PCA computes the plane of the disc directly. The linear
-#    autoencoder starts from random weights.
+#    autoencoder starts from random weights. Its learning rate falls from 0.01 to 0 along half a cosine. Long steps at
+#    the start save time, and short steps at the end do not jump over the minimum.
 
 # Predict first: the decoder maps all codes to a plane in space. Does the linear autoencoder find PCA's plane, and PCA's
 # axes in this plane? Choose (a) plane and axes, or (b) the plane, but other axes, or (c) neither.
@@ -80,13 +81,14 @@ print(f"  test MSE: PCA {cloud_pca:.6f}, linear autoencoder {cloud_linear:.6f}, 
 plane = pca(cloud)[1][:2]
 columns = np.linalg.qr(linear.decoder[0].weight.numpy().astype(np.float64))[0]
 sine = float(np.linalg.norm(columns - plane.T @ (plane @ columns), ord=2))
-axes = plane @ linear.decoder[0].weight.numpy()  # column i: the decoder's step for code number i, in PCA's coordinates
+axes = plane @ linear.decoder[0].weight.numpy()  # column i: the axis of code number i, in PCA's coordinates
 print(f"  angle between both planes: {np.degrees(np.arcsin(sine)):.3f} degrees")
 print(f"  the decoder's axes in PCA's coordinates: {np.round(axes.T, 2).tolist()}")
 pairs = {"cloud, seen from its edge": cloud, "reconstruction: linear, 2 numbers": linear.reconstruct(cloud)}
 figure = plotting.points_3d(pairs, along, colour_name="position on the long axis")
 for ax in figure.axes[:2]:
     ax.view_init(elev=19.5, azim=135)
+    ax.set(xlabel="x1", ylabel="x2", zlabel="x3")
 style.finish(figure, args.out / "cloud.png")
 
 # What you should see, and why: answer (b). In the quick run, the test MSE is 0.03% above PCA's, and the angle between
@@ -97,10 +99,10 @@ style.finish(figure, args.out / "cloud.png")
 
 # 3. The second data are a helix, a curve that climbs in three turns. The parameter t goes from 0 to 6 pi:
 #
-#        x = cos t,   y = sin t,   z = t / (3 pi) - 1
+#        x1 = cos t,   x2 = sin t,   x3 = t / (3 pi) - 1
 #
-#    One number t describes each point, so the curve has only one dimension. But no plane contains the curve. In this
-#    formula, x, y and z are coordinates of a point, and z is the height.
+#    One number t describes each point, so the curve has only one dimension. But no plane contains the curve. The three
+#    coordinates of a point x are x1, x2 and the height x3.
 
 # Predict first: PCA keeps two directions of space and drops the third. Which direction does PCA drop? Choose (a) mainly
 # the height, or (b) mainly a horizontal direction, or (c) exactly half of each.
@@ -109,10 +111,10 @@ test_helix, _ = data.helix(POINTS, TURNS, seed=1)
 directions = pca(helix)[1]
 print("The helix")
 print(f"  variance in PCA's directions: {np.var(helix @ directions.T, axis=0).round(3).tolist()}")
-print(f"  direction dropped by PCA, in x, y, z: {directions[2].round(2).tolist()}")
+print(f"  direction dropped by PCA, in x1, x2, x3: {directions[2].round(2).tolist()}")
 
 # What you should see, and why: answer (a). PCA drops the direction with the smallest variance, 0.283. This direction is
-# mainly the height z, with the coordinate 0.92. So PCA's reconstructions of all three turns lie in one tilted plane.
+# mainly the height x3, with the coordinate 0.92. So PCA's reconstructions of all three turns lie in one tilted plane.
 
 # 4. The deep autoencoder gets two numbers first, and then only one. PCA's test MSE is 0.097 with two numbers and 0.267
 #    with one number.
@@ -146,8 +148,8 @@ sets = {"helix": helix, **{name: model.reconstruct(helix) for name, model in mod
 for i, (name, points) in enumerate(sets.items()):
     ax = figure.add_subplot(2, 4, i + 1, projection="3d")
     dots = ax.scatter(*points.T, c=t, s=5, cmap="viridis")
-    for which in "xyz":
-        ax.set(**{f"{which}lim": (-1, 1), f"{which}ticks": (-0.5, 0, 0.5), f"{which}label": which})
+    for number, which in enumerate("xyz", start=1):
+        ax.set(**{f"{which}lim": (-1, 1), f"{which}ticks": (-0.5, 0, 0.5), f"{which}label": f"x{number}"})
         getattr(ax, f"{which}axis").set_pane_color((1, 1, 1, 0))
     ax.set_box_aspect((1, 1, 0.8), zoom=1.15)
     ax.set_title(name if i == 0 else f"reconstruction: {name}", fontsize=12, color=style.INK)
@@ -179,7 +181,7 @@ finish()
 #
 # Change a constant: set TURNS to 1. Is one number now enough for the deep autoencoder? Predict the test MSE first.
 #
-# Explain a number: the axes of step 2 differ from PCA's axes, but the error is nearly the same. How must the decoder
+# Explain a number: the axes of part 2 differ from PCA's axes, but the error is nearly the same. How must the decoder
 # change if the encoder multiplies all codes by 10, or turns all codes? Check your answer with NumPy.
 #
 # Write code: the linear autoencoder loses the height of the helix. Is the linear encoder the reason, or the linear

@@ -40,8 +40,6 @@ LR = 1e-2
 EPOCHS = {"quick": 8, "sample": 40, "full": 8}  # 288, 1,440 and 3,440 steps
 LOOKED_AT = {"quick": 200, "sample": 500, "full": 500}  # number of images for the Jacobians
 PCA_SIZES = (16, 24, 32, 48, 64, 96, 128)
-TARGET = {"quick": 1.5, "sample": 2.5, "full": 2.5}  # selectivity on test images, contractive / plain, at least
-TARGET_PCA = {"quick": 1.0, "sample": 1.05, "full": 1.05}  # selectivity / PCA's selectivity at equal MSE, at least
 
 args = settings(__file__, __doc__)
 run = "quick" if args.quick else args.data
@@ -212,8 +210,9 @@ print(f"pictures: {args.out / 'answer.png'}, steps.png, weights_plain.png, weigh
 xs, ys = [errors[f"PCA, {k}"] for k in PCA_SIZES], [selectivity[f"PCA, {k}"] for k in PCA_SIZES]
 by_pca = np.interp(errors[f"weight {chosen:g}"], xs[::-1], ys[::-1])  # on the line between two code sizes
 by_shift, by_noise = (table["contractive"][name] / table["plain"][name] for name in ("shift", "noise"))
-verdict("selectivity, contractive / plain", TARGET[run], by_shift / by_noise, at_least=True)
-verdict("selectivity, contractive / PCA at equal MSE", TARGET_PCA[run], selectivity[f"weight {chosen:g}"] / by_pca,
+target, pca_target = {"quick": (1.5, 1.0), "sample": (2.5, 1.05), "full": (2.5, 1.05)}[run]
+verdict("selectivity, contractive / plain", target, by_shift / by_noise, at_least=True)
+verdict("selectivity, contractive / PCA at equal MSE", pca_target, selectivity[f"weight {chosen:g}"] / by_pca,
         at_least=True)  # fmt: skip
 verdict("test MSE, contractive / plain", MOST, test_mse[1] / test_mse[0])
 finish()

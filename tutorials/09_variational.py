@@ -43,7 +43,6 @@ EPOCHS = {"quick": 9, "sample": 44, "full": 11}  # 324, 1,584 and 4,730 steps
 BETAS = {"quick": (1, 30), "sample": (1, 4, 30), "full": (1, 30)}
 COMPONENTS = {"quick": (10, 30), "sample": (30, 100, 300), "full": (100, 300)}
 DRAWS = (1, 10, 100)  # codes per image
-TARGET = {"quick": 145.0, "sample": 116.0, "full": 106.0}  # nats per test image, loss "bce"
 ACTIVE = 0.01  # nats: a code unit with a smaller mean KL is unused
 
 args = settings(__file__, __doc__)
@@ -158,7 +157,7 @@ print("\n".join(f"{name:36} {distance:6.1f}" for name, distance in distances.ite
 #    0.01 needs p = e^-100. `reconstruct` and `sample` return the mean.
 #
 #    Two log-likelihoods are comparable only if both are logarithms of a density, of the same images. The number of
-#    section 2 is no such logarithm. We therefore measure both VAEs with the continuous Bernoulli density. The output of
+#    part 2 is no such logarithm. We therefore measure both VAEs with the continuous Bernoulli density. The output of
 #    the "bce" model can be read as p, or as the mean of the pixel. `parameters` computes p from the mean.
 #
 #    The baseline is a mixture. Each component has a mean image, and its pixels are independent. The density of a
@@ -283,7 +282,8 @@ sa.explore(flat, args.out / "explorer.html", digits.test, digits.test_labels, "D
 #    GAN gives no code for an image, and no bound for log p(x). Its training is a game of two networks, which can fail.
 #    A frequent failure is mode collapse, where all drawings look alike.
 print(f"\npictures and a page, explorer.html: {args.out}")
-verdict('test loss (-ELBO), "bce", nats', TARGET[run], test["loss"])
+target = {"quick": 145.0, "sample": 116.0, "full": 106.0}[run]
+verdict('test loss (-ELBO), "bce", nats', target, test["loss"])
 ratio = distances['VAE "bce", N(0, 1)'] / distances["plain, N(0, 1)"]
 verdict("Fréchet distance of drawings from N(0, 1), VAE / plain", 0.5, ratio)
 verdict("log p(x) estimate minus ELBO, nats", 0.0, estimates[100] - bound, at_least=True)

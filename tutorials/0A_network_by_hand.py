@@ -62,8 +62,8 @@ print(f"one neuron: z = {W @ x + b:g}, a = {a:g}, L = {loss_of(W, b):g}")
 # Predict first: the output a = 1/2 is too small. How should the weights 3 and -1 change? Choose (a) the first weight
 # grows and the second falls, or (b) both grow by the same amount, or (c) both grow, the second twice as much.
 
-# 2. Take paper and compute with us. The loss depends on W in three steps, W -> z -> a -> L. Each step has a derivative.
-#    By the chain rule, dL/dW is the product of the three derivatives. We begin at the loss and go back:
+# 2. Take paper and compute with us. The loss depends on W through z and a, W -> z -> a -> L. Each arrow has a
+#    derivative. By the chain rule, dL/dW is the product of the three derivatives. We begin at the loss and go back:
 #
 #        dL/da = 2 (a - y) = 2 (1/2 - 1) = -1
 #        da/dz = a (1 - a) = 1/2 * 1/2   = 1/4         the slope of the sigmoid
@@ -131,7 +131,7 @@ line_accuracy = accuracy(x_test @ best[0] < best[1], y_test[:, 0])
 print(f"best of {len(lines):,} straight lines: test accuracy {line_accuracy:.1%}")
 
 # 5. This is the network in NumPy. The first layer is called hidden, because its values h are neither inputs nor
-#    outputs. The backward pass is the chain rule of step 2, from the loss through the second layer to the first. The
+#    outputs. The backward pass is the chain rule of part 2, from the loss through the second layer to the first. The
 #    slope of tanh(z) is 1 - tanh(z)^2 = 1 - h^2. All points go through the network together, one point in each row. The
 #    product `dL_dz2.T @ h` is the sum of dL/dz * h over all points. With `active=False`, the hidden layer has no
 #    activation.
@@ -146,7 +146,7 @@ def forward(parameters, x, active=True):
 
 def backward(parameters, x, y, h, a, active=True):
     W2 = parameters[2]
-    dL_dz2 = 2 * (a - y) / len(y) * a * (1 - a)  # as in step 2; the loss is the mean over all points
+    dL_dz2 = 2 * (a - y) / len(y) * a * (1 - a)  # as in part 2; the loss is the mean over all points
     dL_dh = dL_dz2 @ W2
     dL_dz1 = dL_dh * (1 - h**2) if active else dL_dh
     return [dL_dz1.T @ x, dL_dz1.sum(axis=0), dL_dz2.T @ h, dL_dz2.sum(axis=0)]
@@ -178,7 +178,7 @@ print(f"with tanh:          loss {losses[-1]:.4f}, test accuracy {network_accura
 # 99.2% with tanh. Without activation, the second layer computes W2 (W1 x + b1) + b2 = (W2 W1) x + (W2 b1 + b2). The
 # formula has the form W x + b again. So the two layers can do no more than one neuron, and the border of one neuron is
 # a straight line. The border is worse than the best line. Training reduces the loss, not the number of wrong answers.
-# With tanh, each hidden neuron makes a smooth step across its own line. The output layer combines eight steps to a
+# With tanh, each hidden neuron changes smoothly across its own line. The output layer combines the eight neurons to a
 # closed border.
 
 # 6. Now we build the same network with scratchae. `load_state_dict` copies the start parameters into the network.
@@ -217,10 +217,10 @@ print(f"largest difference: first gradients {gradient_difference:.1e}, losses {l
 # the forward pass. Then scratchae applies the chain rule to each operation, from the last to the first. The formulas
 # are the same. But the programs round some results differently, and a rounding changes the last digit.
 
-# 7. How does a network learn from its errors? The network computes the loss, the gradient, and a small step against the
-#    gradient, and repeats these three parts 2,000 times. The picture shows the result with the training points. The
-#    colour is the output a at each place of the plane. On the black line, the border, a is 1/2. On each thin grey line,
-#    one hidden neuron has z = 0.
+# 7. How does a network learn from its errors? Each of the 2,000 steps computes the loss and the gradient, and moves the
+#    parameters a little against the gradient. The picture shows the result with the training points. The colour is the
+#    output a at each place of the plane. On the black line, the border, a is 1/2. On each thin grey line, one hidden
+#    neuron has z = 0.
 side = np.linspace(-3, 3, 251)
 grid = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
 figure = style.new_figure(13, 4.2)
@@ -264,7 +264,7 @@ finish()
 # Change a constant: set HIDDEN to 3, then to 2. Each hidden neuron has one line. How many lines do you need to enclose
 # a disc? Predict both test accuracies first.
 #
-# Explain a number: change the neuron of step 1 to the bias b = 19 and the correct output y = 0. Now z = 20, and the
+# Explain a number: change the neuron of part 1 to the bias b = 19 and the correct output y = 0. Now z = 20, and the
 # loss is nearly 1, its largest value. But dL/dz is only 4e-9, so the neuron hardly learns. Which factor is so small?
 #
 # Write code: replace tanh in the hidden layer by the ReLU, max(z, 0). Change the value in `forward` and the slope in

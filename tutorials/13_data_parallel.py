@@ -42,7 +42,6 @@ SIZES = (784, 128, 64)
 BATCH_SIZE = 128  # batch of all processes together
 LR = 2e-3
 EPOCHS = {"quick": 5, "sample": 15, "full": 4}  # 180, 540 and 1,720 steps
-TARGET = {"quick": 0.18, "sample": 0.127, "full": 0.09}  # test BCE
 # Two processes against one, for weights of some 0.1. Each step adds to the difference. We therefore compare float32
 # after a few epochs only, and float64 at the end of training.
 SINGLE, DOUBLE = 1e-5, 1e-12
@@ -204,7 +203,7 @@ if two is not None:
 # sample, and one process took 2.0 s.
 
 # 6. All processes reach the same verdict, and end with the same exit status.
-verdict("test BCE", TARGET[run], bce)
+verdict("test BCE", {"quick": 0.18, "sample": 0.127, "full": 0.09}[run], bce)
 verdict("loop by hand against Trainer, an epoch", SINGLE, difference(by_hand, after_epoch[0]))
 if world.size > 1:
     verdict("weights that differ among the processes", 0, len(ends) - 1)
@@ -216,8 +215,8 @@ finish()
 
 # Exercises. The solutions are in tutorials/solutions/13_data_parallel.py.
 #
-# Change a constant: divide the batch of section 2 into 4 parts, and then into 128 parts of one row. Does the difference
-# grow in proportion to the number of parts?
+# Change a constant: in place of two halves, divide `batch` into 4 parts, and then into 128 parts of one row. Does the
+# difference grow in proportion to the number of parts?
 #
 # Explain a number: 3 processes share a batch of 128 rows. The parts have 43, 43 and 42 rows. Average the three
 # gradients without weights. How wrong is the average, and which training would hide the error?

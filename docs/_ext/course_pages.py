@@ -16,11 +16,11 @@ QUICK = Path(__file__).parents[1] / "course" / "quick_seconds.json"  # time_quic
 
 PATHS = {
     "hour": ("0A", "01", "03"),
-    "day": ("0A", "01", "02", "03", "04", "05", "06", "09", "10"),
-    "week": None,  # all
+    "day": ("0A", "01", "02", "02B", "02C", "03", "04", "05", "06", "09", "10"),
+    "week": None,  # all, in the order of tutorials/README.md
 }
 NUMBERS = {title.split()[0]: (name, title) for name, title in TITLES.items()}
-PLANNED = {"0A", "02B", "02C", "10B", "15", "16"}  # numbers that the pages may name before the scripts are there
+PLANNED = {"15", "16"}  # numbers that the pages may name before the scripts are there
 
 
 LONG = """\
