@@ -82,11 +82,11 @@ for name, terms in bounds.items():
 fall = bounds["without labels"]["loss"] - bounds["with labels"]["loss"]
 print(f"fall of the bound {fall:.2f} nats, log 10 = {np.log(10):.2f}")
 
-# What you should see, and why: answer (c). With --quick, the bound falls by 5.5 nats, and the KL term alone by 5.7 nats.
-# The label pays for the class, so the code is cheaper. The label itself explains at most 2.30 nats. The rest comes from
-# a better model. The ten conditional models are a mixture, and the bound with labels plus 2.30 is a bound without
-# labels. This bound is 117.1, and the bound of the model without labels is 120.3. Wrong labels cost 40 nats, so the
-# model really uses the label. FULL2
+# What you should see, and why: answer (c). With --quick, the bound falls by 5.5 nats, and the KL term alone by 5.7
+# nats. The label pays for the class, so the code is cheaper. The label itself explains at most 2.30 nats. The rest
+# comes from a better model. The ten conditional models are a mixture, and the bound with labels plus 2.30 is a bound
+# without labels. This bound is 117.1, and the bound of the model without labels is 120.3. Wrong labels cost 40 nats, so
+# the model really uses the label. FULL2
 
 
 # 3. Draw as many images of each digit as the test set has. The classifier of `sa.measures` judges the drawn images. The
@@ -163,10 +163,10 @@ for name, pictures in drawn.items():
     print(f"{name:28} {shares[name]:8.1%} {distances[name]:20.1f} {each[7]:8.1f}")
 plotting.image_rows({name: pictures[labels == 7] for name, pictures in drawn.items()}, args.out / "sevens.png", 14)
 
-# What you should see, and why: answer (c). With --quick, the normal distributions have a distance of 168 with labels and
-# 223 without. N(0, I) with labels has 290, because the codes of a digit do not fill N(0, I) after so few epochs. The
-# classifier's choice has 523. Each chosen image looks like the digit to the classifier, but many look like no digit to
-# you. Between two classes, the model without labels draws mixtures, and the classifier has to choose among mixtures.
+# What you should see, and why: answer (c). With --quick, the normal distributions have a distance of 168 with labels
+# and 223 without. N(0, I) with labels has 290, because the codes of a digit do not fill N(0, I) after so few epochs.
+# The classifier's choice has 523. Each chosen image looks like the digit to the classifier, but many look like no digit
+# to you. Between two classes, the model without labels draws mixtures, and the classifier has to choose among mixtures.
 # Labels also help the normal distributions: 96.8% of the images are the digit asked for, and 86.3% without labels. The
 # training images set the scale, 25. So few images per digit give a distance above 0 even for real images. FULL3
 
@@ -218,9 +218,10 @@ for name, pictures in relabelled.items():
     brightness = np.corrcoef(pictures.mean(axis=1), images.mean(axis=1))[0, 1]
     print(f"{name:28} {np.mean(judged(pictures)[1] == wrong):8.1%} {likeness[name]:7.2f} {brightness:12.2f}")
 
-# What you should see, and why: answer (c). With --quick, the correlation of the slants is 0.84. The normal distributions
-# of the model without labels reach 0.64, and new codes about 0. For the mean brightness, the correlations are 0.67 and
-# 0.46. All ten digits share one decoder, so a unit of the code changes the slant of all digits in the same way. FULL5
+# What you should see, and why: answer (c). With --quick, the correlation of the slants is 0.84. The normal
+# distributions of the model without labels reach 0.64, and new codes about 0. For the mean brightness, the correlations
+# are 0.67 and 0.46. All ten digits share one decoder, so a unit of the code changes the slant of all digits in the same
+# way. FULL5
 
 # 6. The picture: the first column shows test images, from the strongest slant to the left to the strongest slant to
 #    the right. The other columns show the code of this image with each label. The page explorer.html has a button for
