@@ -139,7 +139,7 @@ def check_names() -> None:
 PUBLIC = {
     "scratchae": "scratchae",
     **{f"scratchae.{name}": name for name in ("functional", "nn", "nn.init", "optim", "autoencoders", "data",
-                                              "data.noise", "plotting", "interop", "sklearn")},
+                                              "data.noise", "measures", "plotting", "interop", "sklearn")},
 }  # fmt: skip
 
 

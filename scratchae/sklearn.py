@@ -200,7 +200,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     def transform(self, X: Any) -> Any:
         """Codes, (n_samples, code_size)."""
         X = self._checked(X)
-        return self._finite(self.model_.transform, X)
+        return self._finite(self.model_.transform, X).astype(self._dtype, copy=False)  # whole numbers too
 
     def inverse_transform(self, X: Any) -> np.ndarray:
         """Samples decoded from codes, (n_samples, n_features)."""
@@ -208,6 +208,8 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         codes = check_array(X, dtype=self._dtype)
         if codes.shape[1] != self._n_features_out:
             raise ValueError(f"X has {codes.shape[1]} features, but the codes have {self._n_features_out}")
+        if self.kind == "vector-quantised":
+            codes = np.rint(codes).astype(np.int64)
         return self._finite(self.model_.inverse_transform, codes)
 
     def score(self, X: Any, y: Any = None) -> float:

@@ -67,7 +67,7 @@ GIVEN: dict[str, Any] = {
     "sizes": (6, 4, 2), "channels": (1, 4), "size": 8, "code_size": 2, "feature_size": 4, "encoder": nn.Identity,
     "decoder": nn.Identity, "model": model, "trainer": trainer, "scores": {"a": [1.0, 2.0]},
     "generator": lambda: np.random.default_rng(0),
-    "x1": leaf, "x2": leaf, "var": leaf, "steps": 3,
+    "x1": leaf, "x2": leaf, "var": leaf, "steps": 3, "classes": 3, "features": 4, "entries": X,
 }  # fmt: skip
 # Some names mean something else here or there.
 OWN: dict[str, dict[str, Any]] = {
@@ -98,6 +98,8 @@ OWN: dict[str, dict[str, Any]] = {
     "GaussianNoise": {}, "feature_size": {"size": 8}, "Snapshots": {"path": "strip.png"},
     "filters": {"shape": (6, 6)}, "bars": {}, "DataLoader": {}, "find_lr": {"images": X},
     "windows": {"series": X, "length": 2},
+    **dict.fromkeys(("Conditional", "ConditionalAutoencoder", "ConditionalVariationalAutoencoder"),
+                    {"encoder": lambda: nn.Linear(4, 2), "decoder": lambda: nn.Linear(2, 4)}),
 }  # fmt: skip
 # Not walked: what reads files, waits for the network or needs more than one argument to make sense. Their own tests do.
 LEFT_OUT = {

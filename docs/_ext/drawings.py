@@ -158,7 +158,7 @@ WHAT = {
     "__main__": "the command line",
     "commands": "verbs of the command line", "explorer": "a page to walk in the code space",
     "distributed": "several processes", "interop": "NumPy, ONNX, PyTorch",
-    "plotting": "pictures", "sklearn": "estimators", "data.datasets": "MNIST",
+    "measures": "of drawn images", "plotting": "pictures", "sklearn": "estimators", "data.datasets": "MNIST",
     "builds": "models by description",
     "data.download": "published files", "data.files": "your own files", "data.toys": "point clouds",
     "data.transforms": "changes of images",

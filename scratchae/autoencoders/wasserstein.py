@@ -15,7 +15,7 @@ averaged over several widths C. A VAE pulls each posterior to N(0, 1). Here sing
 Source: I. Tolstikhin, O. Bousquet, S. Gelly, B. Schoelkopf, "Wasserstein auto-encoders", ICLR 2018.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from scratchae import functional as F
@@ -23,7 +23,7 @@ from scratchae import nn
 from scratchae.autoencoders.base import Loss
 from scratchae.autoencoders.batch import has_pairs
 from scratchae.autoencoders.prior import NormalCodeAutoencoder
-from scratchae.checks import check_choice, check_number
+from scratchae.checks import check_choice, check_number, shown
 
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
@@ -50,8 +50,16 @@ class WassersteinAutoencoder(NormalCodeAutoencoder):
 
 
 def mmd(x: Any, y: Any, kernel: str = "imq", scales: Sequence[float] = SCALES) -> Any:
-    """The squared maximum mean discrepancy of two sets of points (N, d), N at least 2. Unbiased, at most 2."""
-    widths = [2 * x.shape[1] * scale for scale in scales]
+    """The squared maximum mean discrepancy of two sets of points (N, d), N at least 2. Unbiased, at most 2.
+
+    Raises ValueError for other shapes, another kernel, no scales, or a scale that is not positive.
+    """
+    check_choice("mmd: kernel", kernel, ("imq", "rbf"))
+    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or min(len(x), len(y)) < 2:
+        raise ValueError(f"mmd of shapes {x.shape} and {y.shape}; expected points (N, d) and (M, d), 2 or more of each")
+    if isinstance(scales, (str, dict, set)) or not isinstance(scales, Iterable) or not (given := list(scales)):
+        raise ValueError(f"mmd: scales={shown(scales)}; expected a list of positive numbers")
+    widths = [2 * x.shape[1] * check_number("mmd: a scale", scale, "(0, inf)") for scale in given]
 
     def similarity(a: Any, b: Any) -> Any:
         squares = F.sum(a * a, axis=1)[:, None] + F.sum(b * b, axis=1)[None] - 2 * (a @ b.T)
