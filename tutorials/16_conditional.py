@@ -46,7 +46,8 @@ counts = np.bincount(labels, minlength=10)
 
 # 1. We train two models of equal size for the same number of epochs. The model without labels has four more hidden
 #    units instead of B. Adam moves each number by about the learning rate per step, and B[y] only moves when y comes
-#    up. The code would learn the class before B does. The biases of the labels therefore learn ten times faster.
+#    up. The code would learn the class before B does. The biases of the labels therefore learn faster. Of the factors
+#    1, 10 and 30, the factor 10 has the lowest bound on the validation images (--quick).
 def trained(model, train, validation):
     biases = [layer.weight for layer in model.modules() if isinstance(layer, LabelBias)]
     known = {id(bias) for bias in biases}
@@ -197,8 +198,9 @@ for name in ("true, true", "wrong, true", "true, wrong", "wrong, wrong"):
 
 # 5. The code holds the style: the slant, the width of the stroke. We encode each test image with its label, and decode
 #    the code with another label. The slant is the covariance of row and column, divided by the variance of the row. We
-#    compare the slants and the mean brightness before and after, by their correlation. The baseline exchanges the
-#    Gaussians of the model without labels. The noise stays the same, and the mean and the root change.
+#    compare the slants and the mean brightness before and after, by their correlation. Two baselines change the codes
+#    of the model without labels. The first baseline adds the difference of the two digits' means. The second baseline
+#    keeps the noise, and exchanges the mean and the root of the Gaussian.
 def slant(pictures):
     ink, place = pictures.reshape(-1, 28, 28).astype(float), np.arange(28.0)
     total = ink.sum(axis=(1, 2))
@@ -208,7 +210,9 @@ def slant(pictures):
 
 # Predict first: how large is the correlation of the slants with labels? Choose (a) about 0, or (b) about 0.5, or (c)
 # about 0.8.
+between = (gaussians.means[wrong] - gaussians.means[labels]).astype(codes.dtype)
 relabelled = {
+    "without labels, means": plain.inverse_transform(codes + between),
     "without labels, Gaussians": plain.inverse_transform(gaussians.codes(gaussians.noise(codes, labels), wrong)),
     "with labels": conditional.inverse_transform(codes_given, wrong),
     "with labels, new codes": conditional.sample(len(wrong), wrong),
@@ -220,10 +224,12 @@ for name, pictures in relabelled.items():
     brightness = np.corrcoef(pictures.mean(axis=1), images.mean(axis=1))[0, 1]
     print(f"{name:28} {np.mean(judged(pictures)[1] == wrong):8.1%} {likeness[name]:7.2f} {brightness:12.2f}")
 
-# What you should see, and why: answer (c). With --quick, the correlation of the slants is 0.84. The Gaussians of the
-# model without labels reach 0.64, and new codes about 0. For the mean brightness, the correlations are 0.67 and 0.46.
-# All ten digits share one decoder, so a step of the code changes the slant of all digits in a similar way. On all of
-# MNIST, the correlations of the slants are 0.82 and 0.48.
+# What you should see, and why: answer (c). With --quick, the correlation of the slants is 0.84, and 86.5% are the digit
+# asked for. New codes have a correlation of about 0. Each baseline has only one of both. The means keep the slant,
+# 0.82, but only 66.6% are the digit asked for. With the Gaussians, 89.0% are the digit asked for, but the correlation
+# of the slants is 0.64. All ten digits of the conditional model share one decoder, so a step of the code changes the
+# slant of all digits in a similar way. On all of MNIST, the correlations are 0.82 with labels, and 0.48 with the
+# Gaussians.
 
 # 6. The first column of the picture shows test images, from a slant to the right to a slant to the left. The other
 #    columns show the code of this image, decoded with each label. The page explorer.html has a button for each label,
