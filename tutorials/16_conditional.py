@@ -228,8 +228,8 @@ for name, pictures in relabelled.items():
 # asked for. New codes have a correlation of about 0. Each baseline has only one of both. The means keep the slant,
 # 0.82, but only 66.6% are the digit asked for. With the Gaussians, 89.0% are the digit asked for, but the correlation
 # of the slants is 0.64. All ten digits of the conditional model share one decoder, so a step of the code changes the
-# slant of all digits in a similar way. On all of MNIST, the correlations are 0.82 with labels, and 0.48 with the
-# Gaussians.
+# slant of all digits in a similar way. On all of MNIST, the correlations are 0.82 with labels, 0.83 with the means and
+# 0.48 with the Gaussians. The shares as asked are 94.0%, 67.7% and 92.4%.
 
 # 6. The first column of the picture shows test images, from a slant to the right to a slant to the left. The other
 #    columns show the code of this image, decoded with each label. The page explorer.html has a button for each label,
