@@ -31,6 +31,8 @@ examples:
   scratchae train --data table.csv --without id,label --out table.safetensors
   scratchae anomaly table.safetensors table.csv new.csv
   scratchae explore model.safetensors page.html --data mnist --title Digits
+  scratchae train --data mnist --kind conditional-variational --sizes 784,256,20 --out digits.safetensors
+  scratchae sample digits.safetensors 10 sevens.png --label 7
 
 DATA is sample (embedded digits), mnist, fashion, a folder of images, one image, a .npy or .npz file of items (n, ...),
 or a table (.csv, .tsv). Bytes become numbers in [0, 1], and images lie in [0, 1]. The default loss bce takes no other
@@ -48,6 +50,10 @@ other picture: where there is one, the curve is called model-loss.png.
 
 anomaly prints a line for each item of DATA. For a folder the line ends in the file's name. For a table the line ends
 in the columns that add most to the error, and their shares. What is not finite is anomalous; NORMAL must be finite.
+
+A conditional kind learns with labels: whole numbers from 0, one for each item. sample, mnist and fashion have labels,
+and other data need --labels FILE.npy. The verbs that use a conditional model take --label K, one label for all items,
+or --labels FILE.npy.
 
 In Python, sa.load_model("model.safetensors") gives the model.
 
@@ -101,6 +107,12 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--device", default="cpu", help="cpu, gpu or gpu:<number> (default: cpu)")
         return sub
 
+    def labelled(sub: argparse.ArgumentParser) -> None:
+        """Options for a conditional model."""
+        either = sub.add_mutually_exclusive_group()
+        either.add_argument("--label", type=int, help="conditional: one label for all items")
+        either.add_argument("--labels", help="conditional: .npy file of one label for each item")
+
     sub = verb(train, "train a model and save it")
     sub.add_argument("--data", default="sample", help="see below (default: sample)")
     sub.add_argument("--kind", choices=KINDS, default="plain")
@@ -111,6 +123,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--channels", type=int, help="of the images of a folder: 1 or 3 (default: 1)")
     sub.add_argument("--categories", metavar="NAMES", help="columns of numbers that are categories, such as codes")
     sub.add_argument("--without", metavar="NAMES", help="columns of a table to leave out, such as labels")
+    sub.add_argument("--labels", help="conditional: .npy file of one whole number for each item; sample, mnist and"
+                     " fashion have labels")  # fmt: skip
     for name, (kind, text) in OPTIONS.items():
         sub.add_argument(f"--{name.replace('_', '-')}", type=kind, help=text, default=argparse.SUPPRESS)
     sub.add_argument("--epochs", type=int, help="passes over the data (default: 10; for a table 20)")
@@ -120,9 +134,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--checkpoint", help="file for the state of the run, after every epoch")
     sub.add_argument("--resume", action="store_true", help="go on from --checkpoint")
     sub.add_argument("--out", default="model.safetensors", help="the model (default: model.safetensors)")
-    verb(reconstruct, "what the model makes of images or rows", "model", "data", "out")
-    verb(encode, "the codes of images or rows", "model", "data", "out")
-    verb(decode, "images or rows from codes", "model", "codes", "out")
+    labelled(verb(reconstruct, "what the model makes of images or rows", "model", "data", "out"))
+    labelled(verb(encode, "the codes of images or rows", "model", "data", "out"))
+    labelled(verb(decode, "images or rows from codes", "model", "codes", "out"))
     sub = verb(sample, "new images or rows from a model", "model")
     sub.add_argument("n", metavar="N", type=int)
     sub.add_argument("out", metavar="OUT")
@@ -130,8 +144,12 @@ def _parser() -> argparse.ArgumentParser:
                      " have no known distribution)")  # fmt: skip
     sub.add_argument("--sampler", choices=("normal", "mixture"), default="mixture", help="(default: mixture)")
     sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--label", type=int, help="conditional: the label of the new items")
+    sub.add_argument("--labels", help="conditional: .npy file of the labels of --data")
     sub = verb(anomaly, "which images or rows are unlike the normal ones", "model", "normal", "data")
     sub.add_argument("--quantile", type=float, default=0.95, help="of the normal errors: the threshold (default: 0.95)")
+    sub.add_argument("--label", type=int, help="conditional: one label for all items; sample, mnist and fashion have"
+                     " labels")  # fmt: skip
     sub = verb(explore, "a page to walk through the code space in a browser", "model", "page")
     sub.add_argument("--data", help="see below; the items on the map (default: none)")
     sub.add_argument("--labels", help=".npy file of one number for each item; sample, mnist and fashion have labels")

@@ -15,6 +15,11 @@ from typing import Any
 
 from scratchae import autoencoders, nn
 from scratchae.autoencoders.base import output_activation
+from scratchae.autoencoders.conditional import (
+    Conditional,
+    ConditionalAutoencoder,
+    ConditionalVariationalAutoencoder,
+)
 from scratchae.backend import is_array
 from scratchae.checks import check_count, shown
 from scratchae.data.columns import Columns
@@ -25,20 +30,24 @@ from scratchae.more import family as _offered  # noqa: F401  # the kinds of the 
 
 KINDS: dict[str, Any] = {
     **autoencoders.KINDS, "conv": autoencoders.ConvAutoencoder, "conv-denoising": autoencoders.DenoisingAutoencoder,
-    "conv-variational": autoencoders.VariationalAutoencoder,
+    "conv-variational": autoencoders.VariationalAutoencoder, "conditional": ConditionalAutoencoder,
+    "conditional-variational": ConditionalVariationalAutoencoder,
 }  # fmt: skip
 OPTIONS = ("activation", "output", "loss", "corruption", "amount", "clip", "penalty", "target", "weight", "beta",
            "down", "code_size", "samples", "n_samples", "information", "dimensions", "kernel", "code_weight",
-           "decoder_weight", "patch", "share", "entries", "entry_size", "commitment", "decay", "revive")  # fmt: skip
+           "decoder_weight", "patch", "share", "entries", "entry_size", "commitment", "decay", "revive",
+           "classes")  # fmt: skip
 _LARGEST_INPUT = 1 << 28  # numbers in one input: a gigabyte of float32
 
 
 def options_of(kind: str) -> list[str]:
     """The options that a kind adds to those of `Autoencoder`, as numbers and names.
 
-    The sizes of a code follow from other options. A discriminator is a module.
+    The sizes of a code follow from other options, and the number of classes from the labels. A discriminator is a
+    module.
     """
-    found = inspect.signature(KINDS[kind].__init__).parameters.values()
+    plain = next(c for c in KINDS[kind].__mro__ if not issubclass(c, Conditional))  # the kind without its labels
+    found = inspect.signature(plain.__init__).parameters.values()
     aside = ("code_size", "feature_size", "discriminator")
     return [p.name for p in found if p.kind is p.KEYWORD_ONLY and p.name not in aside]
 
@@ -139,8 +148,13 @@ def _check(description: Any) -> None:
 
 def _check_promise(description: dict[str, Any], arrays: list[Any]) -> None:
     """Refuse a model that is larger than the arrays of its file, before the model takes memory."""
+    if issubclass(KINDS[description["kind"]], Conditional):
+        classes = check_count("classes", description.get("classes"), 2)
+    else:
+        classes = 0
     sizes, code_size = description["sizes"], description.get("code_size")
     weights = 2 * sum(a * b for a, b in zip(sizes[:-1], sizes[1:], strict=True))  # encoder and decoder
+    weights += classes * (sizes[1] + sizes[-2])  # a bias for each label
     if description["kind"].startswith("conv"):
         weights *= 3 * 3  # the kernels
         if code_size is not None:

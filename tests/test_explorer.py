@@ -11,6 +11,8 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,14 @@ from PIL import Image
 import scratchae as sa
 from scratchae import functional as F
 from scratchae import nn
-from scratchae.autoencoders import conv_decoder, conv_encoder
+from scratchae.autoencoders import (
+    ConditionalAutoencoder,
+    ConditionalVariationalAutoencoder,
+    LabelBias,
+    conv_decoder,
+    conv_encoder,
+)
+from scratchae.autoencoders.labels import LABELS
 from scratchae.explorer import items, network, page
 from scratchae.nn.layer import Layer
 from scratchae.nn.linear import Function
@@ -64,18 +73,18 @@ RUN = """
 const fs = require("fs");
 const parts = ["layers", "numbers"].map((name) => fs.readFileSync(`${process.argv[1]}/${name}.js`, "utf8"));
 const { run, unpacked, known } = new Function(`${parts.join("\\n")}\\nreturn { run, unpacked, known: LAYERS };`)();
-const { text, numbers, inputs, half, shape } = JSON.parse(fs.readFileSync(0, "utf8"));
+const { text, numbers, inputs, half, shape, label } = JSON.parse(fs.readFileSync(0, "utf8"));
 const layers = unpacked(JSON.parse(text), numbers)[half];
-const outputs = inputs.map((x) => Array.from(run(layers, Float32Array.from(x), shape)));
+const outputs = inputs.map((x) => Array.from(run(layers, Float32Array.from(x), shape, label)));
 console.log(JSON.stringify({ outputs, known: Object.keys(known) }));
 """
 
 
-def in_node(text: str, numbers: bytes, half: str, inputs: np.ndarray) -> tuple[np.ndarray, list[str]]:
+def in_node(text: str, numbers: bytes, half: str, inputs: np.ndarray, label: int = 0) -> tuple[np.ndarray, list[str]]:
     """Outputs of the layers `half` for each input, computed by the page's JavaScript; and the names of its layers."""
     assert NODE is not None
     given = {"text": text, "numbers": base64.encodebytes(numbers).decode(), "half": half,
-             "inputs": inputs.reshape(len(inputs), -1).tolist(), "shape": inputs.shape[1:]}  # fmt: skip
+             "inputs": inputs.reshape(len(inputs), -1).tolist(), "shape": inputs.shape[1:], "label": label}  # fmt: skip
     ran = subprocess.run([NODE, "-e", RUN, str(FOLDER)], input=json.dumps(given), capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     found = json.loads(ran.stdout)
@@ -90,6 +99,18 @@ def moved(norm: Any) -> Any:
         norm.running_mean[...] = rng.normal(size=norm.running_mean.shape)
         norm.running_var[...] = rng.uniform(0.5, 2, norm.running_var.shape)
     return norm
+
+
+def biased(layer: LabelBias) -> LabelBias:
+    layer.weight.data = rng.normal(size=layer.weight.shape).astype(np.float32)
+    return layer
+
+
+@contextmanager
+def the_label(label: int) -> Iterator[None]:
+    before = LABELS.set(np.array(label))
+    yield
+    LABELS.reset(before)
 
 
 CASES: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
@@ -149,6 +170,8 @@ CASES: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
         nn.Residual(nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.Residual(nn.Tanh()), nn.Conv2d(3, 2, 1))),
         (2, 4, 5),
     ),
+    "LabelBias": (biased(LabelBias(3, 5)), (5,)),
+    "LabelBias of channels, in a Residual": (nn.Residual(biased(LabelBias(3, 4))), (4, 2, 3)),
     "a function": (nn.Sequential(F.relu)[0], (40,)),
     "a function with an option": (nn.Sequential(functools.partial(F.leaky_relu, slope=0.3))[0], (40,)),
 }  # fmt: skip
@@ -159,11 +182,12 @@ CASES: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
 def test_a_layer_in_javascript_gives_the_outputs_of_the_package(case: str) -> None:
     layer, shape = CASES[case]
     x = rng.normal(size=(3, *shape)).astype(np.float32) * 3
-    layers, _ = network.described({"layer": nn.Sequential(layer)}, x[:1])
     layer.eval()
-    expected = layer(sa.tensor(x)).numpy().reshape(3, -1)
+    with the_label(2):  # for a LabelBias
+        layers, _ = network.described({"layer": nn.Sequential(layer)}, x[:1])
+        expected = layer(sa.tensor(x)).numpy().reshape(3, -1)
     layer.train()
-    found, known = in_node(*page.packed({"decoder": layers}, half=False), "decoder", x)
+    found, known = in_node(*page.packed({"decoder": layers}, half=False), "decoder", x, 2)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6 * np.abs(expected).max())
     assert {one["layer"] for one in layers} <= set(known)
 
@@ -190,7 +214,7 @@ def test_no_option_of_a_layer_is_left_out() -> None:
         "LayerNorm": "normalized_shape eps",
         "BatchNorm1d": "num_features eps momentum", "BatchNorm2d": "num_features eps momentum",
         "GroupNorm": "num_groups num_channels eps affine", "InstanceNorm2d": "num_features eps affine",
-        "Residual": "net", "Function": "function",
+        "LabelBias": "classes features", "Residual": "net", "Function": "function",
     }  # fmt: skip
     kinds = [*network.LAYERS, nn.Residual, Function]
     own = {cls.__name__: " ".join([*inspect.signature(cls).parameters]) for cls in kinds}
@@ -247,6 +271,75 @@ def test_a_float64_model_is_computed_in_float32(tmp_path: Path) -> None:
     codes = model.transform(IMAGES.astype(float))
     found, _ = in_node(json.dumps(text), numbers, "decoder", codes)
     assert np.abs(found - model.inverse_transform(codes)).max() < 1 / 255
+
+
+# --- conditional models ---------------------------------------------------------------------------
+
+
+def conditional(kind: str = "variational") -> Any:
+    if kind == "convolutional":
+        model: Any = ConditionalAutoencoder(conv_encoder((1, 3)), conv_decoder((1, 3)), classes=3)
+    elif kind == "variational":
+        model = dense(ConditionalVariationalAutoencoder, loss="bce_logits", classes=3)
+    else:
+        model = dense(ConditionalAutoencoder, (64, 3), classes=3)
+    for layer in model.modules():
+        if isinstance(layer, LabelBias):
+            biased(layer)
+    return model
+
+
+@needs_node
+@pytest.mark.parametrize("kind", ["variational", "one layer", "convolutional"])
+def test_a_page_encodes_and_decodes_under_each_label(kind: str, tmp_path: Path) -> None:
+    model, labels = conditional(kind), np.arange(30) % 3
+    made = explored(tmp_path, model, IMAGES, labels)
+    codes = model.transform(IMAGES, labels)
+    held = array(made["items"]["codes"], made["numbers"]).reshape(codes.shape)
+    np.testing.assert_allclose(held, codes, atol=2e-3 * np.abs(codes).max())  # each item under its own label
+    errors = array(made["items"]["errors"], made["numbers"])
+    np.testing.assert_allclose(errors, model.reconstruction_error(IMAGES, labels), rtol=1e-6)
+    assert made["classes"] == 3 and np.ptp([model.reconstruction_error(IMAGES, k).mean() for k in range(3)]) > 1e-3
+    text, numbers, _ = read(tmp_path / "page.html")
+    for label in range(3):
+        found, _ = in_node(json.dumps(text), numbers, "decoder", codes, label)
+        assert np.abs(found - model.inverse_transform(codes, label).reshape(30, -1)).max() < 1 / 255
+        found, _ = in_node(json.dumps(text), numbers, "encoder", IMAGES, label)
+        back = model.inverse_transform(found.reshape(codes.shape), label).reshape(IMAGES.shape)
+        assert np.abs(back - model.reconstruct(IMAGES, label)).max() < 1 / 255
+
+
+def test_units_of_a_conditional_model_are_told_under_the_items_labels(tmp_path: Path) -> None:
+    model, labels = conditional(), np.arange(30) % 3
+    made = explored(tmp_path, model, IMAGES, labels)
+    with model.given(labels):
+        mu, logvar = (t.numpy() for t in model.posterior(sa.tensor(IMAGES)))
+    kl = 0.5 * (mu**2 + np.exp(logvar) - 1 - logvar).mean(axis=0)
+    np.testing.assert_allclose(array(made["units"]["scores"], made["numbers"]), kl, rtol=1e-4)
+
+
+def test_a_conditional_model_alone_has_its_labels(tmp_path: Path) -> None:
+    made = explored(tmp_path, conditional())
+    assert made["classes"] == 3 and made["items"] is None
+    assert explored(tmp_path, dense())["classes"] is None
+
+
+@pytest.mark.parametrize(("labels", "error", "message"), [
+    (None, ValueError, "ConditionalVariationalAutoencoder with images and without labels; expected labels from 0 to 2"),
+    (np.arange(30) % 4, ValueError, "labels from 0 to 3; expected 0 to 2, as classes says"),
+    (np.linspace(0, 2, 30), TypeError, r"labels of float64 and shape \(30,\); expected whole numbers"),
+    (np.array(["a", "b", "c"] * 10), TypeError, "the labels is of dtype <U1"),
+    (np.arange(29) % 3, ValueError, r"labels have shape \(29,\); expected \(30,\)"),
+])  # fmt: skip
+def test_labels_that_a_conditional_model_cannot_take_are_refused(
+    tmp_path: Path, labels: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        sa.explore(conditional(), tmp_path / "page.html", IMAGES, labels)
+    many = dense(ConditionalAutoencoder, classes=41)
+    with pytest.raises(ValueError, match="the model has 41 labels; the page has buttons for 40"):
+        sa.explore(many, tmp_path / "page.html")
+    assert not list(tmp_path.iterdir())
 
 
 # --- weights --------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import scratchae as sa
+from scratchae.autoencoders import ConditionalVariationalAutoencoder, LabelBias
 from scratchae.explorer import network
 from scratchae.explorer.page import HERE
 
@@ -90,13 +91,15 @@ def test_sliders_set_the_code_that_the_decoder_shows(opened: Any) -> None:
 def in_the_page(page: chromium.Browser, half: str, inputs: np.ndarray) -> np.ndarray:
     """What the page's encoder or decoder makes of flat inputs. The page hides its functions, so they come along."""
     scripts = "\n".join((HERE / f"{name}.js").read_text() for name in ("layers", "numbers"))
-    return np.array(page.run(f"""(() => {{
+    return np.array(
+        page.run(f"""(() => {{
         {scripts}
         const text = (id) => document.getElementById(id).textContent;
         const model = unpacked(JSON.parse(text("model")), text("numbers"));
         const shape = "{half}" === "decoder" ? model.code.shape : model.shape;
         return {json.dumps(inputs.tolist())}.map((x) => Array.from(run(model.{half}, Float32Array.from(x), shape)));
-    }})()"""))
+    }})()""")
+    )
 
 
 def conv() -> Any:
@@ -274,6 +277,49 @@ def test_a_model_without_data(opened: Any, model: Any) -> None:
     page.click("#theme")
     page.click("#theme")
     assert page.run("document.documentElement.dataset.theme") == "light"
+
+
+def test_the_label_changes_the_digit_and_keeps_the_code(opened: Any) -> None:
+    model = ConditionalVariationalAutoencoder.dense((64, 16, 3), classes=3)
+    for layer in model.modules():
+        if isinstance(layer, LabelBias):
+            layer.weight.data = rng.normal(size=layer.weight.shape).astype(np.float32)
+    page = opened(model, IMAGES, LABELS)
+    page.run('document.getElementById("map").focus()')
+    page.press("Enter")
+    item = int(text(page, "#itemcaption").split()[-1])
+    own = model.transform(IMAGES[item : item + 1], LABELS[item])
+    for label in (2, 0, 1):
+        page.click(f"#labels button:nth-child({label + 1})")
+        assert text(page, "#decodedas") == f"Decoded as {label}"
+        pressed = '[...document.querySelectorAll("#labels [aria-pressed=true]")].map((b) => b.textContent)'
+        assert page.run(pressed) == [str(label)] and text(page, "#itemcaption").endswith(f"item {item}")
+        np.testing.assert_allclose(code(page), own[0], atol=0.02)  # of the item's own label
+        expected = model.inverse_transform(own, label).reshape(8, 8)
+        np.testing.assert_allclose(pixels(page, "#decoded"), expected, atol=2 / 255)
+    page.click("#tab-draw")
+    page.click("#take")
+    drawing = pixels(page, "#paper")[None, None].astype(np.float32)
+    for label in (0, 2):
+        page.click(f"#labels button:nth-child({label + 1})")
+        np.testing.assert_allclose(code(page), model.transform(drawing, label)[0], atol=0.02)
+        np.testing.assert_allclose(pixels(page, "#redrawn"), model.reconstruct(drawing, label)[0, 0], atol=3 / 255)
+    page.click("#tab-path")
+    page.click("#map", 0.3, 0.3)
+    page.click("#map", 0.7, 0.7)
+    way = 'document.getElementById("way")'
+    page.run(f'{way}.value = 1; {way}.dispatchEvent(new Event("input"))')
+    end = code(page)[None].astype(np.float32)
+    for label in (1, 2):
+        page.click(f"#labels button:nth-child({label + 1})")
+        page.settle()
+        expected = model.inverse_transform(end, label).reshape(8, 8)
+        np.testing.assert_allclose(pixels(page, "#bycode"), expected, atol=3 / 255)
+
+
+def test_other_models_have_no_labels_to_choose(opened: Any) -> None:
+    page = opened(vae(), IMAGES, LABELS)
+    assert page.run('document.getElementById("labels").hidden') and text(page, "#decodedas") == "Decoded"
 
 
 def test_another_plane_keeps_the_code(opened: Any) -> None:

@@ -88,6 +88,20 @@ def read_array(source: str, split: str = "train") -> Inputs:
     return Inputs(values)
 
 
+def read_labels(items: str | None, file: str | None, n: int, split: str = "train") -> np.ndarray | None:
+    """The labels (n,) of `items` from their set or from a file; None if there are none.
+
+    Raises ValueError for anything but `n` whole numbers.
+    """
+    if file is None:
+        return SETS[items](split)[1] if items in SETS else None
+    labels = data.load_array(file)
+    if labels.shape != (n,) or labels.dtype.kind not in "iu":
+        found = f"{file} holds {labels.dtype} of shape {labels.shape}"
+        raise ValueError(f"{found}; expected labels of shape ({n},), whole numbers from 0, one for each item")
+    return np.array(labels)
+
+
 def read_table(source: str, categories: Sequence[str], without: Sequence[str]) -> Inputs:
     """A training table, and its columns with their scaling."""
     table = data.load_table(source, categories, without)

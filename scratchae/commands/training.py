@@ -10,8 +10,18 @@ from typing import Any
 
 from scratchae import optim, plotting, progress, random
 from scratchae.autoencoders.base import ACTIVATIONS, LOSSES
-from scratchae.builds import build, options_of, usual_options
-from scratchae.commands.inputs import SETS, Inputs, is_pictures, is_table, read_array, read_pictures, read_table
+from scratchae.autoencoders.conditional import Conditional
+from scratchae.builds import KINDS, build, options_of, usual_options
+from scratchae.commands.inputs import (
+    SETS,
+    Inputs,
+    is_pictures,
+    is_table,
+    read_array,
+    read_labels,
+    read_pictures,
+    read_table,
+)
 from scratchae.commands.places import CURVE, check_places, check_replaceable, curve_beside
 from scratchae.data.files import SUFFIXES
 from scratchae.files.checkpoint import save_checkpoint
@@ -58,21 +68,28 @@ def train(args: argparse.Namespace) -> None:
     check_place(args.out)
     curve = curve_beside(args.out)
     outputs = {"--out": args.out, "--checkpoint": args.checkpoint, "the loss curve": curve}
-    check_places({what: path for what, path in outputs.items() if path}, args.data)  # before the training, not after
+    sources = [args.data, *filter(None, [args.labels])]
+    check_places({what: path for what, path in outputs.items() if path}, *sources)  # before the training, not after
     check_replaceable(args.out, "a model", lambda state, metadata: "build" in metadata)
     if args.checkpoint is not None and not args.resume:
         check_replaceable(args.checkpoint, "a run's checkpoint", lambda state, metadata: "run" in state)
     inputs = _inputs(args)
     inputs.check_finite(args.data)
-    held_out = read_array(args.data, "test").values if args.data in SETS else None
+    labels = _labels(args, len(inputs.values))
+    held_out: Any = read_array(args.data, "test").values if args.data in SETS else None
+    if labels is not None and held_out is not None:
+        held_out = held_out, read_labels(args.data, None, len(held_out), "test")
     random.manual_seed(args.seed)
     described = _description(args, inputs)
+    if labels is not None:
+        described["classes"] = max(2, int(labels.max()) + 1)
     model = build(described).to(args.device)
     progress.line(str(model))  # a reader that closes the pipe does not end the training
     trainer = Trainer(model, optim.Adam(model.parameters(), lr=args.lr))
     usual = EPOCHS if inputs.columns is None else TABLE_EPOCHS
     epochs = usual if args.epochs is None else args.epochs
-    history = trainer.fit(inputs.values, held_out, epochs, args.batch_size, seed=args.seed, checkpoint=args.checkpoint,
+    given = inputs.values if labels is None else (inputs.values, labels)
+    history = trainer.fit(given, held_out, epochs, args.batch_size, seed=args.seed, checkpoint=args.checkpoint,
                           resume=args.resume)  # fmt: skip
     save_checkpoint(args.out, model, build=described)
     write_whole(curve, plotting.png(history.plot(), metadata={"Title": CURVE}))
@@ -98,6 +115,21 @@ def _inputs(args: argparse.Namespace) -> Inputs:
     rows, features = inputs.values.shape
     progress.line("\n  ".join([f"{args.data}: {rows} rows become {features} features each", *inputs.notes()]))
     return inputs
+
+
+def _labels(args: argparse.Namespace, n: int) -> Any:
+    """The labels (n,) of the training data for a conditional kind, and None for other kinds."""
+    if not issubclass(KINDS[args.kind], Conditional):
+        if args.labels is not None:
+            raise ValueError(f"--labels is for conditional kinds, and --kind {args.kind} is none; leave it out")
+        return None
+    labels = read_labels(args.data, args.labels, n)
+    if labels is None:
+        wanted = "name a .npy file of one whole number for each item with --labels"
+        raise ValueError(f"--kind {args.kind} needs labels, and --data {args.data} has none; {wanted}")
+    if labels.min() < 0:
+        raise ValueError(f"{args.labels} holds the label {labels.min()}; expected whole numbers from 0")
+    return labels
 
 
 def _description(args: argparse.Namespace, inputs: Inputs) -> dict[str, Any]:

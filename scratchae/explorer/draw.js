@@ -179,5 +179,12 @@ function makeDrawing(page) {
   if (noise) element("noise").max = noise.kind === "gaussian" ? Math.max(1, 2 * noise.amount) : 1;
   element("inklabel").hidden = !picture || picture[0] !== 3;
   element("penlabel").hidden = element("eraserchip").hidden = !picture;
-  return { show };
+  /* Another label: a drawing on the open paper has another code. */
+  function relabelled() {
+    if (error === null || page.tab !== "draw") return false;
+    changed();
+    return true;
+  }
+
+  return { show, relabelled };
 }

@@ -13,8 +13,9 @@ function start() {
     element,
     directions: directionsOf(model),
     painter: makePainter(model),
-    decode: (code) => run(model.decoder, Float32Array.from(code), model.code.shape),
-    encode: (values) => run(model.encoder, Float32Array.from(values), model.shape),
+    label: 0, // of a conditional model: both halves use the label
+    decode: (code) => run(model.decoder, Float32Array.from(code), model.code.shape, page.label),
+    encode: (values) => run(model.encoder, Float32Array.from(values), model.shape, page.label),
     embedded: window !== window.top,
     plane: [],
     ends: [null, null],
@@ -39,6 +40,13 @@ function start() {
     page.item = item;
     if (around && size > 2) map.newSlice();
     page.refresh();
+  };
+  /* Another label of a conditional model. The code stays, and all decoded pictures change. */
+  page.setLabel = (label) => {
+    page.label = label;
+    map.newSlice();
+    path.rebuild(true);
+    if (!drawing.relabelled()) page.moveTo(page.code, page.item, false);
   };
   page.moveToItem = (item) => page.moveTo(items.codes.slice(item * size, (item + 1) * size), item);
   page.clicked = () => {
@@ -214,7 +222,8 @@ function start() {
   makeHands(page, map);
   const sliders = makeSliders(page);
   const path = makePath(page);
-  const drawing = model.encoder ? makeDrawing(page) : { show() {} };
+  const drawing = model.encoder ? makeDrawing(page) : { show() {}, relabelled: () => false };
+  makeLabels(page);
   frames.push(map.draw, showPlace, sliders.update, path.drawAll, drawing.show);
   buildPlane();
   setTheme();

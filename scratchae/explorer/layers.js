@@ -1,15 +1,15 @@
 /* The layers of a network, each a small function of (layer, x).
 
-   x is {data, shape}: a Float32Array, and the shape of one sample without the batch. `layer` has the options and the
-   arrays of the layer, and the shape of its output. The names and formulas are those of scratchae.nn in eval mode. */
+   x is {data, shape, label}: a Float32Array, the shape of one sample without the batch, and the label of a conditional
+   model. `layer` has the options and the arrays of the layer, and the shape of its output. The names and formulas are those of scratchae.nn in eval mode. */
 
 const sizeOf = (shape) => shape.reduce((product, n) => product * n, 1);
 const empty = (layer) => new Float32Array(sizeOf(layer.shape));
 
 /* The output of several layers, one after the other. */
-function run(layers, data, shape) {
-  let x = { data, shape };
-  for (const layer of layers) x = { data: LAYERS[layer.layer](layer, x), shape: layer.shape };
+function run(layers, data, shape, label = 0) {
+  let x = { data, shape, label };
+  for (const layer of layers) x = { data: LAYERS[layer.layer](layer, x), shape: layer.shape, label };
   return x.data;
 }
 
@@ -146,8 +146,14 @@ const LAYERS = {
 
   /* x + net(x) */
   Residual({ net }, x) {
-    const change = run(net, x.data, x.shape);
+    const change = run(net, x.data, x.shape, x.label);
     return x.data.map((v, i) => v + change[i]);
+  },
+
+  /* x + table[label], with one number of the row for each feature or channel. */
+  LabelBias({ table, shape: [features] }, { data, label }) {
+    const each = data.length / features;
+    return data.map((v, i) => v + table[label * features + Math.floor(i / each)]);
   },
 
   Softmax({ dim, shape }, x) {

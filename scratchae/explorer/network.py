@@ -16,6 +16,7 @@ from scratchae import functional as F
 from scratchae import nn
 from scratchae.autoencoders import Autoencoder, VariationalAutoencoder
 from scratchae.autoencoders.base import works_on_logits
+from scratchae.autoencoders.labels import LabelBias
 from scratchae.autograd import no_grad
 from scratchae.autograd.tensor import data_of
 from scratchae.backend import Array, to_device
@@ -227,4 +228,5 @@ LAYERS: dict[type[nn.Module], Writer] = {
     nn.LayerNorm: lambda m, x: ("LayerNorm", {"scale": m.weight, "shift": m.bias, "eps": m.eps}),
     **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d), _batch_norm),
     **dict.fromkeys((nn.GroupNorm, nn.InstanceNorm2d), _group_norm),
+    LabelBias: lambda m, x: ("LabelBias", {"table": m.weight}),  # one row for each label
 }

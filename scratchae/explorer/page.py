@@ -8,16 +8,19 @@ import json
 import math
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from scratchae.autoencoders import Autoencoder, DenoisingAutoencoder, VariationalAutoencoder
+from scratchae.autoencoders.conditional import Conditional
 from scratchae.backend import Array
 from scratchae.checks import check_bool, check_count, shown
 from scratchae.explorer import network
 from scratchae.explorer.items import (
+    MOST_CLASSES,
     Given,
     as_picture,
     check_features,
@@ -32,7 +35,7 @@ from scratchae.explorer.items import (
 from scratchae.files.storage import FilePath, check_place, write_whole
 
 HERE = Path(__file__).parent
-SCRIPTS = ("layers", "numbers", "paint", "items", "map", "hands", "units", "path", "draw", "explorer")
+SCRIPTS = ("layers", "numbers", "paint", "items", "map", "hands", "units", "path", "draw", "labels", "explorer")
 TOLERANCE = 0.5 / 255  # of the range of the data: the largest change of an output that float16 may make
 TRIED = 256  # codes and items on which float16 is tried
 
@@ -53,7 +56,8 @@ def explore(
             shown as pictures, and so are flat items of a square number of values from 8 x 8 on. All other items are
             shown as bars or as a line. Of more than 2,000 items, the page shows a random sample and says so. Items
             with large codes are fewer.
-        labels: one for each image. Integers, booleans and strings are classes, at most 40. Floats are a scale.
+        labels: one for each image. Integers, booleans and strings are classes, at most 40. Floats are a scale. A
+            conditional model needs its labels here. Its page has a button for each label, which the decoder uses.
         title: the page's title. By default the class of the model.
         features: the names of an item's numbers, for data that are no pictures.
         shape: how one item looks, such as (1, 28, 28) for a flat picture, or (784,) for a series. By default the
@@ -73,7 +77,8 @@ def explore(
         raise ValueError(f"explore: path={shown(str(path))}; expected a name that ends in .html")
     check_place(path)
     check_bool("explore: draw", draw)
-    described = _described(model, images, labels, features, shape, draw)
+    with _labelled(model, 0):
+        described = _described(model, images, labels, features, shape, draw)
     described["title"] = type(model).__name__ if title is None else str(title)
     write_whole(path, _page(described).encode())
 
@@ -83,7 +88,9 @@ def _described(
 ) -> dict[str, Any]:
     """All that the page shows. `_page` packs the arrays in it."""
     encoder, decoder = network.halves(model)
+    classes = _classes(model, images, labels)
     given, codes = _given(model, images, labels, features is not None or shape is not None)
+    own = None if given is None else given.labels  # of a conditional model: each item has its own label
     layers, out = network.described(decoder, codes[:1])
     looks = _item_shape(shape, out.shape[1:] if given is None else given.items.shape[1:], features is not None)
     if math.prod(looks) != out.size or given is not None and math.prod(looks) != given.items[0].size:
@@ -94,15 +101,21 @@ def _described(
     picture = None if names else picture_shape(looks)
 
     tried = _tried(codes)
-    decoded = model.inverse_transform(tried)
+    every = np.arange(len(tried)) % (classes or 1)
+    with _labelled(model, every):
+        decoded = model.inverse_transform(tried)
     if not np.isfinite(decoded).all():
         raise ValueError("explore: the decoder makes numbers that are not finite; see whether the model's weights are")
     items = decoded.reshape(-1, *shape) if given is None else given.items
     low, high = _range(items, decoded, picture is not None)
     flat = codes.reshape(len(codes), -1).astype(np.float64)
     advice = "; or pass draw=False, which leaves out the encoder"
+    with _labelled(model, own):
+        scored = None if given is None else unit_scores(model, items, flat)
+        held = None if given is None else _items(model, given, codes, picture, low, high)
     return {
         "kind": type(model).__name__,
+        "classes": classes,
         "parameters": model.count_parameters(),
         "shape": list(shape),
         "picture": picture,
@@ -112,10 +125,10 @@ def _described(
         "decoder": layers,
         "encoder": network.described(encoder, items[:1], advice)[0] if draw else None,
         "noise": _noise(model),
-        "units": _assumed_units(flat) if given is None else {**ranges(flat), **unit_scores(model, items, flat)},
+        "units": _assumed_units(flat) if scored is None else {**ranges(flat), **scored},
         "axes": None if given is None else principal_axes(flat),
-        "items": None if given is None else _items(model, given, codes, picture, low, high),
-        "half": _half_is_enough(model, items[:TRIED] if draw else None, tried, decoded, high - low),
+        "items": held,
+        "half": _half_is_enough(model, items[:TRIED] if draw else None, own, tried, every, decoded, high - low),
     }
 
 
@@ -129,10 +142,28 @@ def _given(model: Autoencoder, images: Any, labels: Any, told: bool) -> tuple[Gi
             raise ValueError("explore: labels without images; pass both, or none")
         return None, network.assumed_codes(model, TRIED)
     given = chosen(model, images, labels, told)
-    codes = model.transform(given.items)
+    with _labelled(model, given.labels):
+        codes = model.transform(given.items)
     if not np.isfinite(codes).all():
         raise ValueError("explore: some codes are not finite; see whether the model's weights are")
     return given, codes
+
+
+def _classes(model: Autoencoder, images: Any, labels: Any) -> int | None:
+    """The number of labels of a conditional model, and None for other models. Raises ValueError without labels."""
+    if not isinstance(model, Conditional):
+        return None
+    if model.classes > MOST_CLASSES:
+        raise ValueError(f"explore: the model has {model.classes} labels; the page has buttons for {MOST_CLASSES}")
+    if images is not None and labels is None:
+        wanted = f"expected labels from 0 to {model.classes - 1}, one for each image"
+        raise ValueError(f"explore: {type(model).__name__} with images and without labels; {wanted}")
+    return model.classes
+
+
+def _labelled(model: Autoencoder, labels: Any) -> Any:
+    """Inside, a conditional model has these labels. Without labels, the labels around stay."""
+    return model.given(labels) if isinstance(model, Conditional) and labels is not None else nullcontext()
 
 
 def _tried(codes: np.ndarray) -> np.ndarray:
@@ -190,13 +221,20 @@ def _items(
     return {**found, "sprite": f"data:image/png;base64,{base64.b64encode(file).decode()}", "thumbnail": size}
 
 
-def _half_is_enough(model: Autoencoder, items: Any, codes: Array, decoded: np.ndarray, span: float) -> bool:
-    """Whether codes and weights rounded to float16 change no output by more than the tolerance."""
+def _half_is_enough(
+    model: Autoencoder, items: Any, own: Any, codes: Array, every: np.ndarray, decoded: np.ndarray, span: float
+) -> bool:
+    """Whether codes and weights rounded to float16 change no output by more than the tolerance.
+
+    A conditional model reconstructs the items under their `own` labels, and decodes the codes under the labels `every`.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
         rough = network.rounded(model)
-        changes = [rough.inverse_transform(codes.astype(np.float16).astype(codes.dtype)) - decoded]
+        with _labelled(model, every):
+            changes = [rough.inverse_transform(codes.astype(np.float16).astype(codes.dtype)) - decoded]
         if items is not None:
-            changes.append(rough.reconstruct(items) - model.reconstruct(items))
+            with _labelled(model, None if own is None else own[: len(items)]):
+                changes.append(rough.reconstruct(items) - model.reconstruct(items))
         return all(bool(np.abs(change).max() <= TOLERANCE * span) for change in changes)
 
 

@@ -23,7 +23,8 @@ function makePath(page) {
     set(0, page.code);
   }
 
-  function rebuild() {
+  /* With `going`, the film stays where the film is: the ends have not changed. */
+  function rebuild(going = false) {
     const [a, b] = page.ends;
     element("pathshown").hidden = !(a && b);
     element("pathnote").textContent = !a
@@ -40,6 +41,7 @@ function makePath(page) {
         codes: shares.map((s) => page.decode(mix(a, b, s))),
         pixels: shares.map((s) => mix(...ends, s)),
       };
+      if (going) return page.refresh();
       way.value = 0;
       running(!matchMedia("(prefers-reduced-motion: reduce)").matches);
     } else running(false);
@@ -108,5 +110,5 @@ function makePath(page) {
     running(false);
     draw();
   });
-  return { clicked, drawAll };
+  return { clicked, drawAll, rebuild };
 }
