@@ -75,8 +75,9 @@ for decoder_input in (s, e):
 print(f"values:    |e_k| up to {np.abs(e.data).max():.1e}, |s - e_k| up to {np.abs(s.data - e.data).max():.1e}")
 print(f"gradients: |e_k| up to {np.abs(e.grad).max():.1e}, |v - e_k| up to {np.abs(v.grad - e.grad).max():.1e}")
 
-# What you should see, and why: answer (a). The values of s and e_k are equal up to rounding, and so are the gradients of
-# v and e_k. The distance between v and e_k does not matter.
+# What you should see, and why: answer (a). The values of s and e_k are equal up to rounding. The two gradients are also
+# equal up to rounding, although v and e_k are different vectors.
+
 
 # 2. The straight-through gradient has an error, and the error grows with the distance between v and e_k. The
 #    commitment term pulls vectors to their entries. The package's class has the loss
@@ -150,51 +151,46 @@ print(f"PCA, {len(shared)} numbers of {shared.min()} to {shared.max()} bits: {pc
 #
 # Predict first: how many of the 294 bits remain when the prior knows the two neighbours? Choose (a) about 270, or (b)
 # about 200, or (c) about 110.
-WIDTH, PAIRS = SIDE + 1, (ENTRIES + 1) ** 2  # outside the map, the neighbour has an index of its own
-PLACES = [row * WIDTH + column for row in range(1, WIDTH) for column in range(1, WIDTH)]
-tables = [np.zeros((rows, ENTRIES), np.float32) for rows in (WIDTH**2, PAIRS, WIDTH**2 * PAIRS)]
+PAIRS = (ENTRIES + 1) ** 2  # a neighbour outside the map has the index ENTRIES
+tables = [np.zeros((rows, ENTRIES), np.float32) for rows in (SIDE**2, PAIRS, SIDE**2 * PAIRS)]
 
 
-def in_a_row(codes):
-    """The rows of a map in one line, with an edge. The left neighbour is 1 before, the upper one is WIDTH before."""
-    return np.pad(codes, ((0, 0), (1, 0), (1, 0)), constant_values=ENTRIES).reshape(len(codes), -1)
+def contexts(codes):
+    """For each table, the row of each place's context: three arrays (n, 7, 7)."""
+    place = np.broadcast_to(np.arange(SIDE**2).reshape(SIDE, SIDE), codes.shape)
+    padded = np.pad(codes, ((0, 0), (1, 0), (1, 0)), constant_values=ENTRIES)
+    pair = padded[:, 1:, :-1] * (ENTRIES + 1) + padded[:, :-1, 1:]
+    return place, pair, place * PAIRS + pair
 
 
-def contexts(codes, place):
-    """For each table, the row of the context of this place."""
-    pair = codes[:, place - 1] * (ENTRIES + 1) + codes[:, place - WIDTH]
-    return np.full(len(codes), place), pair, place * PAIRS + pair
-
-
-def probabilities(codes, place, depth):
+def probabilities(codes, depth, row, column):
     """Probabilities (n, ENTRIES) of the entries at this place, from the first `depth` tables."""
     p = np.full(ENTRIES, 1 / ENTRIES)
-    for table, context in list(zip(tables, contexts(codes, place), strict=True))[:depth]:
-        seen = table[context]
+    for table, context in zip(tables[:depth], contexts(codes), strict=False):
+        seen = table[context[:, row, column]]
         p = (seen + STRENGTH * p) / (seen.sum(axis=1, keepdims=True) + STRENGTH)
     return p
 
 
 def bits(codes, depth):
     """The mean cost of a code."""
-    p = [probabilities(codes, place, depth)[np.arange(len(codes)), codes[:, place]] for place in PLACES]
+    p = [probabilities(codes, depth, i, j)[np.arange(len(codes)), codes[:, i, j]] for i, j in np.ndindex(SIDE, SIDE)]
     return -np.log2(p).sum(axis=0).mean()
 
 
 def draw(n, depth):
     """Draw `n` codes, entry by entry. Each entry depends on the entries before."""
-    codes = in_a_row(np.zeros((n, SIDE, SIDE), int))
-    for place in PLACES:
-        p = probabilities(codes, place, depth)
-        codes[:, place] = (np.log(p) + sa.generator().gumbel(size=p.shape)).argmax(axis=1)
-    return codes.reshape(n, WIDTH, WIDTH)[:, 1:, 1:]
+    codes = np.zeros((n, SIDE, SIDE), int)
+    for i, j in np.ndindex(SIDE, SIDE):
+        p = probabilities(codes, depth, i, j)
+        codes[:, i, j] = (np.log(p) + sa.generator().gumbel(size=p.shape)).argmax(axis=1)
+    return codes
 
 
 train_codes, test_codes = model.transform(digits.train), model.transform(digits.test)
-for place in PLACES:
-    for table, context in zip(tables, contexts(in_a_row(train_codes), place), strict=True):
-        np.add.at(table, (context, in_a_row(train_codes)[:, place]), 1)
-by_place, by_neighbours = bits(in_a_row(test_codes), 1), bits(in_a_row(test_codes), 3)
+for table, context in zip(tables, contexts(train_codes), strict=True):
+    np.add.at(table, (context, train_codes), 1)
+by_place, by_neighbours = bits(test_codes, 1), bits(test_codes, 3)
 print(f"\nentropy-coded: {by_place:.1f} bits by each place's frequencies, {by_neighbours:.1f} given the neighbours")
 steps = np.geomspace(0.25, 1.5, 9)
 coded = [codec.entropy_coded(digits.train, digits.test, step, contrast) for step in steps]
@@ -206,7 +202,7 @@ print(f"PCA, entropy-coded too, needs {needed:.0f} bits for the same test MSE")
 # 5. A prior also draws new codes, index by index, and the decoder turns the codes into images. We compare three priors.
 #    Two priors are the counts of step 4: by place alone, and with two neighbours. The third prior is the package's
 #    `NeighbourSampler`. Its context has the place and four neighbours, to the left, above, and above to both sides. A
-#    table of all these contexts would be nearly empty. So k-means puts similar contexts into 512 groups, and the sampler
+#    table of all these contexts would be nearly empty. So k-means puts similar contexts into 512 groups. The sampler
 #    counts the indices in each group.
 #
 #    The Frechet distance compares two sets of images by their features in a classifier (`scratchae/measures.py`). A low
