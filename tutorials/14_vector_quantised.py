@@ -239,3 +239,12 @@ if run in BEST_RATIO:
 verdict("bits / PCA's bits for the same test MSE, both entropy-coded", BITS_RATIO[run], by_neighbours / needed)
 verdict(f"perplexity of {ENTRIES} entries", PERPLEXITY[run], perplexity, at_least=True)
 finish()
+
+# Exercises. The solutions are in tutorials/solutions/14_vector_quantised.py.
+#
+# Change a constant: double ENTRIES to 128. How many bits does an image cost then? Predict the error first.
+#
+# Explain a number: all 64 entries are in use, but the perplexity is below 32. How can both be true?
+#
+# Write code: a codebook needs no network. Cut the images into patches of 4 x 4 pixels, and find 64 entries with
+# k-means. Compare the error with PCA's error at 294 bits.
