@@ -20,6 +20,7 @@ counted. The counts make the code shorter, and the counts let us draw new images
 
 import numpy as np
 from common import finish, load, pca, settings, verdict
+from neighbour_counts import NeighbourCounts
 from pca_codec import PCACodec
 
 import scratchae as sa
@@ -28,7 +29,6 @@ from scratchae import functional as F
 
 ENTRIES, ENTRY_SIZE = 64, 16  # 6 bits per place, 294 bits per image
 CHANNELS, SIDE = (1, 32, 64), 7  # two strides of 2 give sides of 28, 14, 7
-STRENGTH = 20  # observations that weigh as much as the prediction of a coarser context
 BATCH_SIZE = {"quick": 32, "sample": 32, "full": 64}
 LR = 2e-3
 EPOCHS = {"quick": (1, 4), "sample": (1, 15), "full": (1, 5)}  # two short runs, and the main run
@@ -142,55 +142,18 @@ print(f"PCA, {len(shared)} numbers of {shared.min()} to {shared.max()} bits: {pc
 
 # 4. So far each index costs 6 bits, although some indices are more frequent than others. An entropy code gives an index
 #    of probability p a length of about -log2 p bits (Shannon 1948). We need a prior, which predicts the next index. We
-#    count the training codes in three contexts. The first context is the place. The second context is the pair of
-#    neighbours, to the left and above. The third context is this pair at this place. Fine contexts are rare, so each
-#    finer context only corrects the prediction of the coarser context. With n observations in a context, n_i of them
-#    of index i, and the coarser prediction p_i, the corrected prediction is
+#    count the training codes in three contexts (`neighbour_counts.py`). The first context is the place. The second
+#    context is the pair of neighbours, to the left and above. The third context is this pair at this place. Fine
+#    contexts are rare, so each finer context only corrects the prediction of the coarser context. Let a context have n
+#    observations, n_i of them of index i. With the coarser prediction p_i, the corrected prediction is
 #
 #        (n_i + 20 p_i) / (n + 20)
 #
 # Predict first: how many of the 294 bits remain when the prior knows the two neighbours? Choose (a) about 270, or (b)
 # about 200, or (c) about 110.
-PAIRS = (ENTRIES + 1) ** 2  # a neighbour outside the map has the index ENTRIES
-tables = [np.zeros((rows, ENTRIES), np.float32) for rows in (SIDE**2, PAIRS, SIDE**2 * PAIRS)]
-
-
-def contexts(codes):
-    """For each table, the row of each place's context: three arrays (n, 7, 7)."""
-    place = np.broadcast_to(np.arange(SIDE**2).reshape(SIDE, SIDE), codes.shape)
-    padded = np.pad(codes, ((0, 0), (1, 0), (1, 0)), constant_values=ENTRIES)
-    pair = padded[:, 1:, :-1] * (ENTRIES + 1) + padded[:, :-1, 1:]
-    return place, pair, place * PAIRS + pair
-
-
-def probabilities(codes, depth, row, column):
-    """Probabilities (n, ENTRIES) of the entries at this place, from the first `depth` tables."""
-    p = np.full(ENTRIES, 1 / ENTRIES)
-    for table, context in zip(tables[:depth], contexts(codes), strict=False):
-        seen = table[context[:, row, column]]
-        p = (seen + STRENGTH * p) / (seen.sum(axis=1, keepdims=True) + STRENGTH)
-    return p
-
-
-def bits(codes, depth):
-    """The mean cost of a code."""
-    p = [probabilities(codes, depth, i, j)[np.arange(len(codes)), codes[:, i, j]] for i, j in np.ndindex(SIDE, SIDE)]
-    return -np.log2(p).sum(axis=0).mean()
-
-
-def draw(n, depth):
-    """Draw `n` codes, entry by entry. Each entry depends on the entries before."""
-    codes = np.zeros((n, SIDE, SIDE), int)
-    for i, j in np.ndindex(SIDE, SIDE):
-        p = probabilities(codes, depth, i, j)
-        codes[:, i, j] = (np.log(p) + sa.generator().gumbel(size=p.shape)).argmax(axis=1)
-    return codes
-
-
 train_codes, test_codes = model.transform(digits.train), model.transform(digits.test)
-for table, context in zip(tables, contexts(train_codes), strict=True):
-    np.add.at(table, (context, train_codes), 1)
-by_place, by_neighbours = bits(test_codes, 1), bits(test_codes, 3)
+prior = NeighbourCounts(train_codes, ENTRIES)
+by_place, by_neighbours = prior.bits(test_codes, depth=1), prior.bits(test_codes, depth=3)
 print(f"\nentropy-coded: {by_place:.1f} bits by each place's frequencies, {by_neighbours:.1f} given the neighbours")
 steps = np.geomspace(0.25, 1.5, 9)
 coded = [codec.entropy_coded(digits.train, digits.test, step, contrast) for step in steps]
@@ -212,7 +175,8 @@ print(f"PCA, entropy-coded too, needs {needed:.0f} bits for the same test MSE")
 # or (b) two neighbours, or (c) four neighbours in groups.
 sampler = autoencoders.NeighbourSampler(model.codebook.entries).fit(train_codes[:10_000])
 n = len(digits.test)
-drawn = {"place by place": draw(n, 1), "two neighbours": draw(n, 3), "NeighbourSampler": sampler.sample(n)}
+drawn = {"places alone": prior.sample(n, depth=1), "two neighbours": prior.sample(n, depth=3),
+         "NeighbourSampler": sampler.sample(n)}  # fmt: skip
 drawn = {name: model.inverse_transform(codes) for name, codes in drawn.items()}
 real = measures.features(digits.test)
 others = {"training images": digits.train[:n], "reconstructions": model.reconstruct(digits.test)}
