@@ -53,8 +53,8 @@ def mse(images, reconstructions):
 #
 #        s = v + sg(e_k - v)        forward: s = e_k        backward: ds/dv = 1
 #
-# Predict first: two losses are computed, with s and with e_k as the decoder's input. Has the gradient of v under the
-# first loss the value of e_k's gradient under the second? Choose (a) yes, or (b) only if v is near e_k, or (c) no.
+# Predict first: we compute two losses, with s and with e_k as the decoder's input. Is the gradient of v under the first
+# loss equal to the gradient of e_k under the second loss? Choose (a) yes, or (b) only if v is near e_k, or (c) no.
 def new_model(**options):
     sa.manual_seed(0)
     encoder = nn.Sequential(autoencoders.conv_encoder(CHANNELS, "stride"), nn.Conv2d(CHANNELS[-1], ENTRY_SIZE, 1))
@@ -145,7 +145,7 @@ print(f"PCA, {len(equal)} numbers of 8 bits: {weak:.5f}, ratio {error / weak:.3f
 print(f"PCA, {len(shared)} numbers of {shared.min()} to {shared.max()} bits: {pca_error:.5f}, "
       f"ratio {error / pca_error:.3f} (contrast {contrast:.2f})")  # fmt: skip
 
-# What you should see, and why: answer (b). On all of MNIST, the MSE of the VQ-VAE is 0.0037, and its ratios to the two
+# What you should see, and why: answer (b). On all of MNIST, the MSE of the VQ-VAE is 0.0037. The ratios to the two
 # lines of PCA are 0.27 and 0.89. At 294 bits, the VQ-VAE wins, but most of the first advantage came from a weak
 # baseline. The best PCA codec wins in the quick run (ratio 1.48), and on the sample (1.05). Both runs have only 4,500
 # images for training. Tutorial 11 has a lower error with fewer bits, 0.0030 with 256 bits on all of MNIST.
@@ -200,8 +200,8 @@ plotting.image_rows(drawn, args.out / "samples.png", n=14)
 
 # What you should see, and why: answer (b) on all of MNIST, and answer (c) in the quick run. On all of MNIST, the
 # distances are 380, 252 and 269. The counts of two neighbours come from 55,000 codes, and the groups from 10,000 codes.
-# In the quick run, both priors have 4,500 codes, and most pairs at a place are rare. The distances are 393, 361 and
-# 310. Draws by place alone are loose pieces. Draws given neighbours have longer strokes, and a few look like a digit.
+# In the quick run, both priors have 4,500 codes, and most pairs at a place are rare. The distances are 393, 361, 310.
+# Draws by place alone are loose pieces. Draws given neighbours have longer strokes, and a few look like a digit.
 # On all of MNIST, the reconstructions of the test images have a distance of 2.0. The decoder can draw digits, but all
 # three priors are too weak. The prior of the paper is a network with a larger context, a PixelCNN.
 
