@@ -20,7 +20,7 @@ import numpy as np
 import scratchae as sa
 from scratchae import data, nn, optim, plotting
 from scratchae import functional as F
-from scratchae.autoencoders import ConvAutoencoder, VariationalAutoencoder
+from scratchae.autoencoders import ConvAutoencoder, VariationalAutoencoder, VectorQuantisedAutoencoder
 
 HERE = Path(__file__).parent
 images, labels = data.mnist_sample("train")
@@ -205,7 +205,7 @@ ENTRIES, ENTRY_SIZE, PLACES = 64, 8, 16
 
 
 class Quantised(sa.Autoencoder):
-    """16 entries of a codebook per image, as in tutorial 14 but without convolutions."""
+    """16 entries of a codebook per image. The entries are a Parameter, and start from N(0, 1)."""
 
     def __init__(self):
         inner = PLACES * ENTRY_SIZE
@@ -238,37 +238,19 @@ class Quantised(sa.Autoencoder):
         }
 
 
-class Restarts(sa.Callback):
-    """Unused entries start again at vectors of the encoder."""
-
-    def on_fit_begin(self, trainer):
-        self.restart(trainer.model, np.ones(ENTRIES, bool))
-
-    def on_epoch_end(self, trainer, row):
-        self.restart(trainer.model, use_of_entries(trainer.model, train_images[:1000]) == 0)
-
-    def restart(self, model, unused):
-        vectors = model.in_batches(model.vectors, train_images[:1000]).reshape(-1, ENTRY_SIZE)
-        entries = model.entries.numpy().copy()
-        entries[unused] = sa.generator().choice(vectors, unused.sum(), replace=False)
-        model.load_state_dict({**model.state_dict(), "entries": entries})
-
-
-def use_of_entries(model, images):
-    return np.bincount(model.transform(images).ravel(), minlength=ENTRIES)
-
-
 def codebook():
     """Entries drawn far from the encoder's vectors are never the nearest."""
+    sa.manual_seed(0)
+    gradients = Quantised()
+    averages = dense((784, 256, PLACES * ENTRY_SIZE), VectorQuantisedAutoencoder,
+                     entries=ENTRIES, entry_size=ENTRY_SIZE)  # fmt: skip
     rows, used = {"original": test_images}, []
-    print("codebook              entries in use   test MSE")
-    for name, callbacks in (("drawn from N(0, 1)", []), ("with restarts", [Restarts()])):
-        sa.manual_seed(0)
-        model = Quantised()
-        fit(model, 12, callbacks=callbacks)
-        used.append(int((use_of_entries(model, test_images) > 0).sum()))
+    print("codebook                  entries in use   test MSE")
+    for name, model in (("gradients from N(0, 1)", gradients), ("moving averages", averages)):
+        fit(model, 12)
+        used.append(len(np.unique(model.transform(test_images))))
         rows[name] = model.reconstruct(test_images)
-        print(f"{name:20}   {used[-1]:8} of 64   {mse(model):8.4f}")
+        print(f"{name:24}   {used[-1]:8} of 64   {mse(model):8.4f}")
     plotting.image_rows(rows, picture("codebook"))
     assert used[0] < 20 and used[1] > 50
 

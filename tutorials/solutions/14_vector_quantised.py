@@ -1,7 +1,6 @@
 """Solutions of tutorial 14, on the embedded sample.
 
-A training of the VQ-VAE takes minutes. The first two answers use the codebook of the third answer instead. Its entries
-are patches of 4 x 4 pixels, and k-means finds the entries in a second.
+The answers need no network. All three use a codebook of patches of 4 x 4 pixels, which k-means finds in a second.
 
 python tutorials/solutions/14_vector_quantised.py
 """
