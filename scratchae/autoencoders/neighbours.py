@@ -38,12 +38,15 @@ class NeighbourSampler:
         self.shape = codes.shape[1:]
         maps = codes.reshape(len(codes), *([1] * (3 - codes.ndim)), *self.shape)
         places = [(i, j) for i in range(maps.shape[1]) for j in range(maps.shape[2])]
-        contexts = np.concatenate([self._contexts(maps, i, j) for i, j in places])
-        chosen = generator().permutation(len(contexts))[: self.fit_on]
-        self.centres, _ = k_means(contexts[chosen], min(self.groups, len(chosen)))
-        followers = np.concatenate([maps[:, i, j] for i, j in places])
+        chosen = generator().permutation(len(places) * len(maps))[: self.fit_on]
+        contexts = np.empty((len(chosen), self._contexts(maps[:1], 0, 0).shape[1]))
+        for place, (i, j) in enumerate(places):
+            here = np.flatnonzero(chosen // len(maps) == place)
+            contexts[here] = self._contexts(maps[chosen[here] % len(maps)], i, j)
+        self.centres, _ = k_means(contexts, min(self.groups, len(contexts)))
         counts = np.zeros((len(self.centres), n))
-        np.add.at(counts, (nearest_of(contexts, self.centres), followers), 1)
+        for i, j in places:
+            np.add.at(counts, (nearest_of(self._contexts(maps, i, j), self.centres), maps[:, i, j]), 1)
         counts += 0.5 * counts.sum(axis=0) / counts.sum()  # a group that was never seen draws from all codes
         self.shares = np.cumsum(counts / counts.sum(axis=1, keepdims=True), axis=1)
         return self
