@@ -126,7 +126,7 @@ def test_points_3d_panels_share_limits_and_colours():
         (lambda: plotting.image_rows({"x": [["a"]]}), "expected numbers"),
         (lambda: plotting.image_rows({"x": np.ones((2, 9))}, n=0), "n=0; expected numbers and n >= 1"),
         (lambda: plotting.image_rows({"x": np.full((1, 4), 255, np.int16)}), "up to 255, expected [0, 1]; divide"),
-        (lambda: plotting.reconstructions(np.ones((12, 4)), np.ones((11, 4))), "'reconstruction': (11, 2, 2)}; pass"),
+        (lambda: plotting.reconstructions(np.ones((12, 4)), np.ones((11, 4))), "got shapes (12, 4) and (11, 4); pass"),
         (lambda: plotting.reconstructions(np.ones((2, 4)), np.ones((2, 9))), "images of one size"),
         (lambda: plotting.filters(np.ones((2, 3, 5, 5))), "expected one channel, got shape (2, 3, 5, 5)"),
         (lambda: plotting.filters(np.ones((2, 12)), shape=(2, 5)), "12 values an image, expected 2 * 5"),
@@ -161,9 +161,9 @@ def test_points_3d_panels_share_limits_and_colours():
         (lambda: plotting.score_histogram({str(i): [1.0] for i in range(11)}), "11 sets, at most 10"),
         (lambda: plotting.series_rows({}), "rows is empty: expected named series"),
         (lambda: plotting.series_rows({"x": np.ones(9)}), "'x': got shape (9,) of float64; expected series, numbers"),
-        (lambda: plotting.series_rows({"x": np.ones((2, 3)), "y": np.ones((2, 4))}), "[(2, 1, 3), (2, 1, 4)]; pass"),
+        (lambda: plotting.series_rows({"x": np.ones((2, 3)), "y": np.ones((2, 4))}), "got [(2, 1, 3), (2, 1, 4)]"),
         (lambda: plotting.series_rows({"x": np.ones((2, 9))}, n=0), "n=0; expected an integer of at least 1"),
-        (lambda: plotting.reconstructions(np.ones((2, 10)), np.ones((3, 10))), "as many series of one length"),
+        (lambda: plotting.reconstructions(np.ones((2, 10)), np.ones((3, 10))), "got shapes (2, 10) and (3, 10)"),
         (lambda: plotting.reconstructions(np.ones((2, 10)), np.ones((2, 10)), series=False), "10 values an image"),
         (lambda: plotting.reconstructions(np.ones((2, 9)), np.ones((2, 9)), series=1), "series=1; expected True or"),
         (lambda: plotting.roc_curves({"a": ([0, 1], [1])}), "one true positive rate for each false positive rate"),
@@ -179,3 +179,11 @@ def test_points_3d_panels_share_limits_and_colours():
 def test_errors_name_what_was_given_and_what_to_do(draw, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         draw()
+
+
+def test_rows_may_be_longer_than_what_is_drawn() -> None:
+    short, long = np.ones((3, 16)), np.ones((5, 16))
+    assert plotting.image_rows({"a": short, "b": long}, n=3).axes
+    assert plotting.series_rows({"a": short, "b": long}, n=3).axes
+    with pytest.raises(ValueError, match=r"expected 4 images of one size"):
+        plotting.image_rows({"a": short, "b": long}, n=4)

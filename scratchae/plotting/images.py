@@ -31,6 +31,10 @@ def reconstructions(
     (N, length) counts as images if the length is a square number. ``series=True`` or ``False`` decides otherwise, and
     is needed for series of several channels, (N, C, length).
     """
+    counts = [np.shape(as_array(a))[:1] for a in (originals, reconstructed)]
+    if counts[0] != counts[1]:
+        found = " and ".join(str(np.shape(as_array(a))) for a in (originals, reconstructed))
+        raise ValueError(f"expected a reconstruction of each original, got shapes {found}; pass matching batches")
     if looks_like_series(np.shape(as_array(originals))) if series is None else check_bool("series", series):
         return overlaid_series(originals, reconstructed, path, n)
     return image_rows({"original": originals, "reconstruction": reconstructed}, path, n)
@@ -45,9 +49,9 @@ def image_rows(rows: Mapping[str, ArrayLike], path: FilePath | None = None, n: i
     if not rows:
         raise ValueError("rows is empty: expected named images; pass e.g. {'original': x, 'reconstruction': y}")
     images = {name: _pixels(row, name, n) for name, row in rows.items()}
-    shapes = {name: as_array(row).shape[:1] + images[name].shape[1:3] for name, row in rows.items()}
+    shapes = {name: row.shape[:3] for name, row in images.items()}
     if len(set(shapes.values())) > 1:
-        raise ValueError(f"expected as many images of one size in each row, got {shapes}; pass matching batches")
+        raise ValueError(f"expected {n} images of one size in each row, or fewer in all rows, got {shapes}")
     channels = max(row.shape[-1] for row in images.values())  # in a picture with colour, grey is repeated
     tiles = np.concatenate([row.repeat(channels // row.shape[-1], axis=-1) for row in images.values()])
 

@@ -76,10 +76,10 @@ def _rows(rows: Mapping[str, ArrayLike], n: int) -> dict[str, np.ndarray]:
         if array.ndim != 3 or not array.size or array.dtype.kind not in "biuf":
             wanted = "numbers (N, length), (N, C, length) or (N, C, 1, length)"
             raise ValueError(f"{name!r}: got shape {np.shape(values)} of {array.dtype}; expected series, {wanted}")
-        found[name] = array.astype(float)
+        found[name] = array[:n].astype(float)
     if len(set(shapes := [array.shape for array in found.values()])) > 1:
-        raise ValueError(f"expected as many series of one length in each row, got {shapes}; pass matching batches")
-    return {name: array[:n] for name, array in found.items()}
+        raise ValueError(f"expected {n} series of one length in each row, or fewer in all rows, got {shapes}")
+    return found
 
 
 def _panels(rows: int, columns: int, count: int, series: list[np.ndarray]) -> tuple[Any, list[Axes]]:
