@@ -442,6 +442,12 @@ def test_samplers_follow_the_codes() -> None:
     assert mixture.dtype == np.float32
 
 
+def test_the_mixture_ends_at_its_last_round_without_a_warning(recwarn: pytest.WarningsRecorder) -> None:
+    codes = np.random.default_rng(1).random((99, 4))
+    assert ae.fit_sampler("mixture", codes, components=9, rounds=1).sample(3).shape == (3, 4)
+    assert not [w for w in recwarn if "converge" in str(w.message)]
+
+
 def test_em_raises_the_likelihood(monkeypatch: Any) -> None:
     from scratchae.autoencoders import samplers
 

@@ -10,6 +10,7 @@ All random numbers follow `manual_seed`.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -61,9 +62,12 @@ class GaussianMixtureSampler:
     def fit(self, codes: Any) -> GaussianMixtureSampler:
         codes = vectors_of(codes, max(2, self.components))
         try:
+            from sklearn.exceptions import ConvergenceWarning
             from sklearn.mixture import GaussianMixture
 
-            found = GaussianMixture(self.components, max_iter=self.rounds, random_state=random_seed()).fit(codes)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)  # `rounds` is a limit, and reaching it no mistake
+                found = GaussianMixture(self.components, max_iter=self.rounds, random_state=random_seed()).fit(codes)
             self.weights, self.means, covariances = found.weights_, found.means_, found.covariances_
         except ImportError:
             self.weights, self.means, covariances = expectation_maximisation(codes, self.components, self.rounds)
