@@ -20,7 +20,6 @@ PATHS = {
     "week": None,  # all, in the order of tutorials/README.md
 }
 NUMBERS = {title.split()[0]: (name, title) for name, title in TITLES.items()}
-PLANNED = {"15", "16"}  # numbers that the pages may name before the scripts are there
 
 
 LONG = """\
@@ -37,8 +36,7 @@ class Tutorial(SphinxRole):
 
     def run(self) -> tuple[list[nodes.Node], list]:
         if self.text not in NUMBERS:
-            if self.text not in PLANNED:
-                logging.getLogger(__name__).warning("no tutorial %s", self.text, location=self.get_location())
+            logging.getLogger(__name__).warning("no tutorial %s", self.text, location=self.get_location())
             return [nodes.inline("", self.text)], []
         name, title = NUMBERS[self.text]
         target = f"/gallery/{Path(name).stem}"

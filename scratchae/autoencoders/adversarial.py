@@ -38,7 +38,7 @@ class AdversarialAutoencoder(NormalCodeAutoencoder):
 
     def __init__(
         self, encoder: nn.Module, decoder: nn.Module, loss: Loss = F.mse_loss, *,
-        code_size: int, weight: float = 0.02, discriminator: nn.Module | None = None, **others: Any,
+        code_size: int, weight: float = 0.005, discriminator: nn.Module | None = None, **others: Any,
     ):  # fmt: skip
         super().__init__(encoder, decoder, loss, code_size=code_size, **others)
         self.adversarial_weight = check_number("weight", weight)
