@@ -27,7 +27,7 @@ The loss is -ELBO, in nats (units of the natural logarithm). The Kullback-Leible
 N(0, 1). The KL term keeps the distributions q(z | x) together, so that draws of N(0, 1) fall between them.
 
     python tutorials/09_variational.py                 the embedded sample, a few minutes
-    python tutorials/09_variational.py --data full     all of MNIST, ten minutes or more
+    python tutorials/09_variational.py --data full     all of MNIST, four minutes
 """
 
 import numpy as np
@@ -116,7 +116,8 @@ print("\n".join(f"{name:36} {distance:6.1f}" for name, distance in distances.ite
 
 # What you should see, and why: answer (b). In the quick run, the distance is 69 for N(0, 1), and 4.5 for the fitted
 # distribution. The codes of images have another mean and covariance than N(0, 1). Draws of N(0, 1) therefore often fall
-# where no image has its code. The fitted distribution still has holes, and some of its drawings are no digits.
+# where no image has its code. The fitted distribution still has holes, and some of its drawings are no digits. On all of
+# MNIST, the distances are 199 and 13.6.
 
 # 2. Now the VAE. The loss "bce" reads a grey of 0.3 as a coin that shows white three times in ten. This reading is
 #    common practice. The test uses a sampled code z, as the training does.
@@ -143,7 +144,8 @@ print("\n".join(f"{name:36} {distance:6.1f}" for name, distance in distances.ite
 # its test MSE is higher, 0.026 against 0.021. After this short training, the codes z are also wider than N(0, 1). Their
 # standard deviations are 1.1 to 1.5.
 #
-# For drawings alone, the fitted distribution is therefore the better method on these digits. The VAE has two other
+# On all of MNIST, answer (c) is right. The VAE's distances are 16.4 from N(0, 1) and 11.9 from a fitted distribution. The
+# plain autoencoder has 13.6. A fitted distribution therefore improves the drawings of both models. The VAE has two other
 # advantages. The distribution of its codes is chosen before the training, and the ELBO is a bound for log p(x) of each
 # image.
 
@@ -227,8 +229,11 @@ for name, x in {"test images": digits.test, 'VAE "bce"': drawings['VAE "bce", N(
 # the output is an estimate of the mean. The mixture has 2,343 nats, 155 fewer. The model "cb" has 2,260 nats, after the
 # same number of steps. One likely reason is the range of the outputs. A black pixel needs log-odds log(p / (1 - p)) of
 # -87 under "cb", and the mean is then 0.0115. Under "bce", log-odds of -4.5 have the same mean. The drawings of "cb"
-# have the most grey, 69% of all pixels. The test images have 9%, and the drawings of "bce" 30%. The continuous
-# Bernoulli density is right for measuring. But here it is not the better loss for training.
+# have the most grey, 69% of all pixels. The test images have 9%, and the drawings of "bce" 30%.
+#
+# A longer training brings the two losses together. On all of MNIST, the "bce" model has 2,787 nats with its output as the
+# mean, "cb" has 2,759, and the mixture 2,530. The shares of grey pixels are 17% and 15%. The continuous Bernoulli density
+# is right for measuring. As a loss for training, the density is no better than "bce" in both runs.
 
 # 4. The picture shows ten test images, and ten drawings of each model.
 plotting.image_rows({"test images": digits.test, **drawings}, args.out / "answer.png")
@@ -243,7 +248,8 @@ print(f"\n{len(subset)} test images, nats per image: ELBO {bound:.1f}; importanc
 print(", ".join(f"{estimate:.1f} ({draws})" for draws, estimate in estimates.items()), "(draws per image)")
 
 # What you should see, and why: more draws give more nats. In the quick run, the ELBO is 2,260 nats, and 100 draws give
-# 2,278. Each estimate is a lower bound of log p(x) on average, so the ELBO is about 19 nats too low, or more.
+# 2,278. Each estimate is a lower bound of log p(x) on average, so the ELBO is about 19 nats too low, or more. On all of
+# MNIST, the numbers are 2,780 and 2,796.
 
 # 6. A factor beta can weigh the KL term (Higgins et al. 2017). Only beta = 1 belongs to the bound. A unit of the code
 #    with a KL of 0 has the distribution N(0, 1) for every image, so the decoder cannot use this unit. A collapse of all
@@ -266,7 +272,7 @@ print(f"mean image: reconstruction {mean_error:.2f}")
 
 # What you should see, and why: answer (c). In the quick run, no unit is active at beta = 30. The KL is 0.02 nats, and
 # the reconstruction costs as much as the mean image. The KL term then has so much weight that information in the code
-# costs more than it saves. Smaller weights at the start of training, or a smaller beta, are the usual cure.
+# costs more than the information saves. All of MNIST gives the same KL of 0.02 nats. Smaller weights at the start of training, or a smaller beta, are the usual cure.
 
 # 7. With two numbers, we can draw the whole code space. The picture shows the decoded image at each place. A page lets
 #    you walk there: open explorer.html in a browser, and drag the cursor.
