@@ -116,8 +116,8 @@ print("\n".join(f"{name:36} {distance:6.1f}" for name, distance in distances.ite
 
 # What you should see, and why: answer (b). In the quick run, the distance is 69 for N(0, 1), and 4.5 for the fitted
 # distribution. The codes of images have another mean and covariance than N(0, 1). Draws of N(0, 1) therefore often fall
-# where no image has its code. The fitted distribution still has holes, and some of its drawings are no digits. On all of
-# MNIST, the distances are 199 and 13.6.
+# where no image has its code. The fitted distribution still has holes, and some of its drawings are no digits. On all
+# of MNIST, the distances are 199 and 13.6.
 
 # 2. Now the VAE. The loss "bce" reads a grey of 0.3 as a coin that shows white three times in ten. This reading is
 #    common practice. The test uses a sampled code z, as the training does.
@@ -144,10 +144,10 @@ print("\n".join(f"{name:36} {distance:6.1f}" for name, distance in distances.ite
 # its test MSE is higher, 0.026 against 0.021. After this short training, the codes z are also wider than N(0, 1). Their
 # standard deviations are 1.1 to 1.5.
 #
-# On all of MNIST, answer (c) is right. The VAE's distances are 16.4 from N(0, 1) and 11.9 from a fitted distribution. The
-# plain autoencoder has 13.6. A fitted distribution therefore improves the drawings of both models. The VAE has two other
-# advantages. The distribution of its codes is chosen before the training, and the ELBO is a bound for log p(x) of each
-# image.
+# On all of MNIST, answer (c) is right. The VAE's distances are 16.4 from N(0, 1) and 11.9 from a fitted distribution.
+# The plain autoencoder has 13.6. A fitted distribution therefore improves the drawings of both models. The VAE has two
+# other advantages. The distribution of its codes is chosen before the training, and the ELBO is a bound for log p(x) of
+# each image.
 
 # 3. Is -ELBO really a negative log-likelihood? For black and white pixels, yes. For grey pixels, "bce" is no density of
 #    x, because its integral over x is not 1. The continuous Bernoulli density adds the missing factor (Loaiza-Ganem &
@@ -231,9 +231,9 @@ for name, x in {"test images": digits.test, 'VAE "bce"': drawings['VAE "bce", N(
 # -87 under "cb", and the mean is then 0.0115. Under "bce", log-odds of -4.5 have the same mean. The drawings of "cb"
 # have the most grey, 69% of all pixels. The test images have 9%, and the drawings of "bce" 30%.
 #
-# A longer training brings the two losses together. On all of MNIST, the "bce" model has 2,787 nats with its output as the
-# mean, "cb" has 2,759, and the mixture 2,530. The shares of grey pixels are 17% and 15%. The continuous Bernoulli density
-# is right for measuring. As a loss for training, the density is no better than "bce" in both runs.
+# A longer training brings the two losses together. On all of MNIST, the "bce" model has 2,787 nats with its output as
+# the mean, "cb" has 2,759, and the mixture 2,530. The shares of grey pixels are 17% and 15%. The continuous Bernoulli
+# density is right for measuring. As a loss for training, the density is no better than "bce" in both runs.
 
 # 4. The picture shows ten test images, and ten drawings of each model.
 plotting.image_rows({"test images": digits.test, **drawings}, args.out / "answer.png")
@@ -272,7 +272,8 @@ print(f"mean image: reconstruction {mean_error:.2f}")
 
 # What you should see, and why: answer (c). In the quick run, no unit is active at beta = 30. The KL is 0.02 nats, and
 # the reconstruction costs as much as the mean image. The KL term then has so much weight that information in the code
-# costs more than the information saves. All of MNIST gives the same KL of 0.02 nats. Smaller weights at the start of training, or a smaller beta, are the usual cure.
+# costs more than the information saves. All of MNIST gives the same KL of 0.02 nats. Smaller weights at the start of
+# training, or a smaller beta, are the usual cure.
 
 # 7. With two numbers, we can draw the whole code space. The picture shows the decoded image at each place. A page lets
 #    you walk there: open explorer.html in a browser, and drag the cursor.
