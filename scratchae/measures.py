@@ -28,7 +28,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file
 
 from scratchae import nn
 from scratchae.autograd import Tensor, no_grad
@@ -50,6 +49,8 @@ def new_classifier() -> nn.Sequential:
 @cache
 def classifier(which: str = "mnist") -> nn.Sequential:
     """The trained classifier of "mnist" or "fashion-mnist"; its output (n, 10) are logits. Do not train it."""
+    from safetensors.numpy import load_file  # at the first use, as everywhere
+
     path = FOLDER / f"{check_choice('which', which, ('fashion-mnist', 'mnist'))}.safetensors"
     model = new_classifier()
     model.load_state_dict({name: array.astype(np.float32) for name, array in load_file(path).items()})
