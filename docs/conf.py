@@ -76,7 +76,7 @@ nitpick_ignore_regex = [  # types from elsewhere, and names of our own that are 
     ("py:.*", r"(Any|Array|ArrayLike|Figure|FilePath|Size|Iterable|Mapping|Callable|optional)"),
     ("py:.*", r"scratchae\..*\._\w+|_\w+"),
     ("py:.*", r"scratchae\.(backend\.Array|nn\.layer\.Layer|nn\.losses\.Loss|\w+\.FilePath|attach\.Function)"),
-    ("py:class", r"scratchae\.images\.layers\.Conv"),
+    ("py:class", r"scratchae\.(images\.layers\.Conv|autoencoders\.prior\.NormalCodeAutoencoder)"),
     ("py:.*", r"scratchae\.(fast|optim)\.\w+\.\w+"),
 ]
 

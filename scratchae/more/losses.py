@@ -234,8 +234,8 @@ def continuous_bernoulli_nll(input: Any, target: Any, reduction: str = "mean") -
 
     C(x) = 2 artanh(1 - 2 x) / (1 - 2 x), and C(1/2) = 2. Binary cross-entropy lacks this factor, and is no likelihood
     for targets between 0 and 1. `input` is the parameter x in [0, 1], such as the output of a sigmoid; 0 and 1 count
-    as their next neighbours inside. The mean of the density is not x but m = `continuous_bernoulli_mean`(x), and the
-    gradient of an element is (m - t) / (x (1 - x)).
+    as their next neighbours inside. The mean of the density is not x but m, which `continuous_bernoulli_mean` gives,
+    and the gradient of an element is (m - t) / (x (1 - x)).
 
     "mean" averages over all elements: samples, channels and pixels alike.
 
