@@ -98,9 +98,9 @@ def imported(script: Path) -> list[Path]:
 
 
 def quiet(code: str) -> str:
-    """`code` with a semicolon after a last line that draws: its picture is shown from the file, and not twice."""
+    """`code` with a semicolon after a last expression. A picture is shown from the file, and not a second time."""
     last = ast.parse(code).body[-1]
-    if not isinstance(last, ast.Expr) or not (ast.get_source_segment(code, last) or "").startswith("plotting."):
+    if not isinstance(last, ast.Expr):
         return code
     lines = code.split("\n")
     row, column = last.end_lineno - 1, last.end_col_offset
