@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import functools
 import html
-import inspect
 import io
 import json
 import re
@@ -32,6 +31,7 @@ from scratchae.autoencoders import (
 )
 from scratchae.autoencoders.labels import LABELS
 from scratchae.explorer import items, network, page
+from scratchae.interop.common import options_of
 from scratchae.nn.layer import Layer
 from scratchae.nn.linear import Function
 
@@ -217,15 +217,8 @@ def test_no_option_of_a_layer_is_left_out() -> None:
         "LabelBias": "classes features", "Residual": "net", "Function": "function",
     }  # fmt: skip
     kinds = [*network.LAYERS, nn.Residual, Function]
-    own = {cls.__name__: " ".join(_options(cls)) for cls in kinds}
+    own = {cls.__name__: " ".join(options_of(cls)) for cls in kinds}
     assert own == told
-
-
-def _options(cls: Any) -> list[str]:
-    """The names of the constructor's arguments. Python 3.10 finds no inherited constructor by the class."""
-    if cls.__init__ is object.__init__:
-        return []
-    return [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
 
 
 def residual() -> sa.Autoencoder:

@@ -37,6 +37,16 @@ def as_layer(function: Callable[..., Any]) -> nn.Module | None:
     return kind(*given.args[1:])
 
 
+def options_of(cls: type) -> list[str]:
+    """The names of the arguments of a layer's constructor, an inherited constructor included.
+
+    `inspect.signature(cls)` finds no inherited constructor in Python 3.10.
+    """
+    if cls.__init__ is object.__init__:  # type: ignore[misc]
+        return []
+    return [name for name in inspect.signature(cls.__init__).parameters if name != "self"]  # type: ignore[misc]
+
+
 def require(package: str, extra: str) -> Any:
     """Import the module `package`. If the package is missing, a ModuleNotFoundError says how to install it."""
     try:

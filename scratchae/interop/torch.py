@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ import numpy as np
 from scratchae import nn
 from scratchae.backend import to_device
 from scratchae.debug.descriptions import option
-from scratchae.interop.common import as_layer, known_class, place, require
+from scratchae.interop.common import as_layer, known_class, options_of, place, require
 from scratchae.nn.linear import Function
 from scratchae.random import fixed_seed
 
@@ -44,7 +43,7 @@ def to_torch(model: nn.Module) -> Any:
     torch = require("torch", "torch")
 
     def convert(layer: Any, found: Any, path: str) -> Any:
-        options = {THEIR_NAMES.get(name, name): option(layer, name) for name in signature(found).parameters}
+        options = {THEIR_NAMES.get(name, name): option(layer, name) for name in options_of(found)}
         state = {name: torch.tensor(to_device(a, "cpu")) for name, a in layer.state_dict().items()}
         theirs = getattr(torch.nn, found.__name__)(**options)
         theirs.to("cpu", next((a.dtype for a in state.values()), None))
@@ -68,7 +67,7 @@ def from_torch(module: Any) -> Any:
     counterparts = {getattr(torch.nn, cls.__name__): cls for cls in LAYERS}
 
     def convert(layer: Any, found: Any, path: str) -> Any:
-        given = {name: option(layer, THEIR_NAMES.get(name, name)) for name in signature(found).parameters}
+        given = {name: option(layer, THEIR_NAMES.get(name, name)) for name in options_of(found)}
         options = {name: _in_our_way(name, value) for name, value in given.items()}
         lacking = [f"{name}={given[name]!r}" for name, value in options.items() if value is None]
         # `twin` has these options alone. Any other difference of `layer` from `twin` has no counterpart here.
