@@ -23,8 +23,7 @@ autoencoder has a lower training error. The loss of a linear autoencoder has no 
     python tutorials/01_linear_autoencoder.py --data full     all of MNIST, under a minute
 """
 
-import numpy as np
-from common import finish, load, pca, pca_reconstruct, settings, verdict
+from common import finish, load, mse, pca, pca_reconstruct, settings, verdict
 
 import scratchae as sa
 from scratchae import data, optim, plotting
@@ -40,10 +39,6 @@ sa.manual_seed(0)
 digits = load(args.data, data.mnist, data.mnist_sample)
 print(f"{len(digits.train):,} images for training, {len(digits.validation):,} for validation, {len(digits.test):,} for "
       f"the test")  # fmt: skip
-
-
-def mse(images, reconstructions):
-    return float(np.mean((reconstructions - images) ** 2))
 
 
 # 1. The baseline needs no training loop. We project each image onto the first 64 principal directions of the training

@@ -27,7 +27,7 @@ import time
 from functools import partial
 
 import numpy as np
-from common import finish, load, pca, pca_reconstruct, settings, verdict
+from common import finish, load, mse, pca, pca_reconstruct, settings, verdict
 
 import scratchae as sa
 from scratchae import data, optim
@@ -61,10 +61,6 @@ digits = load(args.data, data.mnist, data.mnist_sample)
 images = digits.train[:IMAGES]
 if args.quick:
     RATES = {name: rates if name == "SGD" else rates[1:4] for name, rates in RATES.items()}
-
-
-def mse(images, reconstructions):
-    return float(np.mean((reconstructions - images) ** 2))
 
 
 def train(optimizer, lr, batch_size=BATCH_SIZE, seed=0, loss="mse"):

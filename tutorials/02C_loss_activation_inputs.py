@@ -17,7 +17,7 @@ the validation images. `--quick` tries one rate. PCA with 32 numbers is the base
 from functools import partial
 
 import numpy as np
-from common import finish, load, pca, pca_reconstruct, settings, verdict
+from common import finish, load, mse, pca, pca_reconstruct, settings, verdict
 
 import scratchae as sa
 from scratchae import data, optim
@@ -47,10 +47,6 @@ INPUTS = {  # the network gets (pixel - shift) / scale, with pixels from 0 to 1
     "minus the mean": (mean_image, np.float32(1)),
     "standardised": (mean_image, np.maximum(deviation, np.float32(0.05))),
 }
-
-
-def mse(images, reconstructions):
-    return float(np.mean((reconstructions - images) ** 2))
 
 
 def train(lr, inputs, layers, activation, output, loss, optimizer):

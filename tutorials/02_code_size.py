@@ -18,7 +18,7 @@ outputs of a deep decoder lie on a curved surface, and can be closer to the imag
 """
 
 import numpy as np
-from common import finish, load, pca, pca_reconstruct, settings, verdict
+from common import finish, load, mse, pca, pca_reconstruct, settings, verdict
 
 import scratchae as sa
 from scratchae import data, optim
@@ -37,10 +37,6 @@ args = settings(__file__, __doc__)
 run = "quick" if args.quick else args.data
 sizes = CODE_SIZES[run]
 digits = load(args.data, data.mnist, data.mnist_sample)
-
-
-def mse(images, reconstructions):
-    return float(np.mean((reconstructions - images) ** 2))
 
 
 def train(images, layers, activation, lr, epochs, batch_size):

@@ -20,7 +20,7 @@ the dimensionality of data with neural networks", Science 2006).
 """
 
 import numpy as np
-from common import finish, load, pca, pca_reconstruct, settings, verdict
+from common import finish, load, mse, pca, pca_reconstruct, settings, verdict
 
 import scratchae as sa
 from scratchae import data, optim, plotting
@@ -60,10 +60,6 @@ def train(images, epochs, size=CODE_SIZE, activation="relu", code_activation=Non
     batch_size = 32 if len(images) == FEW else BATCH_SIZE[run]
     sa.Trainer(model, optimizer, callbacks).fit(images, digits.validation, epochs, batch_size, progress=False)
     return model, np.array(dead.units)
-
-
-def mse(images, reconstructions):
-    return float(np.mean((reconstructions - images) ** 2))
 
 
 def report(name, reconstruct, training_images=digits.train):

@@ -28,7 +28,7 @@ flat code of 64 numbers. Only the second network can be compared with PCA and wi
 import time
 
 import numpy as np
-from common import finish, load, pca, pca_reconstruct, settings, verdict
+from common import finish, load, mse, pca, pca_reconstruct, settings, verdict
 
 import scratchae as sa
 from scratchae import data, nn, optim, plotting
@@ -53,10 +53,6 @@ TARGET = {
 args = settings(__file__, __doc__, resumes=True)
 run = "quick" if args.quick else args.data
 digits = load(args.data, data.mnist, data.mnist_sample)
-
-
-def mse(images, reconstructions):
-    return float(np.mean((reconstructions - images) ** 2))
 
 
 class Cosine(sa.Callback):

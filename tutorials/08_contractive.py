@@ -25,7 +25,7 @@ tutorial 01) with 16 to 128 numbers. PCA has a constant Jacobian, and needs no t
 """
 
 import numpy as np
-from common import finish, load, pca, pca_reconstruct, settings, verdict
+from common import finish, load, mse, pca, pca_reconstruct, settings, verdict
 
 import scratchae as sa
 from scratchae import data, optim, plotting
@@ -71,10 +71,6 @@ def steps(images):
 def moves(J, images):
     """The mean length of J u for each kind of step."""
     return {name: float(np.linalg.norm(J @ u[:, :, None], axis=1).mean()) for name, u in steps(images).items()}
-
-
-def mse(images, reconstructions):
-    return float(np.mean((reconstructions - images) ** 2))
 
 
 # 1. For this encoder, the chain rule gives a formula for J. The derivative of the sigmoid of unit k is z_k (1 - z_k).

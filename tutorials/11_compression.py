@@ -23,7 +23,7 @@ well-shared bits (`pca_codec.py`). No file here is entropy-coded, so each image 
 import io
 
 import numpy as np
-from common import finish, load, settings, verdict
+from common import finish, load, mse, settings, verdict
 from pca_codec import MAX_BITS, PCACodec, pack, unpack
 from PIL import Image
 
@@ -47,10 +47,6 @@ args = settings(__file__, __doc__)
 run = "quick" if args.quick else args.data
 digits = load(args.data, data.mnist, data.mnist_sample)
 n = len(digits.test)
-
-
-def mse(images, reconstructions):
-    return float(np.mean((reconstructions - images) ** 2))
 
 
 def psnr(error):

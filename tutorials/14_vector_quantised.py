@@ -19,7 +19,7 @@ counted. The counts make the code shorter, and the counts let us draw new images
 """
 
 import numpy as np
-from common import finish, load, pca, settings, verdict
+from common import finish, load, mse, pca, settings, verdict
 from neighbour_counts import NeighbourCounts
 from pca_codec import PCACodec
 
@@ -40,10 +40,6 @@ PERPLEXITY = {"quick": 16, "sample": 16, "full": 16}  # perplexity of the codebo
 args = settings(__file__, __doc__)
 run = "quick" if args.quick else args.data
 digits = load(args.data, data.mnist, data.mnist_sample)
-
-
-def mse(images, reconstructions):
-    return float(np.mean((reconstructions - images) ** 2))
 
 
 # 1. For an encoder's vector v, the index is k = argmin_j |v - e_j|^2. When v moves a little, k stays the same, and the

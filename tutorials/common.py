@@ -78,6 +78,11 @@ def pca_reconstruct(images: np.ndarray, mean: np.ndarray, directions: np.ndarray
     return (mean + centred @ directions.T @ directions).reshape(images.shape)
 
 
+def mse(images: np.ndarray, reconstructions: np.ndarray) -> float:
+    """The mean squared error over all pixels of all images."""
+    return float(np.mean((reconstructions - images) ** 2))
+
+
 _results: dict[str, dict[str, float | bool]] = {}
 
 
