@@ -37,5 +37,6 @@ class ImportanceWeightedAutoencoder(VariationalAutoencoder):
 
     def loss_terms(self, x: Any, target: Any = None) -> dict[str, Any]:
         check_samples(self, x)
-        bound = F.mean(self.importance_bound(x, self.samples, target))
-        return {"bound": -bound, **self.penalties(x, self.encode(x))}
+        mu, logvar = self.posterior(x)
+        bound = F.mean(self.importance_bound(x, mu, logvar, self.samples, target))
+        return {"bound": -bound, **self.penalties(x, mu)}

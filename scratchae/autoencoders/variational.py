@@ -104,12 +104,12 @@ class VariationalAutoencoder(Autoencoder):
             **self.penalties(x, mu),
         }
 
-    def importance_bound(self, x: Any, samples: int, target: Any = None) -> Any:
+    def importance_bound(self, x: Any, mu: Any, logvar: Any, samples: int, target: Any = None) -> Any:
         """log mean of `samples` weights p(x, z) / q(z | x), (N,): a bound of log p(x), tighter with more samples.
 
-        With `target`, z is the code of the noisy `x`, and the bound is one of log p(target).
+        `mu` and `logvar` are the posterior of `x`. With `target`, z is the code of the noisy `x`, and the bound is one
+        of log p(target).
         """
-        mu, logvar = self.posterior(x)
         normaliser = LOG_NORMALISERS[self._loss_function] * (x.size // len(x))
         log_weights = []
         for _ in range(samples):
@@ -167,7 +167,7 @@ class VariationalAutoencoder(Autoencoder):
         if self._loss_function not in LOG_NORMALISERS:
             raise ValueError(f"log_likelihood() needs a loss that is a log-probability: one of {sorted(LOSSES)}")
         samples = check_count("samples", samples)
-        return self.in_batches(lambda batch: self.importance_bound(batch, samples), x, batch_size)
+        return self.in_batches(lambda b: self.importance_bound(b, *self.posterior(b), samples), x, batch_size)
 
     def _decoded(self, z: np.ndarray) -> np.ndarray:
         return self.inverse_transform(z.astype(self.mu.weight.dtype))
