@@ -18,13 +18,14 @@ def k_means(points: np.ndarray, k: int, rounds: int = 20) -> tuple[np.ndarray, n
     centre without points stays.
     """
     draw = generator()
-    centres = points[draw.integers(len(points))][None]
+    centres = np.empty((k, points.shape[1]), points.dtype)
+    centres[0] = points[draw.integers(len(points))]
     squares = ((points - centres[0]) ** 2).sum(axis=1)
-    for _ in range(k - 1):
+    for i in range(1, k):
         total = squares.sum()
         share = squares / total if total > 0 else np.full(len(points), 1 / len(points))
-        centres = np.concatenate([centres, points[draw.choice(len(points), p=share)][None]])
-        squares = np.minimum(squares, ((points - centres[-1]) ** 2).sum(axis=1))
+        centres[i] = points[draw.choice(len(points), p=share)]
+        squares = np.minimum(squares, ((points - centres[i]) ** 2).sum(axis=1))
     nearest = nearest_of(points, centres)
     for _ in range(rounds):
         counts = np.bincount(nearest, minlength=k)
