@@ -1,7 +1,7 @@
 """The command line: train an autoencoder on files, and use the model on other files.
 
-scratchae train --data mnist --kind variational --sizes 784,400,20 --epochs 10 --out vae.safetensors
-scratchae sample vae.safetensors 100 samples.png
+    scratchae train --data mnist --kind variational --sizes 784,400,20 --epochs 10 --out vae.safetensors
+    scratchae sample vae.safetensors 100 samples.png
 """
 
 from __future__ import annotations

@@ -31,11 +31,11 @@ def reconstructions(
     (N, length) counts as images if the length is a square number. ``series=True`` or ``False`` decides otherwise, and
     is needed for series of several channels, (N, C, length).
     """
-    counts = [np.shape(as_array(a))[:1] for a in (originals, reconstructed)]
-    if counts[0] != counts[1]:
-        found = " and ".join(str(np.shape(as_array(a))) for a in (originals, reconstructed))
-        raise ValueError(f"expected a reconstruction of each original, got shapes {found}; pass matching batches")
-    if looks_like_series(np.shape(as_array(originals))) if series is None else check_bool("series", series):
+    shape, other = (np.shape(as_array(a)) for a in (originals, reconstructed))
+    if shape[:1] != other[:1]:
+        found = f"got shapes {shape} and {other}"
+        raise ValueError(f"expected a reconstruction of each original, {found}; pass matching batches")
+    if looks_like_series(shape) if series is None else check_bool("series", series):
         return overlaid_series(originals, reconstructed, path, n)
     return image_rows({"original": originals, "reconstruction": reconstructed}, path, n)
 
