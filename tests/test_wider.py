@@ -197,6 +197,14 @@ def test_the_codes_become_normal() -> None:
         assert model.sample(5).shape == (5, 4)
 
 
+@pytest.mark.parametrize("kind", [ae.WassersteinAutoencoder, ae.AdversarialAutoencoder])
+def test_samples_have_the_dtype_of_the_model(kind: Any) -> None:
+    model = kind.dense(SIZES)
+    assert model.sample(3).dtype == np.float32
+    drawn = model.to(np.float64).sample(3)
+    assert drawn.dtype == np.float64 and np.isfinite(drawn).all()
+
+
 # --- regularised ----------------------------------------------------------------------------------
 
 

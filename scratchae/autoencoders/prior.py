@@ -40,4 +40,5 @@ class NormalCodeAutoencoder(Autoencoder):
         """`n` new inputs, decoded from codes drawn from N(0, 1)."""
         n = check_count("n", n)
         check_fits(f"n={n}: the codes", (n, self.code_size))
-        return self.inverse_transform(generator().standard_normal((n, self.code_size), dtype=np.float32))
+        codes = generator().standard_normal((n, self.code_size), dtype=np.float32)
+        return self.inverse_transform(codes.astype(next(self.parameters()).dtype, copy=False))
