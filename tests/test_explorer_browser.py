@@ -73,6 +73,23 @@ def pixels(browser: chromium.Browser, canvas: str, side: int = 8) -> np.ndarray:
     return np.array(found).reshape(side, side) / 255
 
 
+@pytest.mark.parametrize("width", [901, 960, 1280])
+def test_the_bar_and_the_legend_of_ten_classes_fit_beside_the_picture(opened: Any, width: int) -> None:
+    page = opened(vae(), IMAGES, np.arange(60) % 10, look={"width": width, "height": 680})
+    rows = "new Set([...document.querySelectorAll('{}')].map((e) => Math.round(e.getBoundingClientRect().top))).size"
+    assert page.run(rows.format("#mapcard .chip")) == 1
+    assert page.run(rows.format("#legend button:not(.plain)")) == 1
+    assert page.run("document.getElementById('item').getBoundingClientRect().width") >= 60
+
+
+def test_a_label_has_one_control(opened: Any) -> None:
+    page = opened(vae(), IMAGES)
+    controls = 'querySelectorAll("button, input, meter, output, progress, select, textarea").length'
+    assert page.run(f'[...document.querySelectorAll("label")].every((label) => label.{controls} === 1)')
+    assert page.run("document.querySelectorAll('#sliders label').length") == 2
+    assert not page.run('document.getElementById("theme").hidden')
+
+
 def test_sliders_set_the_code_that_the_decoder_shows(opened: Any) -> None:
     model = vae()
     page = opened(model, IMAGES, LABELS)

@@ -112,7 +112,7 @@ function makeDrawing(page) {
       [paper, drawn],
       [element("redrawn"), error === null ? null : page.decoded],
     ];
-    if (noise) element("noiselabel").querySelector("output").textContent = number(Number(element("noise").value));
+    if (noise) element("noiselabel").querySelector(".numbers").textContent = number(Number(element("noise").value));
     if (noise) shown.push([element("noisy"), noisy()]);
     for (const [canvas, values] of shown) {
       const [context, w, h] = fitted(canvas);

@@ -216,6 +216,7 @@ function start() {
   });
   element("place").classList.toggle("charts", !model.picture);
   document.querySelector("main").hidden = false;
+  element("theme").hidden = false;
 
   const known = makeItems(page, () => map.changed());
   const map = makeMap(page);

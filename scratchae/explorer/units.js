@@ -34,7 +34,7 @@ function makeSliders(page) {
         const percent = (v) => `${(100 * (v - low)) / (high - low)}%`;
         slider.style.setProperty("--from", percent(from));
         slider.style.setProperty("--to", percent(to));
-        const value = document.createElement("output");
+        const value = document.createElement("span");
         value.className = "numbers";
         slider.addEventListener("input", () =>
           page.moveTo(movedTo(page.code, [direction], [Number(slider.value)]), -1, true),
