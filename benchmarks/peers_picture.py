@@ -33,13 +33,18 @@ def draw(table: dict[str, Result], path: Path) -> None:
     panels[0].xaxis.set_major_locator(LogLocator(base=10))
     panels[0].xaxis.set_major_formatter("{x:g}")
     panels[0].xaxis.set_minor_formatter(NullFormatter())
+    for axes in panels:
+        axes.xaxis.set_tick_params(labelbottom=True)
     for axes in panels[len(table) :]:
         axes.set_axis_off()
-    for axes in panels[max(0, len(table) - across) : len(table)]:
-        axes.xaxis.set_tick_params(labelbottom=True)
-    kinds = [Line2D([], [], marker="o", ls="", color=colour, label=kind) for kind, colour in colours().items()]
-    figure.legend(handles=kinds, loc="outside lower center", ncols=len(kinds), frameon=False)
-    figure.suptitle("Time of a training step over the time of scratchae [fast] (logarithmic; right of 1 is slower)")
+    entries = [Line2D([], [], marker="o", ls="", color=colour, label=kind) for kind, colour in colours().items()]
+    entries.append(Line2D([], [], marker="o", color="#777777", label="median, smallest and largest round"))
+    entries.append(Line2D([], [], color="black", linewidth=1, label="scratchae with the extra [fast] = 1"))
+    if len(panels) > len(table):
+        panels[-1].legend(handles=entries, loc="center left", frameon=False)
+    else:
+        figure.legend(handles=entries, loc="outside lower center", ncols=2, frameon=False)
+    figure.suptitle("Time of a training step, in multiples of scratchae's with the extra [fast] (right of 1: slower)")
     figure.savefig(path, dpi=110)
     print(f"written: {path}")
 
@@ -67,13 +72,19 @@ def draw_panel(axes: Any, name: str, found: Result, labels: list[str]) -> None:
 def kind_of(label: str) -> str:
     if label.startswith("scratchae"):
         return "scratchae"
-    return "on NumPy" if label in ON_NUMPY else "with code of their own"
+    return "other libraries on NumPy" if label in ON_NUMPY else "other libraries with kernels of their own"
 
 
 def colours() -> dict[str, str]:
     from scratchae.plotting import PALETTE
 
-    return dict(zip(("scratchae", "with code of their own", "on NumPy"), PALETTE, strict=False))
+    return dict(
+        zip(
+            ("scratchae", "other libraries with kernels of their own", "other libraries on NumPy"),
+            PALETTE,
+            strict=False,
+        )
+    )
 
 
 def short(ratio: float) -> str:

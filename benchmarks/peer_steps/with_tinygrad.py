@@ -1,4 +1,8 @@
-"""The training steps in tinygrad. TinyJit records the whole step and replays the record."""
+"""The training steps in tinygrad. TinyJit records the whole step and replays the record.
+
+`contiguous_backward` stores a gradient. Otherwise each product that reads the gradient computes the gradient again and
+again. The variational step then takes 360 ms in place of 28 (two cores of a Zen 5).
+"""
 
 from tinygrad import Tensor, TinyJit, nn
 from tinygrad.helpers import Context
@@ -19,7 +23,7 @@ def dense(case, weights):
     def loss_of(x):
         h = x
         for layer, activation in zip(linear, activations, strict=True):
-            h = activation(layer(h))
+            h = activation(layer(h).contiguous_backward())
         return (h - x).square().mean()
 
     return training_step(linear, loss_of)
@@ -34,7 +38,7 @@ def convolutional(weights):
         h = conv[1](h).relu().max_pool2d(2)
         h = conv[2](h).relu().interpolate((14, 14), mode="nearest")
         h = conv[3](h).relu().interpolate((28, 28), mode="nearest")
-        return conv[4](h).binary_crossentropy_logits(x)
+        return conv[4](h).contiguous_backward().binary_crossentropy_logits(x)
 
     return training_step(conv, loss_of)
 
@@ -49,7 +53,7 @@ def variational(sizes, weights, noise):
     def loss_of(x, e):
         features = encoder(x).relu()
         mu, logvar = to_mu(features), to_logvar(features)
-        logits = decoder[1](decoder[0](mu + (0.5 * logvar).exp() * e).relu())
+        logits = decoder[1](decoder[0](mu + (0.5 * logvar).exp() * e).relu()).contiguous_backward()
         reconstruction = logits.binary_crossentropy_logits(x, reduction="sum")
         return (reconstruction - 0.5 * (1 + logvar - mu.square() - logvar.exp()).sum()) / x.shape[0]
 
