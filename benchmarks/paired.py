@@ -24,12 +24,18 @@ import numpy as np
 OURS = "scratchae"
 THREAD_SETTINGS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 LONGEST_CHILD = 900  # seconds; a longer child has failed
+PAUSE = 0.2  # seconds before each child; OpenBLAS's threads wait in a loop for half of this time after a product
 Step = Callable[[int], "float | None"]
 Result = dict[str, dict]
 
 
-def command_line(description: str | None, rounds: int, gpu: bool = False) -> argparse.Namespace:
-    """The options that all comparisons share. A child is started with `--child CASE WHO SECONDS`."""
+def command_line(
+    description: str | None,
+    rounds: int,
+    gpu: bool = False,
+    more: Callable[[argparse.ArgumentParser], None] | None = None,
+) -> argparse.Namespace:
+    """The options that all comparisons share, and `more`. A child is started with `--child CASE WHO SECONDS`."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a look: few and short rounds, the slowest left out")
     parser.add_argument("--rounds", type=int, metavar="N", help=f"default {rounds}")
@@ -41,6 +47,8 @@ def command_line(description: str | None, rounds: int, gpu: bool = False) -> arg
         parser.add_argument("--tf32", action="store_true", help="on a GPU, products may round their inputs to TF32")
     parser.add_argument("--out", type=Path, default=Path("outputs/benchmarks"), help="folder (default: %(default)s)")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+    if more:
+        more(parser)
     args = parser.parse_args()
     args.rounds = args.rounds or (min(2, rounds) if args.quick else rounds)
     args.seconds = 0.3 if args.quick else 1.0  # measured per process, after the warm-up
@@ -93,17 +101,25 @@ def peak_bytes(step: Step, who: str) -> int:
 
 
 def run_rounds(
-    script: str, case: str, contestants: Sequence[str], rounds: int, seconds: float, rtol: float = 2e-4
+    script: str,
+    case: str,
+    contestants: Sequence[str],
+    rounds: int,
+    seconds: float,
+    rtol: float = 2e-4,
+    start: int = 0,
 ) -> list[Result]:
     """Each round runs `script --child case contestant seconds` once per contestant, and starts with another contestant.
 
-    A contestant that fails is left out, with a printed line. If scratchae fails, the program ends.
+    A pause comes before each child. A contestant that fails is left out, with a printed line. If scratchae fails, the
+    program ends. `start` is the number of earlier rounds.
     """
     found: list[Result] = []
     alive = list(contestants)
     for i in range(rounds):
-        first, results = i % len(alive), {}
+        first, results = (start + i) % len(alive), {}
         for who in alive[first:] + alive[:first]:
+            time.sleep(PAUSE)
             try:
                 results[who] = _run_child(script, case, who, seconds)
             except RuntimeError as error:
