@@ -124,6 +124,16 @@ def run_examples(folder: Path) -> None:
     (folder / "explorer.html").replace(folder / "pages" / "walk.html")
 
 
+def write_benchmarks(folder: Path) -> None:
+    """The benchmarks' two files, with links that hold in the site."""
+    pages = {"README.md": "benchmarks.md", "ARCHIVE.md": "benchmarks_archive.md"}
+    for name, page in pages.items():
+        text = (HERE.parent / "benchmarks" / name).read_text()
+        for here, there in {**pages, "../docs/inside/": "", "../docs/": "../"}.items():
+            text = text.replace(f"]({here}", f"]({there}")
+        (folder / page).write_text(text)
+
+
 def check_names() -> None:
     """The tables of names promise nothing that is not there."""
     from scratchae import functional, nn, optim
@@ -202,6 +212,7 @@ def setup(app) -> None:
     course_pages.write_tables(GENERATED)
     write_help(GENERATED)
     run_examples(GENERATED)
+    write_benchmarks(GENERATED)
     check_names()
     drawings.draw_walk(HERE / "inside" / "walk.svg")  # the drawings are in git, for those who read the pages there
     drawings.draw_layers(HERE / "inside" / "layers.svg")

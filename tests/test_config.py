@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,14 @@ def test_versions_threads_and_ways(capsys: pytest.CaptureFixture[str]) -> None:
         assert part in text
 
 
+def test_versions_are_looked_up_only_here() -> None:
+    """The lookup needs a fifth of the time of the import."""
+    code = "import sys, numpy; before = set(sys.modules); import scratchae; print(*(set(sys.modules) - before))"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert "scratchae.debug.config" in done.stdout and "importlib.metadata" not in done.stdout.split()
+
+
 def test_what_the_environment_switches() -> None:
     plain = shown(SCRATCHAE_PLAIN="1")
     assert "by fast" not in plain["attached"] and "by debug" in plain["attached"]
@@ -45,7 +54,7 @@ def test_a_gpu_library_without_a_gpu(monkeypatch: pytest.MonkeyPatch, capsys: py
     class Found:
         metadata: Any = {"Name": "cupy-cuda12x"}
 
-    monkeypatch.setattr(config.metadata, "distributions", lambda: [Found()])
+    monkeypatch.setattr(metadata, "distributions", lambda: [Found()])
     monkeypatch.setattr(config, "_version", lambda package: "14.2" if package.startswith("cupy") else "")
     monkeypatch.setattr(numba, "INSTALLED", False)
     sa.show_config()
