@@ -226,7 +226,9 @@ WINDOWS = [
     Window((3, 3), (1, 1), ((1, 1), (1, 1))), Window((3, 3), (1, 1), ((0, 2), (2, 1))), Window((3, 3), (1, 1)),
     Window((3, 3), (2, 2), ((1, 1), (1, 1))), Window((3, 3), (2, 2), ((0, 1), (2, 0))),
     Window((3, 3), (1, 2), ((1, 1), (0, 1))), Window((3, 3), (1, 1), ((2, 2), (2, 2)), (2, 2)),
-    Window((3, 3), (3, 2), ((2, 1), (3, 3)), (1, 3)),
+    Window((3, 3), (3, 2), ((2, 1), (3, 3)), (1, 3)), Window((3, 3), (2, 2), ((3, 2), (1, 1))),
+    Window((3, 3), (2, 2), ((1, 0), (0, 1))), Window((3, 3), (1, 1), ((1, -1), (0, -2))),
+    Window((3, 3), (2, 2), ((1, -2), (1, -3))),
 ]  # fmt: skip
 
 
@@ -254,6 +256,19 @@ def test_convolutions(window: Window, channels: tuple[int, int], dtype: str, for
     for mine, formula in zip(found, results(), strict=True):
         assert mine.shape == formula.shape and mine.dtype == dtype
         assert abs(mine - formula).max() <= (2e-6 if dtype == "float32" else 1e-14) * abs(formula).max()
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_a_convolution_begins_with_its_bias(window: Window, formulas: Any) -> None:
+    x, w, bias = (rng.standard_normal(shape).astype(np.float32) for shape in ((96, 3, 9, 12), (5, 3, 3, 3), (5,)))
+
+    def by(b: Any) -> np.ndarray:
+        return conv.conv(x, w, b, window, 1)
+
+    found = by(bias)
+    np.testing.assert_allclose(found, by(None) + bias[:, None, None], rtol=1e-5, atol=1e-5)
+    formulas(conv.conv, conv.shift_then_multiply)
+    np.testing.assert_allclose(found, by(bias), rtol=1e-5, atol=1e-5)
 
 
 def test_a_convolution_passes_nan_and_infinity_on() -> None:

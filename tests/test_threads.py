@@ -197,6 +197,13 @@ def test_slices_cover_everything_once(n: int, least: int) -> None:
     assert len(set(lengths[:-1])) <= 1 and all(length >= least for length in lengths[:-1])
 
 
+def test_other_threads_take_the_last_pieces() -> None:
+    taken: list[int] = []
+    threads._Job(taken.append, range(4)).work(from_the_end=True)
+    threads._Job(taken.append, range(4)).work()
+    assert taken == [3, 2, 1, 0, 0, 1, 2, 3]
+
+
 def test_every_piece_is_computed_once() -> None:
     for _ in range(300):
         seen: list[int] = []

@@ -92,6 +92,7 @@ def compile_loops() -> None:
         forward=compiled.by_loop("nll_of_logits", "aa"), input=compiled.by_loop("nll_of_logits_slope", "1aa"),
     )  # fmt: skip
     attach(flat.move, forward=compiled.moved_by_loops)
+    attach(conv.conv, forward=convolutions.convolved)
     attach(conv.shift_then_multiply, forward=convolutions.correlated)
     attach(conv.summed_products, forward=convolutions.correlated_weights)
     attach(conv.multiply_then_shift, forward=convolutions.transposed)

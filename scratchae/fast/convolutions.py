@@ -12,14 +12,29 @@ from scratchae.backend import Array
 from scratchae.fast.elements import native
 from scratchae.fast.numba import image_loops
 from scratchae.fast.threads import cut, run
-from scratchae.images.conv import half_turn, inner, outer, turned
+from scratchae.images.conv import half_turn, inner, outer, shift_the_output, turned
 from scratchae.images.pooling import tiled
-from scratchae.images.window import Pair, Window
+from scratchae.images.window import Pair, Window, output_size
 
 Way = Callable[..., Any]
 _LINE = 1 << 9  # numbers of an output row, or more: shorter ones leave too little between two calls
 _MOVED = 1 << 17  # numbers of images, or more, for a thread at a time
 _PIECE = 1 << 19  # multiplications, or more, for a thread at a time
+
+
+def convolved(formula: Way) -> Way:
+    """For `conv`: each output row begins with the bias, so no pass over the result is needed to add the bias."""
+
+    def conv(x: Array, weight: Array, bias: Any, window: Window, groups: int) -> Array:
+        plain = type(bias) is not np.ndarray or groups > 1 or type(x) is not np.ndarray or x.dtype != bias.dtype
+        if plain or window.stride == (1, 1) and shift_the_output(len(weight), x.shape[1]):
+            return formula(x, weight, bias, window, groups)
+        X, out = inner(x), output_size(x.shape[2:], window)
+        if not suits(X, weight, window, out):
+            return formula(outer(X), weight, bias, window, groups)
+        return outer(correlate(X, weight, window, out, bias))
+
+    return conv
 
 
 def correlated(formula: Way) -> Way:
@@ -31,33 +46,35 @@ def correlated(formula: Way) -> Way:
     return shift_then_multiply
 
 
-def correlate(X: Array, w: Array, window: Window, out: Pair) -> Array:
-    """C of images/conv.py: X (H, C, W, N) and w (O, C, 3, 3) to (Ho, O, Wo, N)."""
+def correlate(X: Array, w: Array, window: Window, out: Pair, bias: Array | None = None) -> Array:
+    """C of images/conv.py: X (H, C, W, N), w (O, C, 3, 3) and a bias (O) to (Ho, O, Wo, N)."""
     P, distances = framed(X, window, out)
     weights, Y = np.ascontiguousarray(w), aligned((out[0], len(w), out[1] * X.shape[3]), X.dtype)
+    begin = np.zeros(len(w), X.dtype) if bias is None else np.ascontiguousarray(bias)
 
     def part(rows: slice) -> None:
-        image_loops().correlate_nine(P, weights, Y, *distances, rows.start, rows.stop)
+        image_loops().correlate_nine(P, weights, begin, Y, *distances, rows.start, rows.stop)
 
     run(part, cut(len(Y), _PIECE * len(Y) / (Y.size * X.shape[1] * 9), 16))
     return Y.reshape(out[0], len(w), out[1], X.shape[3])
 
 
 def correlated_weights(formula: Way) -> Way:
-    """For `summed_products`: threads share the output channels, and each adds all rows in their order."""
+    """For `summed_products`: threads share the output rows, and the sums of the pieces are added in their order."""
 
     def summed_products(X: Array, Y: Array, window: Window, out: Pair) -> Array:
         if not suits(X, Y, window, out):
             return formula(X, Y, window, out)
         P, distances = framed(X, window, out)
         G = Y.reshape(out[0], Y.shape[1], -1)
-        W = np.empty((Y.shape[1], X.shape[1], 9), X.dtype)
+        pieces = cut(len(G), _PIECE * len(G) / (G.size * X.shape[1] * 9))
+        W = np.empty((len(pieces), Y.shape[1], X.shape[1], 9), X.dtype)
 
-        def part(channels: slice) -> None:
-            image_loops().weights_nine(P, G, W, *distances, channels.start, channels.stop)
+        def part(i: int) -> None:
+            image_loops().weights_nine(P, G, W[i], *distances, pieces[i].start, pieces[i].stop)
 
-        run(part, cut(len(W), _PIECE * len(W) / (G.size * X.shape[1] * 9)))
-        return W.reshape(*W.shape[:2], 3, 3)
+        run(part, range(len(pieces)))
+        return W.sum(axis=0).reshape(*W.shape[1:3], 3, 3)
 
     return summed_products
 
@@ -68,15 +85,17 @@ def transposed(formula: Way) -> Way:
     def multiply_then_shift(Y: Array, w: Array, window: Window, size: Pair) -> Array:
         if window.stride == (1, 1) and suits(Y, w, window, size):
             return correlate(Y, half_turn(w), turned(window), size)
-        rows, columns = ((n + pads[0] + 1) // 2 for n, pads in zip(size, window.pads, strict=True))
-        if window.stride != (2, 2) or window.dilation != (1, 1) or not suits(Y, w, window, (rows, columns)):
-            return formula(Y, w, window, size)
         (top, _), (left, _) = window.pads
-        P, _ = framed(Y, Window((2, 2), (1, 1), ((1, 0), (1, 0))), (rows, columns))
+        rows, columns = ((n + pad // 2 * 2 + 1) // 2 for n, pad in zip(size, (top, left), strict=True))
+        doubling = window.stride == (2, 2) and window.dilation == (1, 1) and (top - left) % 2 == 0
+        if not doubling or not suits(Y, w, window, (rows, columns)):
+            return formula(Y, w, window, size)
+        odd = top % 2
+        P, _ = framed(Y, Window((2, 2), (1, 1), ((1 - odd, odd), (1 - odd, odd)), (1, 1)), (rows, columns))
         weights, X = np.ascontiguousarray(w), np.empty((size[0], w.shape[1], size[1], Y.shape[3]), Y.dtype)
 
         def part(own: slice) -> None:
-            image_loops().transpose_nine(P, weights, X, top, left, own.start, own.stop)
+            image_loops().transpose_nine[odd](P, weights, X, top // 2, left // 2, own.start, own.stop)
 
         run(part, cut(rows, _PIECE * rows / (P.size * w.shape[1] * 9), 16))
         return X

@@ -25,18 +25,25 @@ def frame(X, P, top, left, start, stop):
     """
     H, C, W, N = X.shape
     stride, columns = P.shape[2:4]
+    p, x = P.reshape(-1), X.reshape(-1)
     for h in range(start, stop):
         for c in range(C):
             for phase in range(stride):
-                for column in range(columns):
-                    to, w = P[h, c, phase, column], column * stride + phase - left
-                    if 0 <= h - top < H and 0 <= w < W:
-                        source = X[h - top, c, w]
-                        for n in range(N):
-                            to[n] = source[n]
-                    else:
-                        for n in range(N):
-                            to[n] = 0
+                at = ((h * C + c) * stride + phase) * columns * N
+                line = p[at : at + columns * N]
+                first = -((phase - left) // stride)  # the first column inside the image, and the last one
+                last = min((W - 1 + left - phase) // stride, columns - 1)
+                if not 0 <= h - top < H or first > last:
+                    line[:] = 0
+                    continue
+                line[: first * N] = 0
+                line[(last + 1) * N :] = 0
+                together = last + 1 - first if stride == 1 else 1  # columns that lie side by side in X too
+                for column in range(first, last + 1, together):
+                    at = (((h - top) * C + c) * W + column * stride + phase - left) * N
+                    source, target = x[at : at + together * N], line[column * N : (column + together) * N]
+                    for n in range(together * N):
+                        target[n] = source[n]
 
 
 @inlined
@@ -64,16 +71,18 @@ def nine_terms(s, w, x, n):
 
 
 @loop
-def correlate_nine(P, w, Y, step, rows, c1, c2, start, stop):
-    """Rows start to stop of Y (Ho, O, Wo N). `step` is the distance of output rows in P, in numbers."""
+def correlate_nine(P, w, bias, Y, step, rows, c1, c2, start, stop):
+    """Rows start to stop of Y (Ho, O, Wo N), the bias (O) included. `step` is the distance of output rows in P, in
+    numbers.
+    """
     O, L = Y.shape[1:]  # noqa: E741
     C, p, per_channel = w.shape[1], P.reshape(-1), P[0, 0].size
     for first in range(0, L, BLOCK):
         m = min(BLOCK, L - first)
         for a in range(start, stop):
-            Y[a, :, first : first + m] = 0
             for o in range(0, O, 2):
                 y0, y1 = Y[a, o, first : first + m], Y[a, min(o + 1, O - 1), first : first + m]
+                y0[:], y1[:] = bias[o], bias[min(o + 1, O - 1)]
                 for c in range(C):
                     x = nine_lines(p, a * step + c * per_channel + first, rows, c1, c2, m)
                     w0, w1 = nine(w, o, c), nine(w, min(o + 1, O - 1), c)
@@ -107,15 +116,15 @@ def nine_products(g, h, x, m):
 
 @loop
 def weights_nine(P, G, W, step, rows, c1, c2, start, stop):
-    """Output channels start to stop of W (O, C, 9): the sums over all pixels and images."""
-    Ho, _, L = G.shape
+    """W (O, C, 9): the sums over the rows start to stop, all their pixels and all images."""
+    _, O, L = G.shape  # noqa: E741
     C, p, per_channel = W.shape[1], P.reshape(-1), P[0, 0].size
-    W[start:stop] = 0
+    W[:] = 0
     for first in range(0, L, BLOCK):
         m = min(BLOCK, L - first)
-        for a in range(Ho):
-            for o in range(start, stop, 2):
-                other = min(o + 1, stop - 1)
+        for a in range(start, stop):
+            for o in range(0, O, 2):
+                other = min(o + 1, O - 1)
                 g, h = G[a, o, first : first + m], G[a, other, first : first + m]
                 for c in range(C):
                     x = nine_lines(p, a * step + c * per_channel + first, rows, c1, c2, m)
@@ -126,42 +135,73 @@ def weights_nine(P, G, W, step, rows, c1, c2, start, stop):
                             W[other, c, k] += t[k]
 
 
-@loop
-def transpose_nine(P, w, X, top, left, start, stop):
-    """The transposed convolution of stride 2: X (H, C, W, N) from Y, framed by one row above and one column before.
+@inlined
+def four_lines(p, at, row, N, m):
+    """Lines of `m` numbers from `at`: two neighbouring columns in each of two neighbouring rows."""
+    return (
+        p[at : at + m], p[at + N : at + N + m],
+        p[at + row : at + row + m], p[at + row + N : at + row + N + m],
+    )  # fmt: skip
 
-    The pixels of X with even and odd row, even and odd column form four images. Every number of Y meets each of the
-    nine weights in one of them. Rows start to stop of these four are computed, and interleaved while in the cache.
-    """
-    (H, C, W, N), O, columns = X.shape, P.shape[1], P.shape[3] - 1  # noqa: E741
-    p, row, per_channel = P.reshape(-1), P[0].size, P[0, 0].size
-    several = max(1, BLOCK // 2 // N)
-    four = np.empty((4, several * N), X.dtype)
-    for q in range(start, stop):
-        for first in range(0, columns, several):
-            m = min(several, columns - first) * N
-            z0, z1, z2, z3 = four[0, :m], four[1, :m], four[2, :m], four[3, :m]
-            for c in range(C):
-                four[:] = 0
-                for o in range(O):
-                    w0, w1, w2, w3, w4, w5, w6, w7, w8 = nine(w, o, c)
-                    at = q * row + o * per_channel + first * N
-                    above_left, above = p[at : at + m], p[at + N : at + N + m]
-                    before, here = p[at + row : at + row + m], p[at + row + N : at + row + N + m]
-                    for n in range(m):
-                        z0[n] = z0[n] + w0 * here[n] + w2 * before[n] + w6 * above[n] + w8 * above_left[n]
-                        z1[n] = z1[n] + w1 * here[n] + w7 * above[n]
-                        z2[n] = z2[n] + w3 * here[n] + w5 * before[n]
-                        z3[n] = z3[n] + w4 * here[n]
-                for phase in range(4):
-                    h = 2 * q + phase // 2 - top
-                    if 0 <= h < H:
-                        for r in range(m // N):
-                            column = 2 * (first + r) + phase % 2 - left
-                            if 0 <= column < W:
-                                x, z = X[h, c, column], four[phase, r * N : (r + 1) * N]
-                                for n in range(N):
-                                    x[n] = z[n]
+
+def _transpose_nine(odd):
+    """The loop for an odd padding above and to the left (`odd` is 1), or for an even padding (0)."""
+    column, row, here = (0, 0, 0) if odd else (1, 2, 3)  # the lines that one column, one row, one weight meets
+
+    @inlined
+    def four_sums(s, w, x, n):
+        """`s` plus the nine products, each in the image that it belongs to."""
+        return (
+            s[0] + w[8] * x[0][n] + w[6] * x[1][n] + w[2] * x[2][n] + w[0] * x[3][n],
+            s[1] + w[7] * x[column][n] + w[1] * x[column + 2][n],
+            s[2] + w[5] * x[row][n] + w[3] * x[row + 1][n],
+            s[3] + w[4] * x[here][n],
+        )
+
+    @loop
+    def transpose_nine(P, w, X, top, left, start, stop):
+        """The transposed convolution of stride 2: X (H, C, W, N) from Y, framed by one row and one column of zeros.
+
+        The frame lies above and to the left for an even padding, else below and to the right. `top` and `left` are
+        half of the padding, rounded down. The pixels of X with even and odd row, even and odd column form four images.
+        Rows start to stop of these four are computed, for two channels of Y at a time, and interleaved while in the
+        cache.
+        """
+        (H, C, W, N), O, columns = X.shape, P.shape[1], P.shape[3] - 1  # noqa: E741
+        p, per_row, per_channel = P.reshape(-1), P[0].size, P[0, 0].size
+        several = max(1, BLOCK // 2 // N)
+        four = np.empty((4, several * N), X.dtype)
+        for q in range(start, stop):
+            for first in range(0, columns, several):
+                m = min(several, columns - first) * N
+                z0, z1, z2, z3 = four[0, :m], four[1, :m], four[2, :m], four[3, :m]
+                for c in range(C):
+                    four[:] = 0
+                    for o in range(0, O, 2):
+                        at = q * per_row + o * per_channel + first * N
+                        v, x = nine(w, o, c), four_lines(p, at, per_row, N, m)
+                        if o + 1 < O:
+                            u, y = nine(w, o + 1, c), four_lines(p, at + per_channel, per_row, N, m)
+                            for n in range(m):
+                                s = four_sums((z0[n], z1[n], z2[n], z3[n]), v, x, n)
+                                z0[n], z1[n], z2[n], z3[n] = four_sums(s, u, y, n)
+                        else:
+                            for n in range(m):
+                                z0[n], z1[n], z2[n], z3[n] = four_sums((z0[n], z1[n], z2[n], z3[n]), v, x, n)
+                    for k in range(4):
+                        h = 2 * (q - top) + (k // 2 ^ odd)
+                        if 0 <= h < H:
+                            for r in range(m // N):
+                                b = 2 * (first + r - left) + (k % 2 ^ odd)
+                                if 0 <= b < W:
+                                    to, z = X[h, c, b], four[k, r * N : (r + 1) * N]
+                                    for n in range(N):
+                                        to[n] = z[n]
+
+    return transpose_nine
+
+
+transpose_nine = _transpose_nine(0), _transpose_nine(1)
 
 
 # --- windows that tile the image: kernel and stride are (kh, kw), without padding -----------------

@@ -96,11 +96,15 @@ class _Job:
         self.done.acquire()
         self.context = contextvars.copy_context()
 
-    def work(self) -> None:
-        """Take pieces until none is left. The last one to finish releases `done`."""
+    def work(self, from_the_end: bool = False) -> None:
+        """Take pieces until none is left. The last one to finish releases `done`.
+
+        The thread that calls takes the first pieces, and the others take the last ones. In a chain of operations, a
+        piece of an array then mostly stays in the cache of one core.
+        """
         while self.pieces:
             try:
-                piece = self.pieces.popleft()
+                piece = self.pieces.pop() if from_the_end else self.pieces.popleft()
             except IndexError:  # another thread was faster
                 return
             try:
@@ -138,7 +142,7 @@ class _Worker:
                 self.asleep.acquire()
             seen = told or seen  # a thread that was asleep looks at the board again
             if (job := self.pool.job) is not None:
-                job.context.copy().run(job.work)
+                job.context.copy().run(job.work, from_the_end=True)
                 del job  # and the arrays that its function holds
 
 
