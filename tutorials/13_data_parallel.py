@@ -90,8 +90,8 @@ for half in halves:
 of_whole, of_cut = (np.concatenate([p.grad.ravel() for p in model.parameters()]) for model in (whole, cut))
 print(f"gradient of a batch against the sum over its halves: relative difference {difference(of_cut, of_whole):.1g}")
 
-# What you should see, and why: answer (b). In the quick run, the relative difference is 1e-7. float32 rounds each number
-# to about 7 digits. The halves add the same numbers in another order, and round differently.
+# What you should see, and why: answer (b). In the quick run, the relative difference is 1e-7. float32 rounds each
+# number to about 7 digits. The halves add the same numbers in another order, and round differently.
 
 
 # 3. The loop by hand is an ordinary training loop with three additions. First, the loader gives each process its rows
