@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from platforms import needs_resident_size
 
 from scratchae import data
 from scratchae.data import DataError, DataLoader, files
@@ -266,6 +267,7 @@ def test_pickles_text_and_damage_are_refused(tmp_path: Path) -> None:
         data.load_array(tmp_path / "nothing.npy")
 
 
+@needs_resident_size
 def test_a_loader_reads_a_map_without_keeping_it_in_memory(tmp_path: Path) -> None:
     """In a process of its own: 400 MB on disk, of which a small part may ever be resident."""
     script = """
