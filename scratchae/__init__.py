@@ -46,7 +46,7 @@ for _room in ("more.attach", "debug.attach", "distributed.attach", "fast.attach"
     import_module(f"scratchae.{_room}")
 _rooms.append("scratchae.gpu.attach")  # imported with the first array on a GPU
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Autoencoder", "Callback", "ContractiveAutoencoder", "ConvAutoencoder", "DataLoader", "DenoisingAutoencoder",
