@@ -42,11 +42,11 @@ from scratchae.random import generator, manual_seed
 from scratchae.training import Trainer
 
 for _room in ("more.attach", "debug.attach", "distributed.attach", "fast.attach", "files.attach", "guards",
-              "interop.attach", "more.training", "plotting.attach", "progress"):  # fmt: skip
+              "interop.attach", "more.training", "plotting.attach", "progress", "interop.version_0_1"):  # fmt: skip
     import_module(f"scratchae.{_room}")
 _rooms.append("scratchae.gpu.attach")  # imported with the first array on a GPU
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Autoencoder", "Callback", "ContractiveAutoencoder", "ConvAutoencoder", "DataLoader", "DenoisingAutoencoder",

@@ -15,6 +15,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 from PIL import Image
+from platforms import needs_broken_pipes, needs_full_device, needs_links
 
 from scratchae import Autoencoder, save_checkpoint
 from scratchae.__main__ import main
@@ -201,6 +202,7 @@ TRAINING = {
 }
 
 
+@needs_links
 @pytest.mark.parametrize("case", TRAINING)
 def test_training_overwrites_nothing_of_value(photos: None, case: str, capsys: pytest.CaptureFixture[str]) -> None:
     arguments, message = TRAINING[case]
@@ -239,6 +241,7 @@ OUTPUTS = {
 }
 
 
+@needs_links
 @pytest.mark.parametrize("case", OUTPUTS)
 def test_no_output_is_an_input(photos: None, case: str, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("m", "m.npy"):
@@ -247,6 +250,7 @@ def test_no_output_is_an_input(photos: None, case: str, capsys: pytest.CaptureFi
     refused(capsys, "OUT and the input are one file", *OUTPUTS[case])
 
 
+@needs_links
 def test_outputs_that_cannot_be_written_are_told_before_anything_is_read(
     photos: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -364,15 +368,23 @@ def test_errors_that_are_no_bugs_end_with_status_1(
         refused(capsys, f"scratchae: {error or type(error).__name__}", "info", "m")
 
 
-def test_output_that_nobody_reads_or_that_has_no_room() -> None:
+INFO = [sys.executable, "-m", "scratchae", "info", "m"]
+
+
+@needs_full_device
+def test_output_that_has_no_room() -> None:
     trained("--sizes", "16,2", "--out", "m")
-    command = [sys.executable, "-m", "scratchae", "info", "m"]
     with open("/dev/full", "w") as full:
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run(INFO, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1 and "scratchae: [Errno 28]" in done.stderr and "Traceback" not in done.stderr
+
+
+@needs_broken_pipes
+def test_output_that_nobody_reads() -> None:
+    trained("--sizes", "16,2", "--out", "m")
     reading, writing = os.pipe()
     os.close(reading)
-    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(INFO, stdout=writing, stderr=subprocess.PIPE, text=True)
     os.close(writing)
     assert done.returncode == 0 and done.stderr == ""
 

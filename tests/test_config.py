@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -20,6 +21,9 @@ ROOT = Path(sa.__file__).parents[1]
 
 def shown(**environment: str) -> dict[str, str]:
     command = [sys.executable, "-c", "import scratchae as sa; sa.show_config()"]
+    for name in ("SYSTEMROOT", "USERPROFILE"):  # Python on Windows does not start without the first
+        if name in os.environ:
+            environment[name] = os.environ[name]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=True)
     return {name.strip(): text for name, _, text in (line.partition("  ") for line in done.stdout.splitlines())}
 

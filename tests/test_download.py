@@ -9,6 +9,7 @@ import threading
 import time
 
 import pytest
+from platforms import needs_signals
 
 from scratchae.data import download
 
@@ -210,6 +211,7 @@ def test_proxies_of_the_environment_are_used(tmp_path, answers, monkeypatch):
     assert {asked.rpartition(" ")[0] for asked in answers.asked} == {"CONNECT mirror.invalid:443"}
 
 
+@needs_signals
 def test_ctrl_c_while_a_server_is_slow_leaves_nothing(tmp_path, answers):
     def interrupting():
         yield WHOLE[:200]

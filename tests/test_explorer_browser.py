@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import chromium
 import numpy as np
 import pytest
 
@@ -17,6 +16,7 @@ from scratchae.autoencoders import ConditionalVariationalAutoencoder, LabelBias
 from scratchae.explorer import network
 from scratchae.explorer.page import HERE
 
+chromium = pytest.importorskip("chromium", reason="Chromium is driven over pipes that Windows lacks")
 pytestmark = pytest.mark.skipif(chromium.PROGRAM is None or shutil.which("bash") is None,
                                 reason="these tests drive Chromium, which is not installed")  # fmt: skip
 rng = np.random.default_rng(0)

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from platforms import needs_fork
 
 import scratchae as sa
+
+pytestmark = needs_fork
 
 START = """
 import multiprocessing as mp, os, signal, threading, time, numpy as np, scratchae as sa

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -236,7 +235,7 @@ def fit(act: Any, **options: Any) -> sa.History:
 
 def test_a_callback_that_fails_after_the_signal_hides_it_not(tmp_path: Path) -> None:
     def act() -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
         raise OSError("no space for the picture")
 
     with pytest.raises(SystemExit) as caught:
@@ -261,7 +260,7 @@ def test_a_script_with_a_handler_of_its_own_decides_itself_whether_training_goes
 
         def step_and_signal() -> None:
             if next(steps) == step and path is not None:
-                os.kill(os.getpid(), signal.SIGTERM)
+                signal.raise_signal(signal.SIGTERM)
             update()
 
         trainer.optimizer.step = step_and_signal  # type: ignore[method-assign]
@@ -287,7 +286,7 @@ def test_a_handler_that_comes_back_during_the_validation_costs_none_of_it(batch:
 
         def terms_and_signal(inputs: Any) -> Any:
             if not model.training and next(looks) == batch and interrupted:
-                os.kill(os.getpid(), signal.SIGTERM)
+                signal.raise_signal(signal.SIGTERM)
             return terms(inputs)
 
         trainer._terms = terms_and_signal  # type: ignore[method-assign]

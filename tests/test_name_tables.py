@@ -63,11 +63,12 @@ def check(code: str) -> None:
         if isinstance(node, ast.Attribute):
             found(node)
         if isinstance(node, ast.Call) and callable(function := found(node.func)):
-            try:
-                signature = inspect.signature(function)
+            made = isinstance(function, type) and function.__init__ is not object.__init__  # type: ignore[misc]
+            try:  # the signature of a class shows no inherited constructor in Python 3.10
+                signature = inspect.signature(function.__init__ if made else function)
             except ValueError:  # some of NumPy's have none
                 continue
-            given = [a for a in node.args if not isinstance(a, ast.Starred)]
+            given = [None] * made + [a for a in node.args if not isinstance(a, ast.Starred)]
             signature.bind_partial(*given, **{k.arg: k.value for k in node.keywords if k.arg})
 
 

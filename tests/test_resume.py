@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from platforms import needs_fork, needs_signals
 
 import scratchae as sa
 from scratchae import autoencoders as ae
@@ -115,7 +116,7 @@ def uninterrupted(name: str, folder: Path) -> bytes:
 
 
 def signal_at(number: int) -> Callable[[], None]:
-    return lambda: os.kill(os.getpid(), number)
+    return lambda: signal.raise_signal(number)
 
 
 # --- broken off and resumed -----------------------------------------------------------------------
@@ -148,7 +149,7 @@ def test_a_signal_during_validation_or_between_epochs_is_no_different(tmp_path: 
             last.on_epoch_end = before(last.on_epoch_end, signal_at(signal.SIGTERM))  # type: ignore[method-assign]
         else:
             run.trainer._terms = before(  # type: ignore[method-assign]
-                run.trainer._terms, lambda m=run.model: None if m.training else os.kill(os.getpid(), signal.SIGINT)
+                run.trainer._terms, lambda m=run.model: None if m.training else signal.raise_signal(signal.SIGINT)
             )
         with pytest.raises((KeyboardInterrupt, SystemExit)):
             run.fit()
@@ -157,12 +158,14 @@ def test_a_signal_during_validation_or_between_epochs_is_no_different(tmp_path: 
     assert run.ended() == wanted
 
 
+@needs_fork
 def test_a_killed_run_ends_the_same_too(tmp_path: Path) -> None:
     steps = [1, 6, 13]
     run = script("kill", tmp_path, *steps)
     assert run.stdout.splitlines() == [f"{name} killed in step {k}: equal" for name in RUNS for k in steps], run.stderr
 
 
+@needs_signals
 @pytest.mark.parametrize("number, status", [(signal.SIGINT, -2), (signal.SIGTERM, 143)])
 def test_a_script_ends_in_the_usual_way_and_leaves_a_checkpoint(tmp_path: Path, number: int, status: int) -> None:
     done = script("fit", "denoising", tmp_path / "broken", number, 8)
@@ -352,9 +355,9 @@ def test_a_second_signal_does_not_wait(tmp_path: Path, number: signal.Signals) -
     run, unreached = Run("denoising", tmp_path), []
 
     def twice() -> None:
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
         assert run.trainer.history == {}  # the first one has been noted, no more
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
         unreached.append(True)
 
     run.at_step(2, twice)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -332,7 +331,7 @@ def no_space() -> None:
 
 def ctrl_c_twice() -> None:
     for _ in range(2):
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
 
 
 class Counts(sa.Callback):

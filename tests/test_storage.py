@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pickle
+import re
 import struct
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 import safetensors
 import safetensors.numpy
+from platforms import WINDOWS, needs_file_limit
 
 import scratchae as sa
 from scratchae import nn, optim
@@ -173,8 +175,8 @@ IMPOSSIBLE = {
     "a folder below a file": ("file/folder/a", NotADirectoryError),
     "a name too long below new folders": ("x/y/" + "a" * 300, OSError),
     "a name too long": ("a" * 300, OSError),
-    # nothing is read-only to root
-    **({"a read-only folder": ("locked/x/a", PermissionError)} if getattr(os, "geteuid", lambda: 1)() else {}),
+    # nothing is read-only to root, and no folder is on Windows
+    **({"a read-only folder": ("locked/x/a", PermissionError)} if getattr(os, "geteuid", int)() else {}),
 }
 
 
@@ -239,6 +241,7 @@ def test_folders_are_made_for_a_file_and_removed_if_it_fails(
     assert os.listdir(path.parent) == ["a"]
 
 
+@needs_file_limit
 def test_a_full_disk_keeps_the_old_file(tmp_path: Path) -> None:
     """A limit on the size of files stands in for the disk."""
     script = """if True:
@@ -269,15 +272,20 @@ def python(*arguments: str) -> subprocess.CompletedProcess:
 # The loops change a file in place: ext4 would write one that was emptied and filled anew to the disk each time.
 
 
+def put(file: Any, position: int, content: bytes) -> None:
+    file.seek(position)
+    file.write(content)
+
+
 def test_every_corruption_of_one_byte_is_refused(tmp_path: Path, rng: np.random.Generator) -> None:
     path = tmp_path / "a"
     good = small_checkpoint(path)
     with open(path, "r+b", buffering=0) as file:
         for position, change in enumerate(rng.integers(1, 256, len(good))):
-            os.pwrite(file.fileno(), bytes([good[position] ^ change]), position)
-            with pytest.raises(FileError, match=str(path)):
+            put(file, position, bytes([good[position] ^ change]))
+            with pytest.raises(FileError, match=re.escape(str(path))):
                 read_arrays(path, checked=True)
-            os.pwrite(file.fileno(), good[position : position + 1], position)
+            put(file, position, good[position : position + 1])
     assert read_arrays(path, checked=True)[1]["metadata"] == '{"epoch": 3}'
 
 
@@ -286,11 +294,11 @@ def test_every_truncation_and_every_surplus_is_refused(tmp_path: Path, rng: np.r
     good = small_checkpoint(path)
     for tail in (b"\0", b" ", b"\n", rng.bytes(100), good):
         path.write_bytes(good + tail)
-        with pytest.raises(FileError, match=str(path)):
+        with pytest.raises(FileError, match=re.escape(str(path))):
             read_arrays(path, checked=True)
     for length in reversed(range(len(good))):
         os.truncate(path, length)
-        with pytest.raises(FileError, match=str(path)):
+        with pytest.raises(FileError, match=re.escape(str(path))):
             read_arrays(path, checked=True)
 
 
@@ -301,14 +309,14 @@ def test_a_corrupted_weights_file_is_refused_or_still_holds_the_same(tmp_path: P
     good, refused = path.read_bytes(), 0
     with open(path, "r+b", buffering=0) as file:
         for position, change in enumerate(rng.integers(1, 256, len(good))):
-            os.pwrite(file.fileno(), bytes([good[position] ^ change]), position)
+            put(file, position, bytes([good[position] ^ change]))
             try:
                 found, _ = read_arrays(path)
             except FileError:
                 refused += 1
             else:
                 assert list(found) == ["x"] and found["x"].tobytes() == array.tobytes(), position
-            os.pwrite(file.fileno(), good[position : position + 1], position)
+            put(file, position, good[position : position + 1])
     assert refused >= len(good) - len("sha256")
 
 
@@ -350,10 +358,10 @@ def test_other_files_are_refused_by_name(tmp_path: Path, case: str) -> None:
     path.write_bytes(OTHERS[case](tmp_path))
     before = model.weight.numpy().copy()
     for read in (read_arrays, lambda path: read_arrays(path, checked=True)):
-        with pytest.raises(FileError, match=str(path)):
+        with pytest.raises(FileError, match=re.escape(str(path))):
             read(path)
     for load in (model.load_weights, lambda path: sa.load_checkpoint(path, model)):
-        with pytest.raises(ValueError, match=str(path)):
+        with pytest.raises(ValueError, match=re.escape(str(path))):
             load(path)
     assert model.weight.numpy().tobytes() == before.tobytes() and not (tmp_path / "trap").exists()
 
@@ -373,7 +381,8 @@ def test_null_in_the_place_of_strings_is_refused_or_read_as_none(tmp_path: Path)
 
 
 def test_a_folder_and_a_missing_file_are_operating_system_errors(tmp_path: Path) -> None:
-    for path, kind in ((tmp_path, IsADirectoryError), (tmp_path / "none", FileNotFoundError)):
+    of_a_folder = PermissionError if WINDOWS else IsADirectoryError
+    for path, kind in ((tmp_path, of_a_folder), (tmp_path / "none", FileNotFoundError)):
         for load in (read_arrays, nn.Linear(2, 1).load_weights, lambda path: sa.load_checkpoint(path, nn.Linear(2, 1))):
-            with pytest.raises(kind, match=str(path)):
+            with pytest.raises(kind, match=re.escape(str(path))):
                 load(path)

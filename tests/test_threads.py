@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from platforms import needs_fork
 from threadpoolctl import threadpool_info
 
 import scratchae as sa
@@ -273,6 +274,7 @@ def test_an_exception_is_raised_in_the_caller_and_the_pool_works_on() -> None:
     assert len(seen) == 9
 
 
+@needs_fork
 def test_a_fork_in_a_signals_handler_does_not_wait_for_the_job_that_it_interrupted() -> None:
     lines = script(
         """
@@ -371,6 +373,7 @@ def test_numpy_of_the_script_keeps_its_blas_threads() -> None:
     assert blas_threads() == before
 
 
+@needs_fork
 def test_a_forked_child_makes_its_own_threads() -> None:
     lines = script(
         """

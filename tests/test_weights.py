@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from platforms import needs_links
 
 import scratchae as sa
 from scratchae import nn, optim
@@ -193,6 +194,7 @@ def test_arrays_that_the_index_does_not_name_are_left_alone(tmp_path: Path) -> N
     assert model().load_weights(index, strict=False) == (["3.bias"], [], [])
 
 
+@needs_links
 def test_a_shard_may_be_a_link_and_lie_in_a_folder_below(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "here" / "parts").mkdir(parents=True)

@@ -106,13 +106,18 @@ def _function(function: Callable[..., Any]) -> Any:
     """A function's name, and the object of a bound method. A lambda or a local function adds a hash of its code."""
     owner = getattr(function, "__self__", None)
     if owner is not None and not inspect.ismodule(owner):
-        return [getattr(function, "__qualname__", repr(function)), _object(owner)]
-    code, name = getattr(function, "__code__", None), getattr(function, "__qualname__", repr(function))
+        return [_name(function), _object(owner)]
+    code, name = getattr(function, "__code__", None), _name(function)
     if code is None or "<" not in name:  # <lambda>, or <locals> of another function
         return name
     constants = [repr(c) for c in code.co_consts if not inspect.iscode(c)]
     told = repr((code.co_code, code.co_names, constants, getattr(function, "__defaults__", None)))
     return [name, hashlib.sha256(told.encode()).hexdigest()[:16], _closed_over(function)]
+
+
+def _name(function: Any) -> str:
+    """The function's name. The ufuncs of NumPy 2.0 have no `__qualname__`."""
+    return getattr(function, "__qualname__", getattr(function, "__name__", repr(function)))
 
 
 def _closed_over(function: Any) -> dict[str, Any]:

@@ -31,7 +31,8 @@ def from_dlpack(x: Any) -> Tensor:
     """A Tensor in the memory of another library's array, without a copy: a write on one side shows on the other.
 
     The other way, `torch.from_dlpack(tensor)`, `np.from_dlpack(tensor)` and the like take a Tensor, or its `.detach()`
-    if the Tensor requires a gradient. After a write from outside, call `Tensor.changed`.
+    if the Tensor requires a gradient. After a write from outside, call `Tensor.changed`. With NumPy 2.0, an array that
+    comes by DLPack is read-only.
 
     Args:
         x: a tensor of PyTorch, an array of JAX, or another object with `__dlpack__` and `__dlpack_device__`.
