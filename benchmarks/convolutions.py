@@ -97,7 +97,8 @@ class Layer:
 class Network:
     """A training step (Adam, cross-entropy on logits) of a convolutional autoencoder.
 
-    `layers`: ("conv", in, out, stride), ("transpose", in, out) with stride 2, "relu", "pool", "upsample".
+    `layers`: ("conv", in, out, stride), ("transpose", in, out) with stride 2, ("norm", channels), "relu", "pool",
+    "upsample".
     """
 
     layers: tuple
@@ -113,6 +114,7 @@ class Network:
         make = {
             "conv": lambda a, b, stride: s.nn.Conv2d(a, b, 3, stride, 1),
             "transpose": lambda a, b: s.nn.ConvTranspose2d(a, b, 3, 2, 1, 1),
+            "norm": s.nn.BatchNorm2d,
             "relu": s.nn.ReLU,
             "pool": lambda: s.nn.MaxPool2d(2),
             "upsample": lambda: s.nn.Upsample(scale_factor=2),
@@ -166,6 +168,10 @@ NETWORKS = {
     "conv-pool 1-16-16-16-1": Network(
         (conv(1, 16), "relu", "pool", conv(16, 16), "relu", "pool", conv(16, 16), "relu", "upsample", conv(16, 16),
          "relu", "upsample", conv(16, 1))
+    ),
+    "conv-pool with batch norm, batch 128": Network(
+        (conv(1, 16), ("norm", 16), "relu", "pool", conv(16, 16), ("norm", 16), "relu", "pool", conv(16, 16),
+         ("norm", 16), "relu", "upsample", conv(16, 16), ("norm", 16), "relu", "upsample", conv(16, 1))
     ),
     "strided 1-16-32-16-1": Network(
         (conv(1, 16, 2), "relu", conv(16, 32, 2), "relu", ("transpose", 32, 16), "relu", ("transpose", 16, 1))

@@ -485,6 +485,7 @@ def test_both_threads_compute_after_a_pause() -> None:
     found: set[int] = set()
     for _ in range(20):
         time.sleep(0.01)  # they fall asleep
+        threads._pool.alone_until = 0.0
         threads.run(lambda piece: (found.add(threading.get_ident()), time.sleep(2e-3)), range(8))
     assert len(found) == 2
     x = rng.standard_normal((1200, 1200)).astype(np.float32)

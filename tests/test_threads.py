@@ -379,6 +379,7 @@ def test_a_forked_child_makes_its_own_threads() -> None:
         """
         import warnings
         warnings.simplefilter("error")  # Python warns of a fork beside threads
+        sa.fast.threads._LOST = 1e9  # seconds: threads help on a busy machine too
         def step():
             model = sa.ConvAutoencoder((1, 8, 8))
             sa.manual_seed(0)

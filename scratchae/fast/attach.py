@@ -10,11 +10,12 @@ import numpy as np
 from scratchae import losses
 from scratchae.attach import PLAIN, attach
 from scratchae.autograd import elementwise, products, reductions
-from scratchae.fast import compiled, convolutions, elements, flat, images, passes, threads
+from scratchae.fast import compiled, convolutions, elements, flat, images, norms, passes, threads
 from scratchae.fast import products as by_threads
 from scratchae.fast.memory import keep_freed_memory
 from scratchae.fast.numba import INSTALLED, WATCHING
 from scratchae.images import conv, pooling
+from scratchae.nn import normalisation
 from scratchae.optim import base as optimizers
 
 if not PLAIN:
@@ -100,6 +101,7 @@ def compile_loops() -> None:
     attach(pooling.add_windows, forward=convolutions.summed)
     attach(pooling.put_back, forward=convolutions.put_back)
     attach(pooling.spread, forward=convolutions.spread)
+    attach(normalisation.normalised, forward=norms.by_channels)
 
 
 if not PLAIN:

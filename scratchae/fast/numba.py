@@ -34,6 +34,12 @@ def image_loops() -> Any:
 
 
 @functools.cache
+def norm_loops() -> Any:
+    """Loops that normalise channels, or None."""
+    return import_module("scratchae.fast.norm_loops") if _works() else None
+
+
+@functools.cache
 def gemm() -> Any:
     """Products that threads share without waiting for Python, or None without numba, Linux or OpenBLAS."""
     found = import_module("scratchae.fast.gemm") if WATCHING and _works() else None

@@ -73,7 +73,7 @@ class InstanceNorm2d(_ByGroups):
 def _group_norm(x: Any, weight: Any, bias: Any, groups: int, eps: float) -> Any:
     n, channels, *rest = x.shape
     blocks = F.reshape(x, (n, groups, channels // groups, *rest))
-    out = F.reshape(normalised(blocks, tuple(range(2, blocks.ndim)), eps), x.shape)
+    out = F.reshape(normalised(blocks, tuple(range(2, blocks.ndim)), eps)[0], x.shape)
     if weight is None:
         return out
     along_channels = (channels, *[1] * len(rest))

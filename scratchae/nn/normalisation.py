@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from scratchae.attach import replaceable
 from scratchae.autograd.precision import in_float32
 from scratchae.autograd.reductions import batch_count, batch_mean, mean
 from scratchae.autograd.tensor import data_of
@@ -39,14 +40,20 @@ def scale_and_shift(layer: Layer, shape: tuple[int, ...]) -> tuple[Parameter, Pa
 
 @in_float32
 def _layer_norm(x: Any, weight: Any, bias: Any, axes: tuple[int, ...], eps: float) -> Any:
-    return normalised(x, axes, eps) * weight + bias
+    return normalised(x, axes, eps)[0] * weight + bias
 
 
-def normalised(x: Any, axes: tuple[int, ...], eps: float) -> Any:
-    """(x - mean) / sqrt(variance + eps), with the mean and the variance over `axes`."""
-    centred = x - mean(x, axes, keepdims=True)
-    variance = mean(centred * centred, axes, keepdims=True)
-    return centred * (variance + eps) ** -0.5
+@replaceable
+def normalised(x: Any, axes: tuple[int, ...], eps: float, weight: Any = None, bias: Any = None) -> tuple:
+    """(x - mean) / sqrt(variance + eps) * weight + bias, then the mean and the variance over `axes`.
+
+    The mean and the variance are those of the whole batch where 0, the batch's axis, is among `axes`.
+    """
+    mean_over = batch_mean if 0 in axes else mean
+    centred = x - (average := mean_over(x, axes, keepdims=True))
+    variance = mean_over(centred * centred, axes, keepdims=True)
+    scale = (variance + eps) ** -0.5
+    return (centred * scale if weight is None else centred * (weight * scale) + bias), average, variance
 
 
 class BatchNorm1d(Layer):
@@ -94,13 +101,10 @@ class BatchNorm1d(Layer):
 def _batch_norm(x: Any, weight: Any, bias: Any, layer: BatchNorm1d, n: int) -> Any:
     axes = (0, *range(2, x.ndim))
     along_channels = (1, -1, *[1] * (x.ndim - 2))
+    weight, bias = weight.reshape(along_channels), bias.reshape(along_channels)
     if layer.training:
-        average = batch_mean(x, axes, keepdims=True)
-        centred = x - average
-        variance = batch_mean(centred * centred, axes, keepdims=True)
+        out, average, variance = normalised(x, axes, layer.eps, weight, bias)
         layer._update(average, variance, n)
-    else:
-        centred = x - layer.running_mean.reshape(along_channels).astype(x.dtype)
-        variance = layer.running_var.reshape(along_channels).astype(x.dtype)
-    scale = weight.reshape(along_channels) * (variance + layer.eps) ** -0.5
-    return centred * scale + bias.reshape(along_channels)
+        return out
+    average, variance = (a.reshape(along_channels).astype(x.dtype) for a in (layer.running_mean, layer.running_var))
+    return (x - average) * (weight * (variance + layer.eps) ** -0.5) + bias
