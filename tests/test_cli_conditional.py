@@ -46,7 +46,7 @@ def test_a_model_draws_the_label_that_was_asked_for(capsys: pytest.CaptureFixtur
     means = [upper(f"{label}.npy").mean() for label in range(3)]
     assert means[0] < means[1] - 0.15 and means[1] < means[2] - 0.15
     run("sample", "m", "5", "again.npy", "--label", "2")
-    np.testing.assert_allclose(np.load("again.npy"), np.load("2.npy")[:5], rtol=1e-5, atol=1e-6)  # BLAS rounds by the batch
+    np.testing.assert_allclose(np.load("again.npy"), np.load("2.npy")[:5], rtol=1e-5, atol=1e-6)  # rounded by the batch
     given = "--data", "pictures.npy", "--labels", "labels.npy", "--sampler", "normal"
     run("sample", "m", "20", "fitted.npy", "--label", "2", *given)
     assert abs(upper("fitted.npy").mean() - 0.85) < 0.15
