@@ -23,7 +23,7 @@ def test_our_step_is_the_step_of_the_other_benchmarks(name):
 
 
 def test_lines_of_a_step():
-    """A builder of 6 lines without its line of the comparison, and 9 lines of the function that the builder uses."""
+    """The builder has 3 lines without its line of the comparison, and the function that the builder uses has 9."""
     assert lines_of_a_step("with_scratchae")["dense"] == 3 + 9
     for contestant in peers.CONTESTANTS.values():
         assert set(lines_of_a_step(contestant.file)) <= set(BUILDERS)

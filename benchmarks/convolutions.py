@@ -169,7 +169,7 @@ NETWORKS = {
         (conv(1, 16), "relu", "pool", conv(16, 16), "relu", "pool", conv(16, 16), "relu", "upsample", conv(16, 16),
          "relu", "upsample", conv(16, 1))
     ),
-    "conv-pool with batch norm, batch 128": Network(
+    "conv-pool with batch norm": Network(
         (conv(1, 16), ("norm", 16), "relu", "pool", conv(16, 16), ("norm", 16), "relu", "pool", conv(16, 16),
          ("norm", 16), "relu", "upsample", conv(16, 16), ("norm", 16), "relu", "upsample", conv(16, 1))
     ),

@@ -37,9 +37,10 @@ from peer_steps import lines_of_a_step
 from sides import initial_values, random_batches
 from workloads import WORKLOADS, Variational
 
+CONV_POOL = "conv-pool 1-16-16-16-1"
 CASES = {
     **{name: case for name, case in WORKLOADS.items() if not name.startswith("contractive")},
-    **{f"{name}, batch 128": case for name, case in NETWORKS.items() if name == "conv-pool 1-16-16-16-1"},
+    f"{CONV_POOL}, batch 128": NETWORKS[CONV_POOL],
 }
 QUICK = ("784-128", "variational", "conv-pool")  # one workload of each kind
 

@@ -210,6 +210,26 @@ def test_a_part_of_a_batch_is_left_to_the_formula_unless_its_mean_is_its_own(cal
     assert calls == ["moments", "results"]
 
 
+@pytest.mark.parametrize("frozen", [("weight",), ("bias",), ("weight", "bias"), ("x",), ("x", "weight"), ("x", "bias")])
+def test_frozen_weights_and_a_constant_input(frozen: tuple[str, ...], by_formula: Any) -> None:
+    def slopes() -> list[np.ndarray]:
+        """The gradients of the leaves that are not frozen, and the gradients of their squares."""
+        layer, x, g = case("rows", "float64")
+        leaves = {"x": sa.Tensor(x, requires_grad=True), "weight": layer.weight, "bias": layer.bias}
+        for name in frozen:
+            leaves[name].requires_grad = False
+        free = [leaf for name, leaf in leaves.items() if name not in frozen]
+        loss = (layer(leaves["x"]) ** 3 * g).sum()
+        first = sa.grad(loss, free, create_graph=True)
+        second = sa.grad(sum((a * a).sum() for a in first), free)
+        return [a.data for a in (*sa.grad(loss, free), *first, *second)]
+
+    found = slopes()
+    by_formula()
+    for mine, exact in zip(found, slopes(), strict=True):
+        assert abs(mine - exact).max() <= 1e-12 * abs(exact).max()
+
+
 def test_nan_stays_in_its_channel() -> None:
     layer, x, g = case("images", "float32")
     x[3, 2, 5, 5] = np.nan

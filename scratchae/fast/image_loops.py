@@ -97,7 +97,10 @@ def correlate_nine(P, w, bias, Y, step, rows, c1, c2, start, stop):
 
 @njit(**{**OPTIONS, "fastmath": {"contract", "nsz", "reassoc"}}, forceinline=True)
 def nine_products(g, h, x, m):
-    """The sums over n of g[n] x[n] and of h[n] x[n], for nine lines x. Sixteen partial sums, say, are added last."""
+    """The sums over n of g[n] x[n] and of h[n] x[n], for nine lines x.
+
+    The compiler splits each sum among the lanes of a vector.
+    """
     s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = s8 = g.dtype.type(0)
     t0 = t1 = t2 = t3 = t4 = t5 = t6 = t7 = t8 = g.dtype.type(0)
     for n in range(m):

@@ -1,9 +1,10 @@
 """Normalisation and its derivative as compiled loops: first the sums of each channel, then the results.
 
-A channel is all that is normalised together. The memory order is (R, K, M, N), and x[:, k, :, n] is a channel.
+A channel consists of the numbers that share a mean and a variance. The memory order is (R, K, M, N), and x[:, k, :, n]
+is a channel. Examples for a batch of B samples:
 
-- Lines: N = 1. A channel consists of lines of M numbers. Images are (H, C, W N, 1), see images/conv.py.
-- Columns: channels lie side by side. Dense layers are (N, 1, 1, C), groups of channels of images (H, G, C / G W, N).
+- Lines: N = 1. A channel consists of lines of M numbers. Images are (H, C, W B, 1), see images/conv.py.
+- Columns: channels lie side by side. Dense layers are (B, 1, 1, C), and G groups of channels are (H, G, W C / G, B).
 
 Each block of a line is added up in its own dtype, and the blocks in float64. The variance of a block is taken around
 the block's mean, so that a large mean costs no digits (Chan et al. 1979).
@@ -57,7 +58,7 @@ def line_of(x, r, k):
 
 @loop
 def moments_of_lines(x, average, variance, channels, columns):
-    """`average` and `variance` (K) of some channels."""
+    """`average` and `variance` (K) of the channels `channels[0]` to `channels[1]` of x (R, K, M, 1)."""
     R, _, M, _ = x.shape
     for k in range(channels[0], channels[1]):
         count = mean = squares = 0.0
@@ -77,6 +78,7 @@ def moments_of_lines(x, average, variance, channels, columns):
 
 @loop
 def results_of_lines(x, weight, bias, average, variance, eps, out, channels, columns):
+    """`out` (R, K, M, 1), from weight, bias, average and variance (K)."""
     R, _, M, _ = x.shape
     for k in range(channels[0], channels[1]):
         m, b, scale = average[k], bias[k], x.dtype.type(weight[k] / np.sqrt(np.float64(variance[k]) + eps))
@@ -88,7 +90,7 @@ def results_of_lines(x, weight, bias, average, variance, eps, out, channels, col
 
 @loop
 def slopes_of_lines(g, x, weight, average, variance, eps, dx, dweight, dbias, channels, columns):
-    """With z = (x - average) / sqrt(variance + eps), for each channel:
+    """dx (R, K, M, 1), dweight and dbias (K). With z = (x - average) / sqrt(variance + eps), for each channel:
 
     dbias = sum g, dweight = sum g z, dx = weight / sqrt(variance + eps) (g - mean g - z mean(g z)).
     """
@@ -116,7 +118,7 @@ def slopes_of_lines(g, x, weight, average, variance, eps, dx, dweight, dbias, ch
 
 @loop
 def moments_of_columns(x, average, variance, channels, columns):
-    """`average` and `variance` (K N) of some k, and of some n."""
+    """`average` and `variance` (K N) of x (R, K, M, N), for k in the range `channels` and n in the range `columns`."""
     (R, _, M, N), (first, last) = x.shape, columns
     for k in range(channels[0], channels[1]):
         m, v = average[k * N + first : k * N + last], variance[k * N + first : k * N + last]
@@ -142,6 +144,7 @@ def moments_of_columns(x, average, variance, channels, columns):
 
 @loop
 def results_of_columns(x, weight, bias, average, variance, eps, out, channels, columns):
+    """`out` (R, K, M, N), from weight, bias, average and variance (K N)."""
     (R, _, M, N), (first, last) = x.shape, columns
     scale = np.empty(last - first, x.dtype)
     for k in range(channels[0], channels[1]):
@@ -158,6 +161,7 @@ def results_of_columns(x, weight, bias, average, variance, eps, out, channels, c
 
 @loop
 def slopes_of_columns(g, x, weight, average, variance, eps, dx, dweight, dbias, channels, columns):
+    """As `slopes_of_lines`: dx (R, K, M, N), dweight and dbias (K N)."""
     (R, _, M, N), (first, last) = x.shape, columns
     width = last - first
     scale, slope, shift = np.empty(width, x.dtype), np.empty(width, x.dtype), np.empty(width, x.dtype)

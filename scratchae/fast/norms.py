@@ -1,6 +1,6 @@
 """Normalisation as one primitive: loops compute the result, and all gradients at once.
 
-The loops are those of norm_loops.py. The formula of the core is differentiated operator by operator, in some twenty
+norm_loops.py has the loops. The engine differentiates the formula of the core operator by operator, in some twenty
 passes over memory.
 """
 
@@ -51,7 +51,7 @@ def by_channels(formula: Callable[..., tuple]) -> Callable[..., tuple]:
 class Layout(NamedTuple):
     """An array in memory: its axes from the outermost to the innermost, and (R, K, M, N) as in norm_loops.py.
 
-    `order` is None where these are all axes as they come.
+    `order` is None if the axes of the array already lie in this order.
     """
 
     order: tuple[int, ...] | None
@@ -99,7 +99,7 @@ def _layout(x: Any, axes: tuple[int, ...]) -> Layout | None:
     for axis in order or range(x.ndim):
         kept = axis not in axes and axis - x.ndim not in axes
         if x.shape[axis] > 1:
-            if kept == len(runs) % 2:
+            if kept == len(runs) % 2:  # the last run is of the other sort
                 runs.append(1)
             runs[-1] *= x.shape[axis]
     if len(runs) > 4:
@@ -118,7 +118,7 @@ def moments(x: Array, layout: Layout, shape: tuple[int, ...]) -> tuple[Array, Ar
 
 
 def _slopes(g: Any, xs: list, average: Array, variance: Array, axes: tuple, eps: float, layout: Layout) -> list:
-    """The gradients of x, the weight and the bias."""
+    """The gradients of x, the weight and the bias, in their shapes."""
     x, weight, _ = xs
     if not isinstance(x, np.ndarray):
         return _recorded_slopes(g, x, weight, axes, eps)
@@ -130,7 +130,7 @@ def _slopes(g: Any, xs: list, average: Array, variance: Array, axes: tuple, eps:
 
 
 def _recorded_slopes(g: Any, x: Any, weight: Any, axes: tuple[int, ...], eps: float) -> list:
-    """The same by operators, which are recorded for second derivatives: mean and variance depend on x."""
+    """The same by operators, which are recorded for second derivatives. Mean and variance are functions of x here."""
     mean_over = batch_mean if 0 in axes else mean
     centred = x - mean_over(x, axes, keepdims=True)
     inverse = (mean_over(centred * centred, axes, keepdims=True) + eps) ** -0.5

@@ -97,10 +97,10 @@ class _Job:
         self.context = contextvars.copy_context()
 
     def work(self, from_the_end: bool = False) -> None:
-        """Take pieces until none is left. The last one to finish releases `done`.
+        """Take pieces until none is left. The thread that finishes the last piece releases `done`.
 
-        The thread that calls takes the first pieces, and the others take the last ones. In a chain of operations, a
-        piece of an array then mostly stays in the cache of one core.
+        The calling thread takes the first pieces, and the other threads take the last pieces. In a chain of
+        operations, a piece of an array then mostly stays in the cache of one core.
         """
         while self.pieces:
             try:

@@ -47,7 +47,9 @@ def _layer_norm(x: Any, weight: Any, bias: Any, axes: tuple[int, ...], eps: floa
 def normalised(x: Any, axes: tuple[int, ...], eps: float, weight: Any = None, bias: Any = None) -> tuple:
     """(x - mean) / sqrt(variance + eps) * weight + bias, then the mean and the variance over `axes`.
 
-    The mean and the variance are those of the whole batch where 0, the batch's axis, is among `axes`.
+    `weight`, `bias`, the mean and the variance have the shape of `x`, with length 1 along `axes`. A faster way gives
+    the mean and the variance as arrays, without derivatives. If 0, the batch's axis, is among `axes`, the mean and the
+    variance are those of the whole batch.
     """
     mean_over = batch_mean if 0 in axes else mean
     centred = x - (average := mean_over(x, axes, keepdims=True))
