@@ -11,9 +11,8 @@ Two output channels share the lines that they read, and a block of a line stays 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from scratchae.fast.loops import OPTIONS, f, inlined, loop
+from scratchae.fast.loops import f, inlined, loop, summing
 
 BLOCK = 2048  # numbers of a line at a time
 
@@ -95,12 +94,9 @@ def correlate_nine(P, w, bias, Y, step, rows, c1, c2, start, stop):
                             y0[n] = nine_terms(y0[n], w0, x, n)
 
 
-@njit(**{**OPTIONS, "fastmath": {"contract", "nsz", "reassoc"}}, forceinline=True)
+@summing
 def nine_products(g, h, x, m):
-    """The sums over n of g[n] x[n] and of h[n] x[n], for nine lines x.
-
-    The compiler splits each sum among the lanes of a vector.
-    """
+    """The sums over n of g[n] x[n] and of h[n] x[n], for nine lines x."""
     s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = s8 = g.dtype.type(0)
     t0 = t1 = t2 = t3 = t4 = t5 = t6 = t7 = t8 = g.dtype.type(0)
     for n in range(m):

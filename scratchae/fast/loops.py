@@ -39,6 +39,11 @@ def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
     return njit(forceinline=True, **OPTIONS)(function)
 
 
+def summing(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A part of loops that adds numbers up. The compiler splits each sum among the lanes of a vector."""
+    return njit(forceinline=True, **{**OPTIONS, "fastmath": OPTIONS["fastmath"] | {"reassoc"}})(function)
+
+
 # --- exponential and logarithm of a float32 -------------------------------------------------------
 
 

@@ -13,13 +13,10 @@ the block's mean, so that a large mean costs no digits (Chan et al. 1979).
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from scratchae.fast.loops import OPTIONS, inlined, loop
+from scratchae.fast.loops import inlined, loop, summing
 
 BLOCK = 2048  # numbers of a line at a time
-
-summing = njit(**{**OPTIONS, "fastmath": {"contract", "nsz", "reassoc"}}, forceinline=True)
 
 
 @summing
