@@ -31,11 +31,11 @@ def by_channels(formula: Callable[..., tuple]) -> Callable[..., tuple]:
     """For `normalised`, where this process has the whole batch, and each channel one weight."""
 
     def normalised(x: Any, axes: tuple[int, ...], eps: float, weight: Any = None, bias: Any = None) -> tuple:
-        data = data_of(x)
-        layout = _layout(data, axes)
+        data, reduced = data_of(x), {axis % x.ndim for axis in axes}
+        layout = _layout(data, reduced)
         if layout is None or 0 in axes and batch_count(layout.length) != layout.length:
             return formula(x, axes, eps, weight, bias)
-        shape = tuple(1 if i in axes or i - x.ndim in axes else n for i, n in enumerate(x.shape))
+        shape = tuple(1 if i in reduced else n for i, n in enumerate(x.shape))
         if weight is None:
             weight, bias = np.ones(shape, x.dtype), np.zeros(shape, x.dtype)
         elif not all(a.shape == shape and a.dtype == x.dtype for a in (weight, bias)):
@@ -91,13 +91,13 @@ class Layout(NamedTuple):
             run(lambda own: compute(*arrays, (0, 1), (own.start, own.stop)), cut(N, max(_COLUMNS, least)))
 
 
-def _layout(x: Any, axes: tuple[int, ...]) -> Layout | None:
-    """None for arrays that the loops are not made for."""
+def _layout(x: Any, reduced: set[int]) -> Layout | None:
+    """None for arrays that the loops are not made for. `reduced` are the axes that a channel consists of."""
     if type(x) is not np.ndarray or x.size < _LEAST or not native(x.dtype) or not norm_loops():
         return None
     order, runs = memory_order(x), [1]  # lengths in memory: normalised, kept, normalised, ...
     for axis in order or range(x.ndim):
-        kept = axis not in axes and axis - x.ndim not in axes
+        kept = axis not in reduced
         if x.shape[axis] > 1:
             if kept == len(runs) % 2:  # the last run is of the other sort
                 runs.append(1)
