@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from scratchae.images.functions import conv2d
 from scratchae.images.window import Window, output_size
 
 assert INSTALLED and not sa.attach.PLAIN
+pytestmark = pytest.mark.usefixtures("two_threads")
 rng = np.random.default_rng(0)
 OPTIMIZERS = [
     (sa.optim.Adam, {}), (sa.optim.Adam, {"betas": (0.7, 0.9), "eps": 0.01, "weight_decay": 0.1}),
@@ -40,25 +41,6 @@ OPTIMIZERS = [
     (sa.optim.SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True}), (sa.optim.RMSprop, {"weight_decay": 0.1}),
     (sa.optim.RMSprop, {"momentum": 0.5}), (sa.optim.RMSprop, {"centered": True}),
 ]  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def two_threads() -> Iterator[None]:
-    before = sa.get_num_threads()
-    sa.set_num_threads(2)
-    yield
-    sa.set_num_threads(before)
-
-
-@pytest.fixture
-def formulas(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Takes compiled loops away from the functions that are named."""
-
-    def plain(*functions: Any) -> None:
-        for function in functions:
-            monkeypatch.setattr(function.op, "forward", function.__wrapped__)
-
-    return plain
 
 
 def script(text: str, **environment: str) -> subprocess.CompletedProcess:

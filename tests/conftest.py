@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,6 +43,26 @@ def stand_in() -> Iterator[ModuleType]:
     """The strict stand-in for CuPy, installed for one test."""
     yield strict_cupy.install()
     strict_cupy.uninstall()
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """Large operations are shared out among two threads, whatever the machine has."""
+    before = sa.get_num_threads()
+    sa.set_num_threads(2)
+    yield
+    sa.set_num_threads(before)
+
+
+@pytest.fixture
+def formulas(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Takes faster ways away from the functions that are named."""
+
+    def plain(*functions: Any) -> None:
+        for function in functions:
+            monkeypatch.setattr(function.op, "forward", function.__wrapped__)
+
+    return plain
 
 
 @pytest.fixture(params=DEVICES)

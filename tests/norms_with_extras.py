@@ -6,7 +6,7 @@ for the loops.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from scratchae.fast.numba import INSTALLED
 from scratchae.nn.normalisation import normalised
 
 assert INSTALLED and not sa.attach.PLAIN
+pytestmark = pytest.mark.usefixtures("two_threads")
 LOOPS = ["moments", "results", "slopes"]  # of one forward and one backward pass
 IMAGES = (2, 1, 3, 0)  # the order of convolutions in memory
 
@@ -42,19 +43,6 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], tuple[int, ...]
     "instances behind a convolution": (lambda: nn.InstanceNorm2d(6, affine=True), (33, 6, 7, 9), IMAGES),
     "instances": (lambda: nn.InstanceNorm2d(6), (17, 6, 7, 9), (0, 1, 2, 3)),
 }
-
-
-@pytest.fixture(autouse=True)
-def two_threads() -> Iterator[None]:
-    before = sa.get_num_threads()
-    sa.set_num_threads(2)
-    yield
-    sa.set_num_threads(before)
-
-
-@pytest.fixture
-def by_formula(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    return lambda: monkeypatch.setattr(normalised.op, "forward", normalised.__wrapped__)
 
 
 @pytest.fixture
@@ -98,13 +86,13 @@ def by_operators(layer: nn.Module, x: np.ndarray, g: np.ndarray) -> list[np.ndar
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", CASES)
-def test_results_and_first_and_second_derivatives(name: str, dtype: str, by_formula: Any, calls: list[str]) -> None:
+def test_results_and_first_and_second_derivatives(name: str, dtype: str, formulas: Any, calls: list[str]) -> None:
     found = by_loops(*case(name, dtype))
     assert calls == LOOPS
     assert found[0].transpose(CASES[name][2]).flags.c_contiguous  # in the order of the input
     found += by_operators(*case(name, dtype))
     calls.clear()
-    by_formula()
+    formulas(normalised)
     wanted = by_loops(*case(name, "float64")) + by_operators(*case(name, "float64"))
     assert calls == []
     first = len(by_loops(*case(name, "float64")))
@@ -211,7 +199,7 @@ def test_a_part_of_a_batch_is_left_to_the_formula_unless_its_mean_is_its_own(cal
 
 
 @pytest.mark.parametrize("frozen", [("weight",), ("bias",), ("weight", "bias"), ("x",), ("x", "weight"), ("x", "bias")])
-def test_frozen_weights_and_a_constant_input(frozen: tuple[str, ...], by_formula: Any) -> None:
+def test_frozen_weights_and_a_constant_input(frozen: tuple[str, ...], formulas: Any) -> None:
     def slopes() -> list[np.ndarray]:
         """The gradients of the leaves that are not frozen, and the gradients of their squares."""
         layer, x, g = case("rows", "float64")
@@ -225,7 +213,7 @@ def test_frozen_weights_and_a_constant_input(frozen: tuple[str, ...], by_formula
         return [a.data for a in (*sa.grad(loss, free), *first, *second)]
 
     found = slopes()
-    by_formula()
+    formulas(normalised)
     for mine, exact in zip(found, slopes(), strict=True):
         assert abs(mine - exact).max() <= 1e-12 * abs(exact).max()
 
