@@ -27,7 +27,7 @@ CASES = {**WORKLOADS, **NETWORKS, **EPOCHS}
 
 
 def main() -> None:
-    args = command_line(__doc__, rounds=9, gpu=True)
+    args = command_line(__doc__, rounds=9, more=options)
     if args.child:
         name, who, seconds = args.child
         case = CASES[name]
@@ -56,6 +56,11 @@ def main() -> None:
         print(f"{name}\n{format_summary(table[name])}\n", flush=True)
     save(args.out, "compare.json", {"machine": machine, "rounds": args.rounds, "cases": table})
     plot(table, args.out / "compare.png")
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="default: %(default)s")
+    parser.add_argument("--tf32", action="store_true", help="on a GPU, products may round their inputs to TF32")
 
 
 def compare_on_gpu(args: argparse.Namespace) -> None:

@@ -30,10 +30,7 @@ Result = dict[str, dict]
 
 
 def command_line(
-    description: str | None,
-    rounds: int,
-    gpu: bool = False,
-    more: Callable[[argparse.ArgumentParser], None] | None = None,
+    description: str | None, rounds: int, more: Callable[[argparse.ArgumentParser], None] | None = None
 ) -> argparse.Namespace:
     """The options that all comparisons share, and `more`. A child is started with `--child CASE WHO SECONDS`."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -42,9 +39,6 @@ def command_line(
     parser.add_argument("--cases", default="", metavar="TEXT", help="only those whose name contains TEXT")
     threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
     parser.add_argument("--threads", type=int, default=threads, help="of either side (default here: %(default)s)")
-    if gpu:
-        parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="default: %(default)s")
-        parser.add_argument("--tf32", action="store_true", help="on a GPU, products may round their inputs to TF32")
     parser.add_argument("--out", type=Path, default=Path("outputs/benchmarks"), help="folder (default: %(default)s)")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     if more:

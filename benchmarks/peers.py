@@ -99,14 +99,13 @@ def main() -> None:
         sys.exit(f"no workload has {args.cases!r} in its name; there are: {', '.join(map(repr, CASES))}")
     texts = args.contestants.split(",")
     asked = [who for who in CONTESTANTS if who == OURS or any(text in who for text in texts)]
-    contestants = [who for who in asked if installed(who)]
+    contestants = [who for who in asked if not missing(who)]
     versions = versions_of(LIBRARIES)
     machine = {**describe_machine("torch" in versions), **versions, "threads": str(args.threads)}
     print("\n".join(f"{k}: {v}" for k, v in machine.items()), f"\nrounds: {args.rounds}")
     for who in asked:
         if who not in contestants:
-            missing = [package for package in CONTESTANTS[who].packages if package not in versions_of((package,))]
-            print(f"{who} is left out, not installed: {', '.join(missing)}")
+            print(f"{who} is left out, not installed: {', '.join(missing(who))}")
         elif CONTESTANTS[who].note:
             print(f"{who}: {CONTESTANTS[who].note}")
     if "numba" not in versions:
@@ -181,8 +180,11 @@ def shapes_of(case: Any) -> Iterator[tuple[int, ...]]:
 # --- in the parent --------------------------------------------------------------------------------
 
 
-def installed(who: str) -> bool:
-    return len(versions_of(CONTESTANTS[who].packages)) == len(CONTESTANTS[who].packages)
+def missing(who: str) -> list[str]:
+    """The packages of a contestant that are not installed."""
+    packages = CONTESTANTS[who].packages
+    found = versions_of(packages)
+    return [package for package in packages if package not in found]
 
 
 def versions_of(packages: tuple[str, ...]) -> dict[str, str]:

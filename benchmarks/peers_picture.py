@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from paired import Result
+from paired import OURS, Result
 
+KERNELS, NUMPY = "other libraries with kernels of their own", "other libraries on NumPy"
+KINDS = OURS, KERNELS, NUMPY
 ON_NUMPY = ("MyGrad", "autograd", "DeZero")
 ACROSS = 3  # panels beside each other
 FEWEST = 0.6  # the left end of the axis, where no library is faster
@@ -70,21 +72,15 @@ def draw_panel(axes: Any, name: str, found: Result, labels: list[str]) -> None:
 
 
 def kind_of(label: str) -> str:
-    if label.startswith("scratchae"):
-        return "scratchae"
-    return "other libraries on NumPy" if label in ON_NUMPY else "other libraries with kernels of their own"
+    if label.startswith(OURS):
+        return OURS
+    return NUMPY if label in ON_NUMPY else KERNELS
 
 
 def colours() -> dict[str, str]:
     from scratchae.plotting import PALETTE
 
-    return dict(
-        zip(
-            ("scratchae", "other libraries with kernels of their own", "other libraries on NumPy"),
-            PALETTE,
-            strict=False,
-        )
-    )
+    return dict(zip(KINDS, PALETTE, strict=False))
 
 
 def short(ratio: float) -> str:
